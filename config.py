@@ -1,0 +1,366 @@
+"""Every default of the project, once; the flags of the three scripts derive from it.
+
+Also what the three command lines share: one-line errors and warnings, and a count on the terminal.
+
+A field with a `help` text becomes a flag; a field without one is a constant of the recipe, to be
+changed here. Only the standard library is used, so that `--help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DATA_DIR = "datasets/HAM10000"
+SAMPLE_DIR = "datasets/sample"
+RUNS_DIR = "runs"
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
+
+
+def flag(default: Any, group: str, help: str, **limits: Any) -> Any:
+    """Declare a field that is also a flag.
+
+    Args:
+        default: the value without the flag.
+        group: heading of `--help` under which the flag stands.
+        help: unit and effect in one line.
+        **limits: any of `minimum`, `maximum` (inclusive numbers), `choices` (a tuple), and
+            `nargs` and `required` as `argparse` knows them.
+    """
+    return field(default=default, metadata={"group": group, "help": help, **limits})
+
+
+class _Checked:
+    """Refuses values outside the limits that the fields declare."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value, limits = getattr(self, item.name), item.metadata
+            low, high = limits.get("minimum", -float("inf")), limits.get("maximum", float("inf"))
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise ValueError(f"--{item.name} must be from {low} to {high}, received {value}")
+            if "choices" in limits and value not in limits["choices"]:
+                choices = ", ".join(limits["choices"])
+                raise ValueError(f"--{item.name} must be one of {choices}, received {value!r}")
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Checked):
+    """Settings of `train.py`; the defaults are those of the MobileNetV2 recipe."""
+
+    data_dir: str = flag(DATA_DIR, "data", "folder with the metadata CSV and the images")
+    sample: bool = flag(False, "data", f"make up a small data set in {SAMPLE_DIR} and train on it")
+    image_size: int = flag(160, "data", "side of the model's input, pixels", minimum=32)
+
+    model: str = flag("mobilenet", "model", "architecture")
+    weights: str = flag(
+        "imagenet", "model", "start of the backbone: imagenet, none, or the PATH of a weights file"
+    )
+    fine_tune_layers: int = flag(
+        54, "model", "last backbone layers that learn after the head; 0 none, -1 all", minimum=-1
+    )
+    dropout: float = flag(
+        0.3, "model", "share of features dropped before the last layer", minimum=0.0, maximum=0.95
+    )
+
+    head_epochs: int = flag(2, "optimization", "epochs on the frozen backbone", minimum=0)
+    epochs: int = flag(10, "optimization", "epochs after the head phase", minimum=0)
+    batch_size: int = flag(32, "optimization", "images per step", minimum=1)
+    head_learning_rate: float = flag(
+        2e-3, "optimization", "highest Adam step size of the head phase", minimum=0.0
+    )
+    learning_rate: float = flag(
+        1e-4, "optimization", "highest Adam step size of the main phase", minimum=0.0
+    )
+    lr_schedule: str = flag(
+        "cosine",
+        "optimization",
+        "warm-up, then cosine to zero or constant",
+        choices=("cosine", "constant"),
+    )
+    class_weights: str = flag(
+        "sqrt",
+        "optimization",
+        "weight of a class: none, inverse frequency (balanced), or its square root",
+        choices=("none", "balanced", "sqrt"),
+    )
+    label_smoothing: float = flag(
+        0.05, "optimization", "probability spread over all classes", minimum=0.0, maximum=0.5
+    )
+    monitor: str = flag(
+        "balanced_accuracy",
+        "optimization",
+        "validation figure that chooses the best epoch and stops early",
+        choices=("loss", "balanced_accuracy"),
+    )
+    patience: int = flag(
+        10, "optimization", "epochs without improvement until training stops", minimum=1
+    )
+
+    output_dir: str = flag(RUNS_DIR, "run", "folder that receives the run <model>-<time>")
+    seed: int = flag(0, "run", "seed of split, shuffling, augmentation and dropout", minimum=0)
+
+    sample_images_per_class: int = 100
+    validation_share: float = 0.15
+    test_share: float = 0.15
+    # Rare enough to be a slip of the download, not a missing archive.
+    missing_image_limit: float = 0.01
+    # Training pictures are kept this much larger than the input, so that a zoomed-in crop of
+    # them is still sharp.
+    stored_size_factor: float = 1.2
+    # "auto" keeps the decoded pictures in memory when they take at most half of what is free.
+    image_store: str = field(default="auto", metadata={"choices": ("auto", "memory", "file")})
+    warmup_share: float = 0.1
+    weight_decay: float = 1e-4
+    # Running statistics of ImageNet serve better than those of a few thousand steps.
+    batch_norm_trains: bool = False
+    batch_norm_momentum: float = 0.999
+    # A lesion has no upright side: every angle is as likely.
+    rotation_degrees: float = 180.0
+    flip: bool = True
+    zoom: float = 0.2
+    shift: float = 0.08
+    brightness: float = 0.1
+    contrast: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model == "sequential" and self.weights != "none":
+            raise ValueError(
+                f"--model sequential starts from random weights, received --weights {self.weights}"
+                "; leave --weights out, or choose --model mobilenet"
+            )
+        if self.epochs + self.head_epochs == 0:
+            raise ValueError("--epochs and --head_epochs are both 0; there is nothing to train")
+
+
+# What differs from the defaults above, by what is trained and how; a flag that is given wins.
+PRESETS: dict[str, dict[str, Any]] = {
+    "sequential": {
+        "image_size": 96,
+        "weights": "none",
+        "dropout": 0.3,
+        "head_epochs": 0,
+        "epochs": 20,
+        "learning_rate": 2e-3,
+        "stored_size_factor": 1.2,
+    },
+    "sample": {"data_dir": SAMPLE_DIR, "image_size": 96, "epochs": 8},
+    # Without ImageNet there is nothing to keep frozen, and nothing in BatchNorm worth keeping.
+    "from_scratch": {
+        "head_epochs": 0,
+        "epochs": 30,
+        "learning_rate": 3e-3,
+        "fine_tune_layers": -1,
+        "batch_norm_trains": True,
+        "batch_norm_momentum": 0.9,
+    },
+}
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(_Checked):
+    """Settings of `evaluate.py`."""
+
+    model_path: str = flag("", "input", "the .keras file to measure", required=True)
+    data_dir: str | None = flag(
+        None,
+        "input",
+        f"folder with metadata and images (default: the model's own, else {DATA_DIR})",
+    )
+    split: str = flag(
+        "test",
+        "input",
+        "test: only lesions the model neither learned from nor was chosen by; all: every image",
+        choices=("train", "val", "test", "all"),
+    )
+    output_dir: str | None = flag(
+        None, "output", "folder of the results (default: evaluation-<split>/ beside the model)"
+    )
+    batch_size: int = flag(64, "run", "images per step", minimum=1)
+
+
+@dataclass(frozen=True)
+class PredictConfig(_Checked):
+    """Settings of `predict.py`."""
+
+    image: tuple[str, ...] = flag(
+        (), "input", "image files and folders of images", nargs="+", required=True
+    )
+    model_path: str | None = flag(
+        None, "input", f"the .keras file to use (default: the newest run's in {RUNS_DIR})"
+    )
+    top_k: int = flag(3, "output", "classes shown for an image", minimum=1)
+    output: str | None = flag(None, "output", "also write a table, F.csv or F.json")
+    batch_size: int = flag(32, "run", "images per step", minimum=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.output is not None and not self.output.endswith((".csv", ".json")):
+            raise ValueError(f"--output must end in .csv or .json, received {self.output!r}")
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An `argparse` parser whose errors are one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, config_class: type, *, choices: dict[str, tuple] | None = None
+) -> None:
+    """Add one flag for each field of a configuration that carries a help text.
+
+    Args:
+        parser: receives the flags, in the groups that the fields name.
+        config_class: one of the dataclasses of this module.
+        choices: values allowed for a field, where only the caller knows them.
+    """
+    groups: dict[str, Any] = {}
+    for item in dataclasses.fields(config_class):
+        if "help" not in item.metadata:
+            continue
+        name = item.metadata["group"]
+        group = groups.setdefault(name, None) or parser.add_argument_group(name)
+        groups[name] = group
+        # Suppressed defaults leave only what was typed in the namespace, so that presets can
+        # stand between the defaults and the flags.
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help_with_default(item)}
+        if item.type is bool:
+            options["action"] = "store_true"
+        else:
+            allowed = (choices or {}).get(item.name, item.metadata.get("choices"))
+            options |= {"type": _value_type(item), "choices": allowed}
+            if allowed is None:
+                options["metavar"] = item.name.rpartition("_")[2].upper()
+            options |= {
+                key: item.metadata[key] for key in ("nargs", "required") if key in item.metadata
+            }
+        group.add_argument(f"--{item.name}", **options)
+
+
+def from_args(config_class: type, args: argparse.Namespace, presets: tuple[str, ...] = ()) -> Any:
+    """Build a configuration: defaults, then the named presets in order, then the typed flags.
+
+    Args:
+        config_class: one of the dataclasses of this module.
+        args: the parsed flags.
+        presets: keys of `PRESETS`, later ones winning.
+
+    Raises:
+        ValueError: a value is outside its limits.
+    """
+    values: dict[str, Any] = {}
+    for preset in presets:
+        values |= PRESETS[preset]
+    for name, value in vars(args).items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return config_class(**values)
+
+
+def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
+    """Name the presets that the flags of `train.py` ask for.
+
+    Args:
+        args: the parsed flags.
+
+    Raises:
+        ValueError: flags exclude each other.
+    """
+    presets = []
+    if getattr(args, "model", "") == "sequential":
+        presets.append("sequential")
+        for name in ("head_epochs", "head_learning_rate", "fine_tune_layers"):
+            if name in args:
+                raise ValueError(f"--{name} is for pre-trained backbones; sequential has none")
+    if "sample" in args:
+        presets.append("sample")
+        if "data_dir" in args:
+            raise ValueError("--sample brings its own data: give --sample or --data_dir, not both")
+    if "sequential" not in presets and getattr(args, "weights", "") == "none":
+        presets.append("from_scratch")
+    return tuple(presets)
+
+
+def save(config: Any, path: Path) -> None:
+    """Write all settings, the versions of the packages and the command as JSON, whole or not."""
+    record = {
+        "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "config": dataclasses.asdict(config),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def load(config_class: type, path: Path) -> Any:
+    """Read the settings that `save` wrote.
+
+    Args:
+        config_class: the dataclass that was saved.
+        path: a `config.json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no configuration of this class.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))["config"]
+        return config_class(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} should hold the settings of a {config_class.__name__}, received {error}"
+        ) from error
+
+
+def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Print a warning as one line on stderr; takes the place of `warnings.showwarning`."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def show_count(what: str, done: int, total: int) -> None:
+    """Keep one line of the terminal up to date, and clear it at the end; silent in a file."""
+    if done >= total:
+        clear_count()
+    elif sys.stderr.isatty():
+        print(f"\r{what} {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
+
+
+def clear_count() -> None:
+    """Clear the line of `show_count`, so that another can be printed there."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _value_type(item: dataclasses.Field) -> type:
+    """Return the type of one value: `str` for `str | None` and for `tuple[str, ...]`."""
+    if isinstance(item.type, types.UnionType) or typing.get_origin(item.type) is tuple:
+        return typing.get_args(item.type)[0]
+    return item.type
+
+
+def _help_with_default(item: dataclasses.Field) -> str:
+    text = item.metadata["help"].replace("%", "%%")
+    if item.type is bool or "required" in item.metadata or item.default is None:
+        return text
+    parts = [f"default: {item.default}"]
+    parts += [
+        f"{name}: {values[item.name]}"
+        for name, values in PRESETS.items()
+        if item.name in values and values[item.name] != item.default
+    ]
+    return f"{text} ({'; '.join(parts)})"

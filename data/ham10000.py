@@ -1,0 +1,253 @@
+"""What HAM10000 is: classes, metadata CSV, images, and a split that keeps lesions whole.
+
+Tschandl, Rosendahl, Kittler: The HAM10000 dataset. Scientific Data 5, 180161 (2018),
+doi:10.1038/sdata.2018.161.
+"""
+
+import os
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data import DataError, DataWarning
+
+DIAGNOSES = {
+    "akiec": "actinic keratosis or Bowen's disease",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic nevus",
+    "vasc": "vascular lesion",
+}
+CLASS_NAMES = tuple(DIAGNOSES)
+SPLIT_NAMES = ("train", "val", "test")
+
+_TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def read_metadata(data_dir: str | os.PathLike) -> pd.DataFrame:
+    """Read the metadata of a HAM10000 folder and find its images.
+
+    The folder may be Kaggle's (two folders of JPEGs beside the CSV), one folder of images under
+    any name, or images beside the CSV. The table may be separated by commas or tabs, with any
+    line ends; columns beyond `image_id` and `dx` are optional.
+
+    Args:
+        data_dir: the folder; searched with all its subfolders.
+
+    Returns:
+        One row an image, in the table's order: `image_id`, `lesion_id`, `label` (one of
+        `CLASS_NAMES`), `path` (str, or None where the folder has no such image), and whatever of
+        `dx_type`, `age`, `sex`, `localization` the table has. Without `lesion_id` every image
+        is its own lesion, and a `DataWarning` says so.
+
+    Raises:
+        DataError: there is no such folder, no table, or the table cannot be used.
+    """
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise DataError(
+            f"expected a folder with the HAM10000 metadata CSV and images, found no folder "
+            f"{str(data_dir)!r}; download the data set, or name its folder with --data_dir"
+        )
+    tables, images = _scan(root)
+    table = _choose_table(root, tables)
+    frame = _read_table(table)
+    frame["path"] = [images.get(image_id) for image_id in frame["image_id"]]
+    if frame["path"].isna().all():
+        raise DataError(
+            f"{table} lists {len(frame)} images such as {frame['image_id'].iloc[0]}.jpg, and none "
+            f"of them is in {root} or below; put the image folders there"
+        )
+    return frame
+
+
+def _scan(root: Path) -> tuple[list[Path], dict[str, str]]:
+    """List the possible tables, and the images by id; of two copies the first path is taken."""
+    tables: list[Path] = []
+    images: dict[str, str] = {}
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in _IMAGE_SUFFIXES:
+                images.setdefault(stem, os.path.join(folder, name))
+            elif suffix.lower() in _TABLE_SUFFIXES:
+                tables.append(Path(folder, name))
+    return tables, images
+
+
+def _choose_table(root: Path, tables: list[Path]) -> Path:
+    """Return the metadata table: the one of that name, else the first with its columns."""
+    named = [path for path in tables if path.stem.lower() == "ham10000_metadata"]
+    for path in named or tables:
+        if named or {"image_id", "dx"} <= set(_read_header(path)[0]):
+            return path
+    raise DataError(
+        f"expected HAM10000_metadata.csv or another table with the columns image_id and dx in "
+        f"{root}, found none among {len(tables)} possible files; put the metadata file there"
+    )
+
+
+def _read_header(path: Path) -> tuple[list[str], str]:
+    """Return the column names and the separator of a table."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline(100_000).strip()
+    separator = "\t" if "\t" in line else ","
+    return [name.strip().strip('"') for name in line.split(separator)], separator
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    columns, separator = _read_header(path)
+    missing = {"image_id", "dx"} - set(columns)
+    if missing:
+        raise DataError(
+            f"{path} should have the columns image_id and dx, received {', '.join(columns)[:200]}"
+        )
+    frame = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    frame.columns = frame.columns.str.strip()
+    frame = frame.apply(lambda column: column.str.strip()).rename(columns={"dx": "label"})
+    frame["label"] = frame["label"].str.lower()
+    unknown = frame.loc[~frame["label"].isin(CLASS_NAMES), "label"]
+    if len(unknown):
+        raise DataError(
+            f"{path}: dx should be one of {', '.join(CLASS_NAMES)}, received {unknown.iloc[0]!r} "
+            f"in line {unknown.index[0] + 2}; correct or remove {len(unknown)} such rows"
+        )
+    repeated = frame.loc[frame["image_id"].duplicated(), "image_id"]
+    if len(repeated):
+        raise DataError(
+            f"{path}: every image_id should stand once, {repeated.iloc[0]} comes again in line "
+            f"{repeated.index[0] + 2}; remove {len(repeated)} repeated rows"
+        )
+    if "lesion_id" not in frame:
+        warnings.warn(
+            f"{path} has no column lesion_id: every image counts as its own lesion, and two "
+            "photographs of one lesion can end up in training and test",
+            DataWarning,
+            stacklevel=2,
+        )
+        frame["lesion_id"] = frame["image_id"]
+    if "age" in frame:
+        frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+    kept = ("image_id", "lesion_id", "label", "dx_type", "age", "sex", "localization")
+    return frame[[name for name in kept if name in frame]].copy()
+
+
+def split_by_lesion(
+    frame: pd.DataFrame,
+    *,
+    seed: int,
+    validation_share: float = 0.15,
+    test_share: float = 0.15,
+) -> pd.Series:
+    """Assign every lesion, with all its photographs, to training, validation or test.
+
+    Class by class, the lesions are shuffled, those with the most photographs come first, and
+    each goes to the split that is furthest behind its share. So every class is divided to within
+    about one lesion, and a class of three lesions is still in all three splits. (Equal folds, as
+    `StratifiedGroupKFold` makes them, reach 70/15/15 only with twenty of them, and then leave
+    the rarest classes out of some.)
+
+    Args:
+        frame: with columns `lesion_id` and `label`; the first label of a lesion counts for it.
+        seed: of the shuffling.
+        validation_share: of the images, in (0, 1).
+        test_share: of the images, in (0, 1).
+
+    Returns:
+        `train`, `val` or `test` for each row, under the frame's index.
+    """
+    shares = np.array([1 - validation_share - test_share, validation_share, test_share])
+    if shares.min() <= 0:
+        raise ValueError(f"every share should be above 0, received {shares.tolist()}")
+    rng = np.random.default_rng(seed)
+    lesions = frame.groupby("lesion_id", sort=True)["label"].agg(["first", "size"])
+    split_of: dict[str, str] = {}
+    for label in sorted(lesions["first"].unique()):
+        sizes = lesions.loc[lesions["first"] == label, "size"]
+        sizes = sizes.iloc[rng.permutation(len(sizes))].sort_values(ascending=False, kind="stable")
+        images = np.zeros(3)
+        for lesion_id, size in sizes.items():
+            behind = int(np.argmin(images / shares))
+            images[behind] += size
+            split_of[lesion_id] = SPLIT_NAMES[behind]
+    return frame["lesion_id"].map(split_of).rename("split")
+
+
+def write_split(frame: pd.DataFrame, path: Path) -> None:
+    """Write `image_id`, `lesion_id`, `label` and `split` of each image as CSV, whole or not."""
+    part = path.with_name(path.name + ".part")
+    frame[["image_id", "lesion_id", "label", "split"]].to_csv(part, index=False)
+    os.replace(part, path)
+
+
+def class_weights(labels: pd.Series, mode: str) -> dict[str, float]:
+    """Return the weight of each class in the loss.
+
+    Args:
+        labels: one of `CLASS_NAMES` for each training image.
+        mode: `none` (all 1), `balanced` (inverse frequency) or `sqrt` (its square root).
+
+    Returns:
+        A weight for each of `CLASS_NAMES`, scaled so that their mean over the images is 1; a
+        class without images has weight 1.
+    """
+    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[mode]
+    counts = labels.value_counts().reindex(CLASS_NAMES, fill_value=0)
+    raw = counts.where(counts > 0, 1).astype(float) ** -power
+    scale = len(labels) / (raw * counts).sum()
+    return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in CLASS_NAMES}
+
+
+def select_split(
+    frame: pd.DataFrame,
+    split: str,
+    *,
+    train_image_ids: Collection[str],
+    train_lesion_ids: Collection[str],
+    validation_image_ids: Collection[str],
+    validation_lesion_ids: Collection[str],
+) -> pd.DataFrame:
+    """Select the images of a split as a model knows it.
+
+    Args:
+        frame: with columns `image_id` and `lesion_id`.
+        split: `train` or `val`: images the model learned from, or was chosen by; `test`: images
+            that are neither, nor show a lesion of either; `all`: every image.
+        train_image_ids: images the model learned from.
+        train_lesion_ids: their lesions.
+        validation_image_ids: images the model was chosen by.
+        validation_lesion_ids: their lesions.
+
+    Returns:
+        The rows of the frame in that split.
+
+    Raises:
+        DataError: the split is unknown, or has none of the images.
+    """
+    if split not in (*SPLIT_NAMES, "all"):
+        names = ", ".join((*SPLIT_NAMES, "all"))
+        raise DataError(f"unknown split {split!r}; choose from {names}")
+    images, lesions = frame["image_id"], frame["lesion_id"]
+    if split == "all":
+        return frame
+    if split == "train":
+        chosen = images.isin(list(train_image_ids))
+    elif split == "val":
+        chosen = images.isin(list(validation_image_ids))
+    else:
+        known_images = [*train_image_ids, *validation_image_ids]
+        known_lesions = [*train_lesion_ids, *validation_lesion_ids]
+        chosen = ~images.isin(known_images) & ~lesions.isin(known_lesions)
+    if not chosen.any():
+        raise DataError(
+            f"none of the {len(frame)} images is in the model's split {split!r}; use --split all "
+            "to evaluate every image"
+        )
+    return frame[chosen]

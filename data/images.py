@@ -1,0 +1,96 @@
+"""The only place where a file becomes pixels."""
+
+import os
+from collections.abc import Iterable
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from data import DataError
+
+
+def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
+    """List image files, those inside of folders included.
+
+    Args:
+        sources: files, taken as they are, and folders, searched with all their subfolders for
+            files with an ending that Pillow can read.
+
+    Returns:
+        Paths in the order of the sources, sorted within a folder.
+
+    Raises:
+        DataError: a folder holds no images.
+    """
+    paths: list[str] = []
+    suffixes = {
+        suffix
+        for suffix, format_name in Image.registered_extensions().items()
+        if format_name in Image.OPEN
+    }
+    for source in sources:
+        if not os.path.isdir(source):
+            paths.append(os.fspath(source))
+            continue
+        inside = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(source)
+            for name in names
+            if os.path.splitext(name)[1].lower() in suffixes
+        ]
+        if not inside:
+            raise DataError(f"expected images in the folder {source}, found none")
+        paths += sorted(inside)
+    return paths
+
+
+def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
+    """Read an image file as the model sees it.
+
+    Args:
+        path: a file that Pillow can read.
+        image_size: side of the result, pixels.
+
+    Returns:
+        uint8 `[image_size, image_size, 3]`, RGB 0..255: the upright picture's central square,
+        scaled, so that a lesion keeps its shape.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    try:
+        return decode_image(path, image_size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).replace("\n", " ") or type(error).__name__
+        raise DataError(
+            f"{path} should be an image, but cannot be read as one: {reason}"
+        ) from error
+
+
+def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.ndarray:
+    """Decode a picture into the model's input; see `load_image`.
+
+    Args:
+        source: a path or an open binary file.
+        image_size: side of the result, pixels.
+
+    Returns:
+        uint8 `[image_size, image_size, 3]`, RGB 0..255.
+
+    Raises:
+        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: as Pillow raises them.
+    """
+    with Image.open(source) as image:
+        # Lets the JPEG decoder halve large pictures while decoding, never below the target.
+        image.draft("RGB", (image_size, image_size))
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    width, height = upright.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    square = upright.resize(
+        (image_size, image_size),
+        resample=Image.Resampling.BICUBIC,
+        box=(left, top, left + side, top + side),
+    )
+    return np.asarray(square)

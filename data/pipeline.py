@@ -1,0 +1,227 @@
+"""From image files to batches: decode once, keep, shuffle, augment, prefetch."""
+
+import contextlib
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from data import DataError
+from data.images import load_image
+
+# Pillow releases the interpreter lock while it decodes and scales.
+_WORKERS = max(2, os.cpu_count() or 2)
+
+
+def iterate_batches(
+    paths: Sequence[str], *, image_size: int, batch_size: int
+) -> Iterator[tuple[list[int], np.ndarray, dict[int, str]]]:
+    """Decode images in order, a few batches ahead of their use, in constant memory.
+
+    Args:
+        paths: image files.
+        image_size: side of the decoded pictures, pixels.
+        batch_size: images in a batch, at most.
+
+    Yields:
+        Places in `paths` of the images in this batch; the images, uint8
+        `[len(places), image_size, image_size, 3]`; and a message for each place whose file
+        could not be read. A batch may be empty when none of its files could.
+    """
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        waiting: deque[tuple[int, Future]] = deque()
+        submitted = 0
+        for start in range(0, len(paths), batch_size):
+            stop = min(start + batch_size, len(paths))
+            while submitted < min(stop + 2 * batch_size, len(paths)):
+                task = pool.submit(load_image, paths[submitted], image_size)
+                waiting.append((submitted, task))
+                submitted += 1
+            images, places, failures = [], [], {}
+            for _ in range(start, stop):
+                place, task = waiting.popleft()
+                try:
+                    images.append(task.result())
+                    places.append(place)
+                except DataError as error:
+                    failures[place] = str(error)
+            shape = (len(images), image_size, image_size, 3)
+            yield places, np.stack(images) if images else np.zeros(shape, np.uint8), failures
+
+
+def decode_images(
+    paths: Sequence[str],
+    *,
+    image_size: int,
+    store: str = "memory",
+    store_dir: str | os.PathLike | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode all images once, into memory or into an array file.
+
+    The array file is written beside its final name and renamed when it is complete, so that a
+    stopped run leaves nothing that a later one could trip over; a later run with the same files
+    and size uses it again.
+
+    Args:
+        paths: image files.
+        image_size: side of the decoded pictures, pixels.
+        store: `memory`, `file`, or `auto`: memory when the pictures take at most half of what is
+            free.
+        store_dir: folder of the array file.
+        on_progress: called with the number of images done and of all.
+
+    Returns:
+        The pictures that could be read, uint8 `[count, image_size, image_size, 3]`, 0..255, in
+        order; and a message for each place in `paths` whose file could not.
+    """
+    shape = (len(paths), image_size, image_size, 3)
+    if store == "memory" or (store == "auto" and fits_in_memory(int(np.prod(shape)))):
+        return _fill(np.zeros(shape, np.uint8), paths, on_progress)
+    if store_dir is None:
+        raise ValueError(f"store {store!r} needs a store_dir for its array file")
+    target = Path(store_dir, f"images-{_fingerprint(paths, image_size)}.npy")
+    if target.exists():
+        return np.load(target, mmap_mode="r"), {}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        images, failures = _fill(array, paths, on_progress)
+        array.flush()
+        # With pictures left out it serves this run only: the files may be mended by the next.
+        if failures:
+            return images, failures
+        os.replace(part, target)
+        return np.load(target, mmap_mode="r"), {}
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def fits_in_memory(needed: int) -> bool:
+    """Tell whether an array takes at most half of the memory that is free.
+
+    Args:
+        needed: bytes.
+
+    Returns:
+        True also where the system does not tell how much is free.
+    """
+    free = _free_memory()
+    return free is None or needed <= free / 2
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that can be had, by what system, container and process allow."""
+    limits = []
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError):
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
+        limits.append(int(limit) - int(used))
+    except (OSError, ValueError):
+        pass
+    return min(limits, default=None)
+
+
+def _fill(
+    array: np.ndarray, paths: Sequence[str], on_progress: Callable[[int, int], None] | None
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode into an array; returns its filled part, and the failures."""
+    failures: dict[int, str] = {}
+    filled = done = 0
+    for places, batch, failed in iterate_batches(paths, image_size=array.shape[1], batch_size=64):
+        array[filled : filled + len(places)] = batch
+        filled += len(places)
+        done += len(places) + len(failed)
+        failures |= failed
+        if on_progress:
+            on_progress(done, len(paths))
+    return array[:filled], failures
+
+
+def _fingerprint(paths: Sequence[str], image_size: int) -> str:
+    """Return a short name for these files as they are now, decoded to this size."""
+    digest = hashlib.sha256(str(image_size).encode())
+    for path in paths:
+        state = os.stat(path)
+        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def make_dataset(
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    batch_size: int,
+    weights: np.ndarray | None = None,
+    augmentation: Callable | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Make batches for `keras.Model.fit`.
+
+    With an augmentation the data set is for training: it never ends, every epoch of
+    `len(images) // batch_size` batches (at least one) has its own order, and order and
+    augmentation depend on seed, epoch and step alone. Without one, the data set passes once over
+    the images in order.
+
+    Args:
+        images: uint8 `[count, side, side, 3]`, in memory or mapped from a file.
+        targets: float32 `[count, classes]`, one-hot.
+        batch_size: images in a batch.
+        weights: float32 `[count]`, weight of each image in the loss; 1 without it.
+        augmentation: from `data.augmentation.build_augmentation`.
+        seed: of order and augmentation.
+        first_epoch: epochs that were already trained.
+
+    Returns:
+        Batches `(images, targets)`, or `(images, targets, weights)` with weights;
+        the images float32 (uint8 without augmentation), 0..255.
+    """
+    count, batch_size = len(images), min(batch_size, len(images))
+    columns = (targets,) if weights is None else (targets, weights)
+    columns = tuple(tf.constant(column, tf.float32) for column in columns)
+
+    def gather(places: tf.Tensor) -> tf.Tensor:
+        batch = tf.numpy_function(lambda chosen: images[chosen], [places], tf.uint8, stateful=False)
+        return tf.ensure_shape(batch, (None, *images.shape[1:]))
+
+    def take(places: tf.Tensor) -> tuple:
+        return gather(places), *(tf.gather(column, places) for column in columns)
+
+    if augmentation is None:
+        order = tf.data.Dataset.range(count).batch(batch_size)
+        return order.map(take, num_parallel_calls=2).prefetch(2)
+
+    steps = count // batch_size
+
+    def order_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        start = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=start
+        )
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
+
+    def change(step: tf.Tensor, places: tf.Tensor) -> tuple:
+        batch, *rest = take(places)
+        return augmentation(batch, seed=seed, step=step), *rest
+
+    order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(order_of)
+    return (
+        order.enumerate(first_epoch * steps)
+        .map(change, num_parallel_calls=2, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )

@@ -1,0 +1,1 @@
+"""From true classes and probabilities to figures, plots and a report."""

@@ -1,0 +1,62 @@
+"""From a name to a trained, self-describing model."""
+
+MODEL_NAMES = ("sequential", "mobilenet")
+
+
+class ModelError(ValueError):
+    """A model or its weights cannot be used; the message says what to do."""
+
+
+class WeightsUnavailableError(ModelError):
+    """Pre-trained weights are neither in Keras's cache nor to be downloaded."""
+
+
+def build_model(
+    name: str,
+    *,
+    image_size: int,
+    class_names: tuple[str, ...],
+    weights: str = "none",
+    dropout: float = 0.3,
+    batch_norm_momentum: float = 0.999,
+):
+    """Build a model by name.
+
+    Args:
+        name: one of `MODEL_NAMES`.
+        image_size: side of the input, pixels.
+        class_names: of the outputs, in order.
+        weights: start of the backbone: `imagenet`, `none`, or the path of a weights file.
+        dropout: share of features dropped before the last layer, in [0, 1).
+        batch_norm_momentum: share of the old value when the backbone's BatchNorm updates its
+            running statistics.
+
+    Returns:
+        A `keras.Model` from pixels 0..255, `[batch, image_size, image_size, 3]`, to
+        probabilities, float32 `[batch, classes]`, with its description inside.
+
+    Raises:
+        WeightsUnavailableError: the ImageNet weights are not to be had.
+        ModelError: unknown name, or the weights cannot be used.
+    """
+    if name not in MODEL_NAMES:
+        raise ModelError(f"unknown model {name!r}; choose from {', '.join(MODEL_NAMES)}")
+    if name == "sequential":
+        if weights != "none":
+            raise ModelError(
+                f"sequential starts from random weights, received --weights {weights}; leave "
+                "--weights out, or choose --model mobilenet"
+            )
+        from models.sequential import build_sequential
+
+        return build_sequential(image_size=image_size, class_names=class_names, dropout=dropout)
+    from models.transfer import build_transfer
+
+    return build_transfer(
+        name,
+        image_size=image_size,
+        class_names=class_names,
+        weights=weights,
+        dropout=dropout,
+        batch_norm_momentum=batch_norm_momentum,
+    )

@@ -1,0 +1,39 @@
+"""Starting TensorFlow, once the arguments are known to be right."""
+
+import os
+import sys
+
+
+def start_tensorflow() -> str:
+    """Import TensorFlow as Keras's backend, without its start-up log.
+
+    TensorFlow writes a dozen lines about CPU features and absent GPUs, part of them before any
+    of its settings can stop it. Whoever sets `TF_CPP_MIN_LOG_LEVEL` sees them all.
+
+    Returns:
+        What it will compute on, for people: `GPU (2)` or `CPU (8 threads)`.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return _import()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(devnull, 2)
+        return _import()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
+
+
+def _import() -> str:
+    import keras  # noqa: F401  (its import logs, too)
+    import tensorflow as tf
+
+    # Listing and first use start the devices, which logs as well.
+    gpus = tf.config.list_physical_devices("GPU")
+    tf.constant(0)
+    return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"

@@ -1,0 +1,215 @@
+"""Fit a model on given data sets: the phases, the best epoch, the history."""
+
+import csv
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from models.bundle import save_model
+from models.progress import Progress
+from models.schedules import LearningRateSchedule
+from models.transfer import unfreeze
+
+MODEL_FILE = "model.keras"
+HISTORY_FILE = "history.csv"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one set of learning layers.
+
+    Attributes:
+        name: for people.
+        epochs: its length.
+        learning_rate: the highest of its schedule.
+        backbone_layers: how many of the backbone's last layers learn, -1 all; None for a model
+            without backbone.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    backbone_layers: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training came to.
+
+    Attributes:
+        history: one dict an epoch, the rows of `history.csv`.
+        best_epoch: number of the epoch whose weights were kept, from 1.
+        stopped_early: whether `patience` ended the training.
+    """
+
+    history: list[dict]
+    best_epoch: int
+    stopped_early: bool
+
+    @property
+    def best(self) -> dict:
+        """The row of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
+
+class BalancedAccuracy(keras.metrics.Metric):
+    """Mean recall over the classes that occur (`sklearn.metrics.balanced_accuracy_score`)."""
+
+    def __init__(self, class_count: int, name: str = "balanced_accuracy") -> None:
+        super().__init__(name=name)
+        self.right = self.add_variable((class_count,), initializer="zeros", name="right")
+        self.total = self.add_variable((class_count,), initializer="zeros", name="total")
+
+    def update_state(self, y_true, y_prob, sample_weight=None) -> None:
+        """Count a batch: `y_true` one-hot, `y_prob` probabilities, both `[batch, classes]`."""
+        y_true = ops.cast(y_true, "float32")
+        hit = ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_prob, axis=-1))
+        hit = ops.cast(hit, "float32")[:, None]
+        self.right.assign_add(ops.sum(y_true * hit, axis=0))
+        self.total.assign_add(ops.sum(y_true, axis=0))
+
+    def result(self):
+        recall = self.right / ops.maximum(self.total, 1.0)
+        present = ops.cast(self.total > 0, "float32")
+        return ops.sum(recall) / ops.maximum(ops.sum(present), 1.0)
+
+
+def train_model(
+    model: keras.Model,
+    make_training_data: Callable,
+    validation_data,
+    *,
+    phases: Sequence[Phase],
+    steps_per_epoch: int,
+    run_dir: str | os.PathLike,
+    batch_norm_trains: bool = False,
+    lr_schedule: str = "cosine",
+    warmup_share: float = 0.1,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    monitor: str = "balanced_accuracy",
+    patience: int = 10,
+    seed: int = 0,
+) -> Result:
+    """Train a model in phases and keep its best epoch as `model.keras` in the run directory.
+
+    Each phase has its own Adam and its own learning-rate schedule. What is random in a step
+    depends on seed, epoch and step alone.
+
+    Args:
+        model: from `build_model`, its split set; holds the last weights afterwards.
+        make_training_data: takes the number of finished epochs, returns an endless
+            `tf.data.Dataset` of `(images, one-hot targets[, weights])`.
+        validation_data: a finite data set of `(images, one-hot targets)`.
+        phases: in order; those of no epochs are left out.
+        steps_per_epoch: batches taken from the training data for an epoch.
+        run_dir: an existing folder; receives `model.keras` and `history.csv`.
+        batch_norm_trains: whether the BatchNorm of learning backbone layers learns, too.
+        lr_schedule: `cosine` or `constant`.
+        warmup_share: share of a phase's steps in which the rate rises.
+        weight_decay: Adam's decoupled weight decay per step, relative to the learning rate.
+        label_smoothing: probability spread over all classes, in [0, 1).
+        monitor: `loss` or `balanced_accuracy`, of the validation data: chooses the best epoch.
+        patience: epochs of the last phase without a new best until training stops.
+        seed: of dropout.
+
+    Returns:
+        The history and the best epoch.
+
+    Raises:
+        ValueError: no phase has an epoch, or the monitor is unknown.
+    """
+    phases = [phase for phase in phases if phase.epochs > 0]
+    if not phases:
+        raise ValueError("training needs at least one epoch, received none")
+    keeper = _BestEpoch(Path(run_dir), monitor=monitor, patience=patience)
+    progress = Progress(phases, steps_per_epoch)
+    done = 0
+    for phase in phases:
+        if phase.backbone_layers is not None:
+            unfreeze(model, phase.backbone_layers, batch_norm_trains=batch_norm_trains)
+        steps = phase.epochs * steps_per_epoch
+        schedule = LearningRateSchedule(
+            schedule=lr_schedule,
+            peak=phase.learning_rate,
+            total_steps=steps,
+            warmup_steps=round(steps * warmup_share),
+        )
+        model.compile(
+            optimizer=keras.optimizers.Adam(schedule, weight_decay=weight_decay or None),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+            metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
+        )
+        keeper.enter(phase, may_stop=phase is phases[-1])
+        model.fit(
+            make_training_data(done),
+            validation_data=validation_data,
+            initial_epoch=done,
+            epochs=done + phase.epochs,
+            steps_per_epoch=steps_per_epoch,
+            callbacks=[_EpochSeeds(seed), keeper, progress],
+            shuffle=False,
+            verbose=0,
+        )
+        done += phase.epochs
+    return Result(keeper.history, keeper.best_epoch, keeper.stopped_early)
+
+
+class _EpochSeeds(keras.callbacks.Callback):
+    """Sets the seeds of Dropout from seed and epoch, so that a resumed epoch draws the same."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        for place, state in enumerate(states):
+            state.assign([zlib.crc32(f"{self.seed} {epoch} {place}".encode()), 0])
+
+
+class _BestEpoch(keras.callbacks.Callback):
+    """Writes history and best model after each epoch, and stops when nothing improves."""
+
+    def __init__(self, run_dir: Path, *, monitor: str, patience: int) -> None:
+        super().__init__()
+        signs = {"loss": -1.0, "balanced_accuracy": 1.0}
+        if monitor not in signs:
+            raise ValueError(f"monitor should be one of {', '.join(signs)}, received {monitor!r}")
+        self.run_dir = run_dir
+        self.monitor, self.sign, self.patience = f"val_{monitor}", signs[monitor], patience
+        self.history: list[dict] = []
+        self.best_score, self.best_epoch = -float("inf"), 0
+        self.stopped_early = False
+
+    def enter(self, phase: Phase, *, may_stop: bool) -> None:
+        self.phase, self.may_stop = phase, may_stop
+        self.first_epoch = len(self.history) + 1
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, "phase": self.phase.name, "learning_rate": rate, **(logs or {})}
+        score = self.sign * row[self.monitor]
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, epoch + 1
+            save_model(self.model, self.run_dir / MODEL_FILE)
+        self.history.append(row)
+        _write_history(self.history, self.run_dir / HISTORY_FILE)
+        waited = epoch + 1 - max(self.best_epoch, self.first_epoch - 1)
+        if self.may_stop and waited >= self.patience:
+            self.model.stop_training = True
+            self.stopped_early = epoch + 1 < self.first_epoch - 1 + self.phase.epochs
+
+
+def _write_history(history: list[dict], path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=history[0])
+        writer.writeheader()
+        writer.writerows(history)
+    os.replace(part, path)

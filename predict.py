@@ -1,0 +1,107 @@
+"""Name the diagnosis of a lesion in a picture: python predict.py --image lesion.jpg"""
+
+import contextlib
+import sys
+import warnings
+
+import config
+from config import PredictConfig
+from data import DataError
+from models import ModelError
+
+NOTICE = "For research and teaching only: this is no medical advice."
+
+_BAR_WIDTH = 30
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
+    parser = config.ArgumentParser(prog="predict.py", description=__doc__)
+    config.add_arguments(parser, PredictConfig)
+    args = parser.parse_args(argv)
+    try:
+        settings = config.from_args(PredictConfig, args)
+    except ValueError as error:
+        parser.error(str(error))
+    warnings.showwarning = config.show_warning
+    try:
+        return predict(settings)
+    except (DataError, ModelError, OSError) as error:
+        print(f"predict.py: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\npredict.py: stopped", file=sys.stderr)
+        return 130
+
+
+def predict(settings: PredictConfig) -> int:
+    """Find the images, load the model, show and write the diagnosis of each image."""
+    from data.images import find_images
+
+    paths = find_images(settings.image)
+
+    from models.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from data.pipeline import iterate_batches
+    from metrics.report import PredictionWriter, prediction_table
+    from models.bundle import get_description, load_model, newest_model
+    from models.inference import predict_probabilities
+
+    model_path = settings.model_path or newest_model(config.RUNS_DIR)
+    model = load_model(model_path)
+    description = get_description(model)
+    print(f"model: {model_path}{'' if settings.model_path else ' (the newest run)'}", flush=True)
+
+    # A few pictures get a block of bars each, whole folders a line for each picture.
+    as_lines = len(paths) > len(settings.image)
+    if as_lines:
+        print(f"\n{'image':<40}  most probable")
+    batches = iterate_batches(
+        paths, image_size=description.image_size, batch_size=settings.batch_size
+    )
+    writer = PredictionWriter(settings.output) if settings.output else None
+    done = unreadable = 0
+    with writer or contextlib.nullcontext():
+        for places, images, failures in batches:
+            y_prob = predict_probabilities(model, images)
+            config.clear_count()
+            for message in failures.values():
+                print(f"left out: {message}", file=sys.stderr)
+            names = [paths[place] for place in places]
+            for name, row in zip(names, y_prob, strict=True):
+                ranked = sorted(zip(row, description.class_names, strict=True), reverse=True)
+                show = format_line if as_lines else format_bars
+                print(show(name, ranked[: settings.top_k]))
+            if writer:
+                writer.write(prediction_table(names, y_prob, description.class_names))
+            done += len(places)
+            unreadable += len(failures)
+            config.show_count("predicting", done + unreadable, len(paths))
+    if writer:
+        print(f"\n{done} predictions written to {settings.output}")
+    print(f"\n{NOTICE}")
+    return 1 if unreadable else 0
+
+
+def format_bars(image: str, ranked: list[tuple[float, str]]) -> str:
+    """Lay out one picture's most probable classes with a bar each."""
+    from data.ham10000 import DIAGNOSES
+
+    names = [f"{DIAGNOSES.get(name, name)} ({name})" for _, name in ranked]
+    width = max(len(name) for name in names)
+    lines = [f"\n{image}"]
+    for (share, _), name in zip(ranked, names, strict=True):
+        lines.append(f"  {name:<{width}}  {share:6.1%}  {'█' * round(share * _BAR_WIDTH)}")
+    return "\n".join(lines)
+
+
+def format_line(image: str, ranked: list[tuple[float, str]]) -> str:
+    """Lay out one picture's most probable classes as a line of a table."""
+    shown = image if len(image) <= 40 else "…" + image[-39:]
+    return f"{shown:<40}  " + "   ".join(f"{name:<5} {share:6.1%}" for share, name in ranked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

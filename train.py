@@ -1,0 +1,270 @@
+"""Train a skin-lesion classifier: python train.py --model mobilenet"""
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import config
+from config import TrainConfig
+from data import DataError
+from models import MODEL_NAMES, ModelError, WeightsUnavailableError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script; returns its exit code."""
+    parser = config.ArgumentParser(prog="train.py", description=__doc__)
+    config.add_arguments(parser, TrainConfig, choices={"model": MODEL_NAMES})
+    args = parser.parse_args(argv)
+    try:
+        settings = config.from_args(TrainConfig, args, config.train_presets(args))
+    except ValueError as error:
+        parser.error(str(error))
+    warnings.showwarning = config.show_warning
+    try:
+        return train(settings, args)
+    except (DataError, ModelError, OSError) as error:
+        print(f"train.py: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntrain.py: stopped", file=sys.stderr)
+        return 130
+
+
+def train(settings: TrainConfig, args: argparse.Namespace) -> int:
+    """Read, build, decode, fit, report."""
+    frame, missing = read_images(settings)
+    model, settings, device = build(settings, args)
+    images, unreadable = decode(frame, settings)
+    frame = frame.drop(index=unreadable)
+    run_dir = start_run(frame, settings)
+    print(
+        f"{len(frame)} images of {frame['lesion_id'].nunique()} lesions: "
+        f"{(frame['split'] == 'train').sum()} to learn from, {(frame['split'] == 'val').sum()} to "
+        f"choose by, {(frame['split'] == 'test').sum()} kept for evaluate.py\n{settings.model}, "
+        f"{model.count_params():,} parameters, {settings.image_size} px, on {device}",
+        flush=True,
+    )
+    started = time.monotonic()
+    result = fit(model, frame, images, settings, run_dir)
+    report(result, frame, settings, run_dir, seconds=time.monotonic() - started)
+    return 1 if missing or unreadable else 0
+
+
+def read_images(settings: TrainConfig):
+    """Read and split the metadata; returns the rows with an image, and the number without."""
+    from data.ham10000 import read_metadata, split_by_lesion
+    from data.sample import write_sample_dataset
+
+    if settings.sample and not Path(settings.data_dir).exists():
+        print(f"making up sample pictures in {settings.data_dir}", flush=True)
+        write_sample_dataset(settings.data_dir, images_per_class=settings.sample_images_per_class)
+    frame = read_metadata(settings.data_dir)
+    missing = frame.loc[frame["path"].isna(), "image_id"]
+    if len(missing) > settings.missing_image_limit * len(frame):
+        raise DataError(
+            f"{len(missing)} of {len(frame)} images in the metadata have no file in "
+            f"{settings.data_dir}, such as {missing.iloc[0]}; unpack all image archives there"
+        )
+    for image_id in missing:
+        print(f"left out: {image_id} has no image file", file=sys.stderr)
+    frame = frame[frame["path"].notna()].reset_index(drop=True)
+    frame["split"] = split_by_lesion(
+        frame,
+        seed=settings.seed,
+        validation_share=settings.validation_share,
+        test_share=settings.test_share,
+    )
+    if not {"train", "val"} <= set(frame["split"]):
+        raise DataError(
+            f"{settings.data_dir} has too few lesions to train and to validate "
+            f"({frame['lesion_id'].nunique()}); give it at least three of each diagnosis"
+        )
+    return frame, len(missing)
+
+
+def build(settings: TrainConfig, args: argparse.Namespace):
+    """Build the model; returns it, the settings it really has, and the device it runs on."""
+    from models.backend import start_tensorflow
+
+    device = start_tensorflow()
+
+    import keras
+
+    from data.ham10000 import CLASS_NAMES
+    from models import build_model
+
+    keras.utils.set_random_seed(settings.seed)
+
+    def build_as(settings: TrainConfig) -> keras.Model:
+        return build_model(
+            settings.model,
+            image_size=settings.image_size,
+            class_names=CLASS_NAMES,
+            weights=settings.weights,
+            dropout=settings.dropout,
+            batch_norm_momentum=settings.batch_norm_momentum,
+        )
+
+    try:
+        return build_as(settings), settings, device
+    except WeightsUnavailableError:
+        # Only a first try on made-up pictures may start from something else than was asked for.
+        if not settings.sample or "weights" in args:
+            raise
+    args.weights = "none"
+    settings = config.from_args(TrainConfig, args, config.train_presets(args))
+    print("no ImageNet weights here: this sample run starts from random weights, all layers learn")
+    return build_as(settings), settings, device
+
+
+def decode(frame, settings: TrainConfig):
+    """Decode what training and validation need; returns the images by split, and the failures.
+
+    Validation pictures are decoded as `evaluate.py` will; training pictures a little larger.
+    """
+    from data.pipeline import decode_images
+
+    sizes = {
+        "train": round(settings.image_size * settings.stored_size_factor),
+        "val": settings.image_size,
+    }
+    images, unreadable = {}, []
+    for split, size in sizes.items():
+        rows = frame.index[frame["split"] == split]
+        images[split], failures = decode_images(
+            frame.loc[rows, "path"].tolist(),
+            image_size=size,
+            store=settings.image_store,
+            store_dir=Path(settings.output_dir, "cache"),
+            on_progress=lambda done, total: config.show_count("decoding", done, total),
+        )
+        for place, message in failures.items():
+            print(f"left out: {message}", file=sys.stderr)
+            unreadable.append(rows[place])
+    return images, unreadable
+
+
+def start_run(frame, settings: TrainConfig) -> Path:
+    """Make the run directory, with a name not yet taken, and write what is known at the start."""
+    from data.ham10000 import write_split
+
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"-{number}"
+        run_dir = Path(settings.output_dir, f"{settings.model}-{stamp}{suffix}")
+        try:
+            run_dir.mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+    config.save(settings, run_dir / "config.json")
+    write_split(frame, run_dir / "split.csv")
+    return run_dir
+
+
+def fit(model, frame, images: dict, settings: TrainConfig, run_dir: Path):
+    """Train the model on the decoded images; returns what `train_model` returns."""
+    import numpy as np
+
+    from data.augmentation import build_augmentation
+    from data.ham10000 import CLASS_NAMES, class_weights
+    from data.pipeline import make_dataset
+    from models.bundle import set_split
+    from models.training import Phase, train_model
+
+    learned, chosen_by = frame[frame["split"] == "train"], frame[frame["split"] == "val"]
+    set_split(
+        model,
+        train_image_ids=learned["image_id"].tolist(),
+        train_lesion_ids=learned["lesion_id"].tolist(),
+        validation_image_ids=chosen_by["image_id"].tolist(),
+        validation_lesion_ids=chosen_by["lesion_id"].tolist(),
+    )
+    one_hot = dict(zip(CLASS_NAMES, np.eye(len(CLASS_NAMES), dtype=np.float32), strict=True))
+    weight_of = class_weights(learned["label"], settings.class_weights)
+    augmentation = build_augmentation(
+        image_size=settings.image_size,
+        rotation_degrees=settings.rotation_degrees,
+        flip=settings.flip,
+        zoom=settings.zoom,
+        shift=settings.shift,
+        brightness=settings.brightness,
+        contrast=settings.contrast,
+    )
+
+    def make_training_data(first_epoch: int):
+        return make_dataset(
+            images["train"],
+            np.stack(learned["label"].map(one_hot)),
+            weights=learned["label"].map(weight_of).to_numpy(np.float32),
+            batch_size=settings.batch_size,
+            augmentation=augmentation,
+            seed=settings.seed,
+            first_epoch=first_epoch,
+        )
+
+    has_backbone = settings.model != "sequential"
+    layers = settings.fine_tune_layers if has_backbone else None
+    return train_model(
+        model,
+        make_training_data,
+        make_dataset(
+            images["val"],
+            np.stack(chosen_by["label"].map(one_hot)),
+            batch_size=settings.batch_size,
+        ),
+        phases=[
+            Phase("head", settings.head_epochs, settings.head_learning_rate, 0),
+            Phase(
+                "fine-tune" if has_backbone else "train",
+                settings.epochs,
+                settings.learning_rate,
+                layers,
+            ),
+        ],
+        steps_per_epoch=max(1, len(learned) // settings.batch_size),
+        run_dir=run_dir,
+        batch_norm_trains=settings.batch_norm_trains,
+        lr_schedule=settings.lr_schedule,
+        warmup_share=settings.warmup_share,
+        weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
+        monitor=settings.monitor,
+        patience=settings.patience,
+        seed=settings.seed,
+    )
+
+
+def report(result, frame, settings: TrainConfig, run_dir: Path, *, seconds: float) -> None:
+    """Draw the learning curves, and print figures, files and what to type next."""
+    from metrics.plots import plot_learning_curves
+    from metrics.report import save_figure
+    from models.progress import format_seconds
+
+    title = f"{settings.model}, {settings.image_size} px, {len(frame)} images"
+    figure = plot_learning_curves(result.history, best_epoch=result.best_epoch, title=title)
+    save_figure(figure, run_dir / "learning_curves.png")
+    model_path = run_dir / "model.keras"
+    known = frame["split"] != "test"
+    example = frame.loc[frame["split"] == "test", "path"] if not known.all() else frame["path"]
+    early = ", stopped early" if result.stopped_early else ""
+    kept = f"epoch {result.best_epoch} of {len(result.history)}{early}"
+    print(f"""
+kept {kept}; {format_seconds(seconds)} of training
+
+validation accuracy   {result.best["val_accuracy"]:.3f}
+balanced accuracy     {result.best["val_balanced_accuracy"]:.3f}
+model                 {model_path} ({model_path.stat().st_size / 1e6:.1f} MB)
+learning curves       {run_dir / "learning_curves.png"}
+history, split        {run_dir / "history.csv"}, {run_dir / "split.csv"}
+
+next:
+  python evaluate.py --model_path {model_path}
+  python predict.py --model_path {model_path} --image {example.iloc[0]}""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
