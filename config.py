@@ -158,7 +158,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Without ImageNet there is nothing to keep frozen, and nothing in BatchNorm worth keeping.
     "from_scratch": {
         "head_epochs": 0,
-        "epochs": 30,
+        "epochs": 24,
         "learning_rate": 3e-3,
         "fine_tune_layers": -1,
         "batch_norm_trains": True,
@@ -210,7 +210,10 @@ class PredictConfig(_Checked):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An `argparse` parser whose errors are one line."""
+    """An `argparse` parser that takes whole flags only, and whose errors are one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> typing.NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

@@ -32,7 +32,10 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
         "balanced_accuracy": "Balanced accuracy (mean recall)",
     }
     for axes, (key, label) in zip(panels, names.items(), strict=False):
-        for prefix, colour, who in (("", _TRAIN, "training"), ("val_", _VALIDATION, "validation")):
+        for prefix, colour, who in (
+            ("", _TRAIN, "training (augmented)"),
+            ("val_", _VALIDATION, "validation"),
+        ):
             values = [row[prefix + key] for row in history]
             axes.plot(epochs, values, color=colour, marker="o", markersize=4, lw=2, label=who)
         _mark_best(axes, epochs, [row[f"val_{key}"] for row in history], best_epoch)
@@ -41,7 +44,7 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
     rates = [row["learning_rate"] for row in history]
     axes.plot(epochs, rates, color=_FAINT, marker="o", markersize=4, lw=2)
     axes.set_title("Learning rate at the end of the epoch", loc="left", fontsize=11)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     for axes in figure.axes:
         _mark_phases(axes, history)
         axes.grid(axis="y", color="#e5e7eb")

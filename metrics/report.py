@@ -59,6 +59,8 @@ class PredictionWriter:
 
     def write(self, table: pd.DataFrame) -> None:
         """Append the rows of a table from `prediction_table`."""
+        if table.empty:
+            return
         if self.path.suffix == ".csv":
             table.to_csv(self.file, index=False, header=self.rows == 0, float_format="%.6f")
         else:

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.augmentation import Augmentation, RandomAffine, StatelessSeed, build_augmentation
+
+STRONG = {
+    "rotation_degrees": 180.0,
+    "flip": True,
+    "zoom": 0.2,
+    "shift": 0.1,
+    "brightness": 0.2,
+    "contrast": 0.3,
+}
+
+
+def images(count: int = 6, side: int = 24) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def test_without_strength_the_picture_is_unchanged():
+    augment = build_augmentation(image_size=24)
+    assert np.allclose(augment(images(), seed=0, step=5), images(), atol=1e-3)
+
+
+def test_scales_to_the_input_size_about_the_centre():
+    ramp = np.tile(np.arange(0, 240, 10, np.uint8)[None, :, None], (24, 1, 3))[None]
+    small = build_augmentation(image_size=12)(ramp, seed=0, step=0)
+    assert small.shape == (1, 12, 12, 3)
+    # Each small pixel lies between two large ones: 5, 25, 45, ...
+    assert np.allclose(small[0, 6, :, 0], np.arange(5, 240, 20), atol=1e-3)
+
+
+def test_depends_on_seed_and_step_alone():
+    augment = build_augmentation(image_size=20, **STRONG)
+    first = augment(images(), seed=1, step=7).numpy()
+    augment(images(), seed=1, step=8)
+    assert (augment(images(), seed=1, step=7).numpy() == first).all()
+    assert not np.allclose(augment(images(), seed=1, step=8), first)
+    assert not np.allclose(augment(images(), seed=2, step=7), first)
+
+
+def test_images_of_a_batch_are_changed_differently_and_stay_in_range():
+    same = np.repeat(images(1), 6, axis=0)
+    out = build_augmentation(image_size=24, **STRONG)(same, seed=0, step=0).numpy()
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 255
+    assert min(np.abs(out[0] - other).mean() for other in out[1:]) > 1
+
+
+def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
+    layer = RandomAffine(image_size=24, rotation_degrees=90, flip=False, zoom=0.0, shift=0.0)
+    centre = 11.5
+    quarter = tf.constant([[0.0, -1.0, 2 * centre, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    turned = layer.transform_images(images(1), quarter).numpy()[0]
+    assert np.allclose(turned, np.rot90(images(1)[0], k=1), atol=1e-3) or np.allclose(
+        turned, np.rot90(images(1)[0], k=-1), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_transformations_keep_angles_and_respect_their_limits(seed):
+    layer = RandomAffine(image_size=24, rotation_degrees=180, flip=True, zoom=0.2, shift=0.1)
+    matrices = layer.get_random_transformation(
+        tf.zeros((64, 30, 30, 3)), seed=StatelessSeed(seed, 0)
+    ).numpy()
+    a, b, c, d = matrices[:, 0], matrices[:, 1], matrices[:, 3], matrices[:, 4]
+    assert np.allclose(a * b + c * d, 0, atol=1e-4)
+    zoom = np.sqrt(a**2 + c**2) * 24 / 30
+    assert np.allclose(np.sqrt(b**2 + d**2) * 24 / 30, zoom, atol=1e-4)
+    assert zoom.min() >= 0.8
+    assert zoom.max() <= 1.2
+    mirrored = (a * d - b * c) < 0
+    assert 10 < mirrored.sum() < 54
+    # The centre of the result shows a place at most a tenth of the side from the picture's.
+    centre_x = matrices[:, 0] * 11.5 + matrices[:, 1] * 11.5 + matrices[:, 2]
+    assert np.abs(centre_x - 14.5).max() <= 3.0 + 1e-3
+
+
+def test_no_two_steps_share_a_seed():
+    drawn = set()
+    for step in range(20):
+        source = StatelessSeed(0, step)
+        drawn |= {tuple(source.next().numpy()) for _ in range(10)}
+    assert len(drawn) == 200
+
+
+def test_layers_run_in_order():
+    class Add:
+        def __init__(self, amount):
+            self.amount = amount
+
+        def get_random_transformation(self, images, training, seed):
+            return self.amount
+
+        def transform_images(self, images, transformation, training):
+            return images * 2 + transformation
+
+    out = Augmentation([Add(1.0), Add(3.0)])(tf.zeros((1, 2, 2, 3)), seed=0, step=0)
+    assert (out.numpy() == 5.0).all()

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import DataError
+from data.images import find_images, load_image
+
+
+def test_takes_the_central_square_and_keeps_shapes(tmp_path):
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :20] = (255, 0, 0)
+    pixels[:, 20:60] = (0, 255, 0)
+    pixels[:, 60:] = (0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    image = load_image(tmp_path / "wide.png", 20)
+    assert image.shape == (20, 20, 3)
+    assert image.dtype == np.uint8
+    # Interpolation at the edges looks at what lies beside the square.
+    assert (image[:, 2:-2] == (0, 255, 0)).all()
+    assert (image.argmax(axis=2) == 1).all()
+
+
+def test_an_image_of_the_right_size_is_unchanged(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "same.png")
+    assert (load_image(tmp_path / "same.png", 24) == pixels).all()
+
+
+def test_a_large_jpeg_decoded_at_reduced_size_looks_like_the_full_decode(tmp_path):
+    y, x = np.mgrid[:450, :600]
+    waves = 127 + 100 * np.sin(x / 40)[..., None] * np.cos(y / 30)[..., None] * np.ones(3)
+    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "large.jpg", quality=95)
+    image = load_image(tmp_path / "large.jpg", 90)
+    with Image.open(tmp_path / "large.jpg") as full:
+        square = full.crop((75, 0, 525, 450)).resize((90, 90), Image.Resampling.BICUBIC)
+    assert np.abs(image.astype(int) - np.asarray(square)).mean() < 2
+
+
+def test_turns_a_picture_upright_and_greyscale_to_rgb(tmp_path):
+    pixels = np.zeros((20, 20), np.uint8)
+    pixels[:10] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=100)
+    image = load_image(tmp_path / "turned.jpg", 20)
+    assert image[:, 12:].min() > 150
+    assert image[:, :8].max() < 50
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\xff\xd8\xff\xe0 cut off"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.jpg should be an image") as caught:
+        load_image(path, 32)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"half\.jpg"):
+        load_image(tmp_path / "half.jpg", 32)
+
+
+def test_finds_images_in_folders_sorted_and_files_as_given(tmp_path):
+    for name in ("b/two.JPG", "b/one.png", "b/c/three.jpeg", "b/notes.txt", "alone.xyz"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    found = find_images([tmp_path / "alone.xyz", tmp_path / "b"])
+    assert [path[len(str(tmp_path)) + 1 :] for path in found] == [
+        "alone.xyz",
+        "b/c/three.jpeg",
+        "b/one.png",
+        "b/two.JPG",
+    ]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(DataError, match="found none"):
+        find_images([tmp_path])

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.augmentation import build_augmentation
+from data.pipeline import decode_images, fits_in_memory, iterate_batches, make_dataset
+
+
+@pytest.fixture
+def paths(tmp_path) -> list[str]:
+    """Ten uniform pictures; the sixth is broken."""
+    found = []
+    for place in range(10):
+        path = tmp_path / f"{place}.png"
+        Image.new("RGB", (8, 8), (place, 0, 0)).save(path)
+        found.append(str(path))
+    Path(found[5]).write_bytes(b"broken")
+    return found
+
+
+def test_batches_come_in_order_and_name_what_cannot_be_read(paths):
+    batches = list(iterate_batches(paths, image_size=8, batch_size=4))
+    assert [places for places, _, _ in batches] == [[0, 1, 2, 3], [4, 6, 7], [8, 9]]
+    assert [images[:, 0, 0, 0].tolist() for _, images, _ in batches] == [
+        [0, 1, 2, 3],
+        [4, 6, 7],
+        [8, 9],
+    ]
+    assert [list(failures) for _, _, failures in batches] == [[], [5], []]
+    assert "5.png" in batches[1][2][5]
+
+
+def test_a_batch_of_broken_files_is_empty(paths):
+    places, images, failures = next(iterate_batches(paths[5:6], image_size=8, batch_size=4))
+    assert places == []
+    assert images.shape == (0, 8, 8, 3)
+    assert list(failures) == [0]
+
+
+@pytest.mark.parametrize("store", ["memory", "file", "auto"])
+def test_decodes_all_that_can_be_read_in_order(paths, tmp_path, store):
+    calls = []
+    images, failures = decode_images(
+        paths,
+        image_size=8,
+        store=store,
+        store_dir=tmp_path / "cache",
+        on_progress=lambda *call: calls.append(call),
+    )
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert list(failures) == [5]
+    assert calls[-1] == (10, 10)
+
+
+def test_array_file_is_used_again_and_made_anew_when_an_image_changed(paths, tmp_path):
+    good = paths[:5]
+    options = {"image_size": 8, "store": "file", "store_dir": tmp_path / "cache"}
+    first, _ = decode_images(good, **options)
+    assert isinstance(first, np.memmap)
+    calls = []
+    again, _ = decode_images(good, **options, on_progress=lambda *call: calls.append(call))
+    assert calls == []
+    assert (again == first).all()
+    Image.new("RGB", (9, 9), (99, 0, 0)).save(good[0])
+    changed, _ = decode_images(good, **options)
+    assert changed[0, 0, 0, 0] == 99
+
+
+def test_an_interrupted_decode_leaves_nothing_behind(paths, tmp_path):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_images(
+            paths, image_size=8, store="file", store_dir=tmp_path / "c", on_progress=interrupt
+        )
+    assert list((tmp_path / "c").iterdir()) == []
+
+
+def test_memory_rule():
+    assert fits_in_memory(1)
+    assert not fits_in_memory(1 << 60)
+
+
+def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    images = np.zeros((count, 12, 12, 3), np.uint8)
+    images[:] = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return images, np.eye(count, dtype=np.float32), np.arange(count, dtype=np.float32)
+
+
+def test_without_augmentation_one_pass_in_order():
+    images, targets, _ = arrays(10)
+    batches = list(make_dataset(images, targets, batch_size=4))
+    assert [len(batch) for batch, _ in batches] == [4, 4, 2]
+    assert np.concatenate([batch for batch, _ in batches]).tolist() == images.tolist()
+    assert np.concatenate([batch for _, batch in batches]).tolist() == targets.tolist()
+
+
+def take(count: int, **options) -> list:
+    images, targets, weights = arrays(10)
+    dataset = make_dataset(
+        images,
+        targets,
+        weights=weights,
+        batch_size=4,
+        augmentation=build_augmentation(image_size=8, rotation_degrees=180, brightness=0.5),
+        **options,
+    )
+    return [[part.numpy() for part in batch] for batch in dataset.take(count)]
+
+
+def test_training_batches_stay_together_and_each_epoch_has_its_own_order():
+    batches = take(4)
+    for images, targets, weights in batches:
+        assert images.shape == (4, 8, 8, 3)
+        assert images.dtype == np.float32
+        assert targets.argmax(axis=1).tolist() == weights.tolist()
+    first, second = ([int(w) for b in half for w in b[2]] for half in (batches[:2], batches[2:]))
+    assert len(set(first)) == len(set(second)) == 8
+    assert first != second
+
+
+def test_training_batches_repeat_exactly_with_the_seed():
+    first, again, other = take(6, seed=5), take(6, seed=5), take(6, seed=6)
+    for batch, same in zip(first, again, strict=True):
+        for part, same_part in zip(batch, same, strict=True):
+            assert (part == same_part).all()
+    assert any((a[2] != b[2]).any() for a, b in zip(first, other, strict=True))
+
+
+def test_starting_later_gives_the_batches_of_the_uninterrupted_run():
+    whole, resumed = take(6, seed=5), take(2, seed=5, first_epoch=2)
+    for batch, same in zip(whole[4:], resumed, strict=True):
+        for part, same_part in zip(batch, same, strict=True):
+            assert (part == same_part).all()
+
+
+def test_fewer_images_than_a_batch_still_train():
+    images, targets, _ = arrays(3)
+    dataset = make_dataset(
+        images, targets, batch_size=8, augmentation=build_augmentation(image_size=12)
+    )
+    batch, _ = next(iter(dataset))
+    assert batch.shape == (3, 12, 12, 3)

@@ -1,0 +1,266 @@
+"""The three scripts from end to end, as a user types them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import config
+import evaluate
+import predict
+import train
+from models import transfer
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--image_size", "32", "--batch_size", "8"]
+
+
+@pytest.fixture(scope="module")
+def run_dir(sample_dir, tmp_path_factory) -> Path:
+    """A run of the baseline on the sample pictures, trained once."""
+    runs = tmp_path_factory.mktemp("runs")
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(runs)]
+    assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
+    (found,) = runs.glob("sequential-*")
+    return found
+
+
+def test_a_run_directory_holds_what_the_design_promises(run_dir, sample_dir):
+    files = {"config.json", "split.csv", "history.csv", "learning_curves.png", "model.keras"}
+    assert {path.name for path in run_dir.iterdir()} >= files
+    split = pd.read_csv(run_dir / "split.csv")
+    assert list(split) == ["image_id", "lesion_id", "label", "split"]
+    assert split["split"].value_counts().sum() == 70
+    assert split.groupby("lesion_id")["split"].nunique().max() == 1
+    settings = json.loads((run_dir / "config.json").read_text())["config"]
+    assert (settings["data_dir"], settings["image_size"]) == (str(sample_dir), 32)
+    assert len(pd.read_csv(run_dir / "history.csv")) == 2
+
+
+def test_train_prints_a_table_and_the_two_commands_to_type_next(
+    sample_dir, tmp_path, capsys, monkeypatch
+):
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL, "--epochs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "validation accuracy" in out
+    commands = [line.split()[1:] for line in out.splitlines() if line.startswith("  python ")]
+    assert [command[0] for command in commands] == ["evaluate.py", "predict.py"]
+    assert evaluate.main(commands[0][1:]) == 0
+    assert predict.main(commands[1][1:]) == 0
+
+
+def test_the_same_command_twice_gives_the_same_history(sample_dir, tmp_path, run_dir):
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
+    (again,) = tmp_path.glob("sequential-*")
+    for name in ("split.csv", "history.csv"):
+        assert (again / name).read_bytes() == (run_dir / name).read_bytes()
+
+
+def test_evaluate_on_validation_repeats_the_figure_of_training(run_dir, tmp_path, capsys):
+    argv = ["--model_path", str(run_dir / "model.keras"), "--split", "val"]
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    history = pd.read_csv(run_dir / "history.csv")
+    best = history.loc[history["val_balanced_accuracy"].idxmax()]
+    assert metrics["accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
+    assert metrics["balanced_accuracy"] == pytest.approx(best["val_balanced_accuracy"], abs=1e-6)
+    assert "config.json" in capsys.readouterr().out
+
+
+def test_evaluate_takes_the_test_split_and_writes_beside_the_model(run_dir, capsys):
+    assert evaluate.main(["--model_path", str(run_dir / "model.keras")]) == 0
+    out = run_dir / "evaluation-test"
+    split = pd.read_csv(run_dir / "split.csv")
+    predictions = pd.read_csv(out / "predictions.csv")
+    assert set(predictions["image"]) == set(split.loc[split["split"] == "test", "image_id"])
+    assert list(predictions)[:4] == ["image", "predicted", "confidence", "prob_akiec"]
+    assert (out / "confusion_matrix.png").is_file()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc"} <= set(metrics)
+    assert metrics["per_class"]["mel"]["support"] > 0
+    assert "balanced accuracy" in capsys.readouterr().out
+
+
+def test_a_model_moved_alone_still_knows_its_split(run_dir, sample_dir, tmp_path, capsys):
+    moved = tmp_path / "elsewhere.keras"
+    shutil.copy(run_dir / "model.keras", moved)
+    argv = ["--model_path", str(moved), "--data_dir", str(sample_dir)]
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "test")]) == 0
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "all"), "--split", "all"]) == 0
+    sizes = [len(pd.read_csv(tmp_path / name / "predictions.csv")) for name in ("test", "all")]
+    split = pd.read_csv(run_dir / "split.csv")["split"]
+    assert sizes == [(split == "test").sum(), 70]
+    assert "--data_dir" in capsys.readouterr().out
+
+
+def test_evaluate_without_any_image_of_the_split_names_the_way_out(
+    run_dir, write_ham10000, tmp_path, capsys
+):
+    strange = write_ham10000({"ISIC_0000001": "nv", "ISIC_0000002": "mel"})
+    argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(strange)]
+    assert evaluate.main([*argv, "--split", "val"]) == 2
+    assert "--split all" in capsys.readouterr().err
+    assert not (run_dir / "evaluation-val").exists()
+
+
+def test_evaluate_leaves_a_broken_image_out_and_says_so(run_dir, sample_dir, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(sample_dir, data)
+    split = pd.read_csv(run_dir / "split.csv")
+    first, second, *_ = split.loc[split["split"] == "test", "image_id"]
+    next(data.glob(f"*/{first}.jpg")).write_bytes(b"broken")
+    next(data.glob(f"*/{second}.jpg")).unlink()
+    argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(data)]
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 1
+    err = capsys.readouterr().err
+    assert f"{first}.jpg should be an image" in err
+    assert f"{second} has no image file" in err
+    left = (split["split"] == "test").sum() - 2
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == left
+
+
+def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, capsys):
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    argv = ["--image", str(image), "--model_path", str(run_dir / "model.keras")]
+    assert predict.main([*argv, "--top_k", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "melanoma (mel)" in out
+    assert "█" in out
+    assert "no medical advice" in out
+    shares = [float(line.split("%")[0].split()[-1]) for line in out.splitlines() if "%" in line]
+    assert len(shares) == 7
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
+    run_dir, sample_dir, tmp_path, capsys, ending
+):
+    output = tmp_path / f"table.{ending}"
+    argv = ["--image", str(sample_dir), "--model_path", str(run_dir / "model.keras")]
+    assert predict.main([*argv, "--output", str(output), "--batch_size", "16"]) == 0
+    table = pd.read_csv(output) if ending == "csv" else pd.read_json(output)
+    assert len(table) == 70
+    assert list(table)[:3] == ["image", "predicted", "confidence"]
+    argv = ["--model_path", str(run_dir / "model.keras"), "--split", "all"]
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "all")]) == 0
+    measured = pd.read_csv(tmp_path / "all" / "predictions.csv").set_index("image")
+    table.index = [Path(path).stem for path in table["image"]]
+    both = table.join(measured, rsuffix="_measured")
+    assert (both["prob_mel"] - both["prob_mel_measured"]).abs().max() < 1e-5
+
+
+def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeypatch, capsys):
+    monkeypatch.setattr(config, "RUNS_DIR", str(run_dir.parent))
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    assert predict.main(["--image", str(image)]) == 0
+    assert f"model: {run_dir / 'model.keras'} (the newest run)" in capsys.readouterr().out
+
+
+def test_predict_does_the_others_when_one_image_is_broken(run_dir, sample_dir, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    argv = ["--image", str(tmp_path / "broken.jpg"), str(tmp_path / "missing.jpg"), str(image)]
+    assert predict.main([*argv, "--model_path", str(run_dir / "model.keras")]) == 1
+    captured = capsys.readouterr()
+    assert "broken.jpg should be an image" in captured.err
+    assert "missing.jpg should be an image" in captured.err
+    assert f"{image}\n" in captured.out
+
+
+def test_training_leaves_broken_and_missing_images_out(sample_dir, tmp_path, capsys, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(sample_dir, data)
+    images = sorted(data.glob("*/*.jpg"))
+    for image in images[:12]:
+        image.write_bytes(b"broken")
+    argv = ["--model", "sequential", "--data_dir", str(data), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL, "--epochs", "1"]) == 1
+    assert capsys.readouterr().err.count("should be an image") >= 1
+    images[0].unlink()
+    assert train.main([*argv, *SMALL]) == 2
+    err = capsys.readouterr().err
+    assert "unpack all image archives" in err
+    assert err.count("\n") == 1
+
+
+def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    argv = ["--model", "mobilenet", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL]) == 2
+    err = capsys.readouterr().err
+    assert "--weights none" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_run_without_weights_starts_from_random_ones_and_says_so(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(config.PRESETS, "sample", {"data_dir": "s", "sample_images_per_class": 6})
+    argv = ["--model", "mobilenet", "--sample", *SMALL, "--epochs", "1"]
+    assert train.main(argv) == 0
+    assert "starts from random weights" in capsys.readouterr().out
+    (run,) = Path("runs").glob("mobilenet-*")
+    settings = json.loads((run / "config.json").read_text())["config"]
+    assert (settings["weights"], settings["head_epochs"]) == ("none", 0)
+    assert (settings["batch_norm_trains"], settings["batch_norm_momentum"]) == (True, 0.9)
+    assert pd.read_csv(run / "history.csv")["phase"].tolist() == ["fine-tune"]
+    # Weights that were asked for by name are never replaced.
+    assert train.main([*argv, "--weights", "imagenet"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "argv", "message"),
+    [
+        (train, ["--data_dir", "nowhere"], "found no folder 'nowhere'"),
+        (evaluate, ["--model_path", "nothing.keras"], "found none at nothing.keras"),
+        (predict, ["--image", "x.jpg", "--model_path", "no.keras"], "found none at no.keras"),
+        (predict, ["--image", "."], "found none"),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    tmp_path, monkeypatch, capsys, script, argv, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert script.main(argv) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
+def test_help_and_wrong_flags_answer_before_tensorflow_is_loaded(name, flags):
+    code = f"""
+import sys
+import {name}
+try:
+    {name}.main({flags!r})
+except SystemExit as stop:
+    code = stop.code
+heavy = {{"tensorflow", "keras", "numpy", "pandas", "sklearn", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == (0 if flags == ["--help"] else 2), done.stderr
+    assert done.stderr.count("\n") == (0 if flags == ["--help"] else 1)
+
+
+def test_a_second_run_in_the_same_second_gets_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(train.time, "strftime", lambda _: "now")
+    settings = config.TrainConfig(output_dir=str(tmp_path))
+    frame = pd.DataFrame(columns=["image_id", "lesion_id", "label", "split"])
+    names = [train.start_run(frame, settings).name for _ in range(3)]
+    assert names == ["mobilenet-now", "mobilenet-now-2", "mobilenet-now-3"]

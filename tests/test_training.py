@@ -1,0 +1,142 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from data.augmentation import build_augmentation
+from data.pipeline import make_dataset
+from models import build_model
+from models.bundle import load_model
+from models.progress import format_seconds
+from models.schedules import learning_rate_at
+from models.training import BalancedAccuracy, Phase, train_model
+
+CLASSES = ("dark", "bright")
+COUNT, STEPS = 16, 2
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(COUNT) % 2
+    images = rng.integers(0, 100, (COUNT, 32, 32, 3)) + 150 * labels[:, None, None, None]
+    return images.astype(np.uint8), np.eye(2, dtype=np.float32)[labels]
+
+
+def fit(run_dir, *, model=None, phases=None, seed=0, **options):
+    images, targets = data()
+    keras.utils.set_random_seed(seed)
+    model = model or build_model("sequential", image_size=32, class_names=CLASSES)
+    augmentation = build_augmentation(image_size=32, rotation_degrees=180, brightness=0.05)
+
+    def training_data(first_epoch):
+        return make_dataset(
+            images,
+            targets,
+            batch_size=COUNT // STEPS,
+            augmentation=augmentation,
+            seed=seed,
+            first_epoch=first_epoch,
+        )
+
+    result = train_model(
+        model,
+        training_data,
+        make_dataset(images, targets, batch_size=8),
+        phases=phases or [Phase("train", 3, 1e-3)],
+        steps_per_epoch=STEPS,
+        run_dir=run_dir,
+        seed=seed,
+        **options,
+    )
+    return model, result
+
+
+def test_writes_history_and_the_best_epoch(tmp_path):
+    _, result = fit(tmp_path, monitor="loss")
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[2]["val_loss"]) == result.history[2]["val_loss"]
+    losses = [row["val_loss"] for row in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    model = load_model(tmp_path / "model.keras")
+    images, targets = data()
+    model.compile(loss="categorical_crossentropy")
+    assert model.evaluate(images, targets, verbose=0) == pytest.approx(min(losses), rel=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {"history.csv", "model.keras"}
+
+
+def test_the_same_seed_gives_the_same_history_and_weights(tmp_path):
+    runs = {}
+    for name, seed in (("one", 4), ("two", 4), ("other", 5)):
+        (tmp_path / name).mkdir()
+        model, _ = fit(tmp_path / name, seed=seed)
+        history = (tmp_path / name / "history.csv").read_bytes()
+        runs[name] = history, np.concatenate([w.ravel() for w in model.get_weights()])
+    assert runs["one"][0] == runs["two"][0]
+    assert (runs["one"][1] == runs["two"][1]).all()
+    assert runs["one"][0] != runs["other"][0]
+
+
+def test_phases_follow_each_other_with_their_own_rates_and_layers(tmp_path):
+    model = build_model("mobilenet", image_size=32, class_names=CLASSES)
+    backbone = model.get_layer("backbone")
+    first, last = backbone.get_layer("Conv1"), backbone.get_layer("Conv_1")
+    before = [layer.get_weights()[0] for layer in (first, last)]
+    phases = [Phase("head", 1, 1e-2, 0), Phase("fine-tune", 2, 1e-3, 10)]
+    _, result = fit(tmp_path, model=model, phases=phases)
+    assert [row["phase"] for row in result.history] == ["head", "fine-tune", "fine-tune"]
+    after = [layer.get_weights()[0] for layer in (first, last)]
+    assert (before[0] == after[0]).all()
+    assert not (before[1] == after[1]).all()
+    expected = float(
+        learning_rate_at(4, schedule="cosine", peak=1e-3, total_steps=4, warmup_steps=0)
+    )
+    assert result.history[2]["learning_rate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_stops_early_and_keeps_the_best(tmp_path):
+    # With a rate of nothing no epoch is better than the first.
+    phases = [Phase("head", 9, 0.0, backbone_layers=0)]
+    model = build_model("mobilenet", image_size=32, class_names=CLASSES)
+    _, result = fit(tmp_path, model=model, phases=phases, patience=2)
+    assert len(result.history) == 3
+    assert (result.best_epoch, result.stopped_early) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phases": [Phase("train", 0, 1e-3)]}, "at least one epoch"),
+        ({"monitor": "accuracy"}, "monitor should be one of"),
+    ],
+)
+def test_impossible_orders_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(tmp_path, **options)
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.choice([0, 1, 3], 50, p=[0.8, 0.1, 0.1]), rng.random((50, 4))
+    metric = BalancedAccuracy(4)
+    for part in (slice(0, 20), slice(20, 50)):
+        metric.update_state(np.eye(4)[y_true[part]], y_prob[part])
+    y_pred = y_prob.argmax(axis=1)
+    recalls = [(y_pred[y_true == c] == c).mean() for c in (0, 1, 3)]
+    assert float(metric.result()) == pytest.approx(np.mean(recalls))
+    kept = np.isin(y_pred, (0, 1, 3))
+    metric.reset_state()
+    metric.update_state(np.eye(4)[y_true[kept]], y_prob[kept])
+    assert float(metric.result()) == pytest.approx(
+        balanced_accuracy_score(y_true[kept], y_pred[kept])
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(48.4, "48 s"), (99, "99 s"), (720, "12 min"), (3900, "1 h 05 min")]
+)
+def test_durations_read_well(seconds, text):
+    assert format_seconds(seconds) == text
