@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import sys
 import types
 import typing
@@ -298,7 +299,7 @@ def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
 def save(config: Any, path: Path) -> None:
     """Write all settings, the versions of the packages and the command as JSON, whole or not."""
     record = {
-        "command": " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
         "config": dataclasses.asdict(config),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},

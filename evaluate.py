@@ -41,7 +41,10 @@ def choose_data_dir(settings: EvaluateConfig) -> tuple[str, str]:
         return settings.data_dir, "--data_dir"
     beside = Path(settings.model_path).parent / "config.json"
     if beside.is_file():
-        return config.load(TrainConfig, beside).data_dir, str(beside)
+        try:
+            return config.load(TrainConfig, beside).data_dir, str(beside)
+        except ValueError as error:
+            raise ValueError(f"{error}; name the data folder with --data_dir") from error
     return config.DATA_DIR, "config.py, for want of a config.json beside the model"
 
 

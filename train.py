@@ -47,7 +47,13 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
         flush=True,
     )
     started = time.monotonic()
-    result = fit(model, frame, images, settings, run_dir)
+    try:
+        result = fit(model, frame, images, settings, run_dir)
+    except KeyboardInterrupt:
+        kept = run_dir / "model.keras"
+        best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
+        print(f"\ntrain.py: stopped; {best}", file=sys.stderr)
+        return 130
     report(result, frame, settings, run_dir, seconds=time.monotonic() - started)
     return 1 if missing or unreadable else 0
 

@@ -79,6 +79,7 @@ def _mark_best(axes, epochs: list[int], values: list[float], best_epoch: int) ->
         ha="center",
         color="#b45309",
         fontweight="bold",
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"},
     )
     axes.margins(y=0.15)
 
@@ -114,7 +115,7 @@ def plot_confusion_matrix(
     size = len(class_names)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    figure = Figure(figsize=(1.9 + 0.85 * size, 1.7 + 0.85 * size), layout="constrained")
+    figure = Figure(figsize=(2.6 + 0.85 * size, 1.2 + 0.8 * size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(size):

@@ -24,10 +24,12 @@ def prediction_table(
         class_names: of the columns of `y_prob`.
 
     Returns:
-        `image`, `predicted`, `confidence` (the highest probability), and `prob_<class>` columns.
+        `image`, `predicted`, `confidence` (the highest probability), and `prob_<class>` columns,
+        probabilities to six decimals.
     """
     table = pd.DataFrame({"image": list(images)})
     table["predicted"] = [class_names[place] for place in y_prob.argmax(axis=1)]
+    y_prob = np.round(y_prob.astype(np.float64), 6)
     table["confidence"] = y_prob.max(axis=1)
     for place, name in enumerate(class_names):
         table[f"prob_{name}"] = y_prob[:, place]
@@ -64,8 +66,9 @@ class PredictionWriter:
         if self.path.suffix == ".csv":
             table.to_csv(self.file, index=False, header=self.rows == 0, float_format="%.6f")
         else:
-            for row, line in enumerate(table.to_json(orient="records", lines=True).splitlines()):
-                self.file.write(("[\n" if self.rows + row == 0 else ",\n") + line)
+            for number, row in enumerate(table.to_dict(orient="records"), start=self.rows):
+                line = json.dumps(row, ensure_ascii=False)
+                self.file.write(("[\n" if number == 0 else ",\n") + line)
         self.rows += len(table)
 
     def __exit__(self, kind: type | None, *_: object) -> None:

@@ -1,6 +1,7 @@
 """The three scripts from end to end, as a user types them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import evaluate
 import predict
 import train
 from models import transfer
+from models.bundle import load_model
+from models.progress import Progress
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--image_size", "32", "--batch_size", "8"]
@@ -217,6 +220,53 @@ def test_a_sample_run_without_weights_starts_from_random_ones_and_says_so(
     assert pd.read_csv(run / "history.csv")["phase"].tolist() == ["fine-tune"]
     # Weights that were asked for by name are never replaced.
     assert train.main([*argv, "--weights", "imagenet"]) == 2
+
+
+def test_ctrl_c_names_the_model_that_is_left_and_exits_130(
+    sample_dir, tmp_path, capsys, monkeypatch
+):
+    def interrupt(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "on_epoch_end", interrupt)
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL]) == 130
+    (model,) = tmp_path.glob("*/model.keras")
+    assert str(model) in capsys.readouterr().err
+    assert load_model(model)
+
+
+@pytest.mark.slow
+def test_both_phases_of_mobilenet_repeat_exactly(sample_dir, tmp_path):
+    histories = []
+    for name in ("one", "two"):
+        argv = ["--data_dir", str(sample_dir), "--output_dir", str(tmp_path / name), *SMALL]
+        argv += ["--weights", "none", "--head_epochs", "1", "--epochs", "2"]
+        assert train.main([*argv, "--fine_tune_layers", "60", "--seed", "3"]) == 0
+        (run,) = (tmp_path / name).iterdir()
+        histories.append((run / "history.csv").read_bytes())
+    assert histories[0] == histories[1]
+    assert b"head" in histories[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("HAM10000_DIR" not in os.environ, reason="HAM10000_DIR is not set")
+def test_real_data_from_metadata_to_figures(tmp_path):
+    argv = ["--model", "sequential", "--data_dir", os.environ["HAM10000_DIR"]]
+    argv += ["--image_size", "32", "--epochs", "2", "--output_dir", str(tmp_path)]
+    assert train.main(argv) == 0
+    (run,) = tmp_path.iterdir()
+    model = str(run / "model.keras")
+    evaluations = {}
+    for split in ("train", "val", "test"):
+        assert evaluate.main(["--model_path", model, "--split", split]) == 0
+        evaluations[split] = pd.read_csv(run / f"evaluation-{split}" / "predictions.csv")
+    assert sum(len(table) for table in evaluations.values()) == len(pd.read_csv(run / "split.csv"))
+    lesions = [set(table["lesion_id"]) for table in evaluations.values()]
+    assert len(set.union(*lesions)) == sum(map(len, lesions))
+    # Better than chance, and than always naming one class.
+    metrics = json.loads((run / "evaluation-test" / "metrics.json").read_text())
+    assert metrics["macro_roc_auc"] > 0.6
 
 
 @pytest.mark.parametrize(
