@@ -146,6 +146,9 @@ def decode(frame, settings: TrainConfig):
             store_dir=Path(settings.output_dir, "cache"),
             on_progress=lambda done, total: config.show_count("decoding", done, total),
         )
+        file = getattr(images[split], "filename", None)
+        if file and not failures:
+            print(f"decoded {split} pictures are in {file}, not in memory; later runs use them")
         for place, message in failures.items():
             print(f"left out: {message}", file=sys.stderr)
             unreadable.append(rows[place])

@@ -156,8 +156,11 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     """Return a short name for these files as they are now, decoded to this size."""
     digest = hashlib.sha256(str(image_size).encode())
     for path in paths:
-        state = os.stat(path)
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        try:
+            state = os.stat(path)
+            digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        except OSError:
+            digest.update(f"{path}\0missing\0".encode())
     return digest.hexdigest()[:16]
 
 

@@ -65,6 +65,19 @@ def test_the_same_command_twice_gives_the_same_history(sample_dir, tmp_path, run
         assert (again / name).read_bytes() == (run_dir / name).read_bytes()
 
 
+def test_pictures_in_a_file_give_the_history_of_pictures_in_memory(
+    sample_dir, tmp_path, run_dir, monkeypatch, capsys
+):
+    preset = config.PRESETS["sequential"] | {"image_store": "file"}
+    monkeypatch.setitem(config.PRESETS, "sequential", preset)
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
+    assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
+    (again,) = tmp_path.glob("sequential-*")
+    assert (again / "history.csv").read_bytes() == (run_dir / "history.csv").read_bytes()
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+    assert str(tmp_path / "cache") in capsys.readouterr().out
+
+
 def test_evaluate_on_validation_repeats_the_figure_of_training(run_dir, tmp_path, capsys):
     argv = ["--model_path", str(run_dir / "model.keras"), "--split", "val"]
     assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 0
