@@ -149,11 +149,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "sequential": {
         "image_size": 96,
         "weights": "none",
-        "dropout": 0.3,
         "head_epochs": 0,
-        "epochs": 20,
+        "epochs": 15,
         "learning_rate": 2e-3,
-        "stored_size_factor": 1.2,
     },
     "sample": {"data_dir": SAMPLE_DIR, "image_size": 96, "epochs": 8},
     # Without ImageNet there is nothing to keep frozen, and nothing in BatchNorm worth keeping.

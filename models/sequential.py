@@ -5,8 +5,9 @@ from keras import layers
 
 from models.bundle import ClassProbabilities
 
-# Filters of the blocks; each block halves the side, so 96 pixels end as 3 x 3.
-_FILTERS = (32, 64, 96, 128, 192)
+# Filters and convolutions of each block; a block halves the side, so 96 pixels end as 3 x 3. Two
+# convolutions only where the picture is small and they are cheap.
+_BLOCKS = ((32, 1), (64, 1), (96, 1), (160, 2), (256, 2))
 
 
 def build_sequential(
@@ -24,16 +25,14 @@ def build_sequential(
     """
     description = {"model": "sequential", "class_names": class_names, "image_size": image_size}
     stack = [keras.Input((image_size, image_size, 3)), layers.Rescaling(1 / 127.5, offset=-1)]
-    for block, filters in enumerate(_FILTERS):
-        # One convolution where the picture is large, two where they are cheap.
-        for _ in range(1 if block == 0 else 2):
-            stack += [
-                layers.Conv2D(filters, 3, padding="same", use_bias=False),
-                # The default momentum of 0.99 lags behind a run of a few hundred steps.
-                layers.BatchNormalization(momentum=0.9),
-                layers.ReLU(),
-            ]
-        stack.append(layers.MaxPooling2D())
+    for filters, convolutions in _BLOCKS:
+        for place in range(convolutions):
+            stack.append(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+            if place == convolutions - 1:
+                # Before the normalisation, which then has a quarter of the pixels to handle.
+                stack.append(layers.MaxPooling2D())
+            # The default momentum of 0.99 lags behind a run of a few hundred steps.
+            stack += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
     stack += [
         layers.GlobalAveragePooling2D(),
         layers.Dropout(dropout),
