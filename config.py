@@ -16,6 +16,7 @@ import shlex
 import sys
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,28 @@ RUNS_DIR = "runs"
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
 
 
-def flag(default: Any, group: str, help: str, **limits: Any) -> Any:
+def flag(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    required: bool = False,
+) -> Any:
     """Declare a field that is also a flag.
 
     Args:
         default: the value without the flag.
         group: heading of `--help` under which the flag stands.
         help: unit and effect in one line.
-        **limits: any of `minimum`, `maximum` (inclusive numbers), `choices` (a tuple), and
-            `nargs` and `required` as `argparse` knows them.
+        minimum: smallest number allowed.
+        maximum: largest number allowed.
+        choices: all values allowed.
+        required: whether the flag must be given.
     """
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "required": required}
     return field(default=default, metadata={"group": group, "help": help, **limits})
 
 
@@ -45,13 +58,18 @@ class _Checked:
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            value, limits = getattr(self, item.name), item.metadata
-            low, high = limits.get("minimum", -float("inf")), limits.get("maximum", float("inf"))
-            if isinstance(value, int | float) and not low <= value <= high:
-                raise ValueError(f"--{item.name} must be from {low} to {high}, received {value}")
-            if "choices" in limits and value not in limits["choices"]:
-                choices = ", ".join(limits["choices"])
-                raise ValueError(f"--{item.name} must be one of {choices}, received {value!r}")
+            value, name = getattr(self, item.name), item.name
+            low, high = item.metadata.get("minimum"), item.metadata.get("maximum")
+            choices = item.metadata.get("choices")
+            # Written so that "not a number" fails as well.
+            if low is not None and not value >= low:
+                raise ValueError(f"--{name} must be at least {low}, received {value}")
+            if high is not None and not value <= high:
+                raise ValueError(f"--{name} must be at most {high}, received {value}")
+            if choices and value not in choices:
+                raise ValueError(
+                    f"--{name} must be one of {', '.join(choices)}, received {value!r}"
+                )
 
 
 @dataclass(frozen=True)
@@ -192,9 +210,7 @@ class EvaluateConfig(_Checked):
 class PredictConfig(_Checked):
     """Settings of `predict.py`."""
 
-    image: tuple[str, ...] = flag(
-        (), "input", "image files and folders of images", nargs="+", required=True
-    )
+    image: tuple[str, ...] = flag((), "input", "image files and folders of images", required=True)
     model_path: str | None = flag(
         None, "input", f"the .keras file to use (default: the newest run's in {RUNS_DIR})"
     )
@@ -233,22 +249,25 @@ def add_arguments(
         if "help" not in item.metadata:
             continue
         name = item.metadata["group"]
-        group = groups.setdefault(name, None) or parser.add_argument_group(name)
-        groups[name] = group
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
         # Suppressed defaults leave only what was typed in the namespace, so that presets can
         # stand between the defaults and the flags.
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help_with_default(item)}
+        options: dict[str, Any] = {
+            "default": argparse.SUPPRESS,
+            "help": _help_with_default(item),
+            "required": item.metadata["required"],
+        }
         if item.type is bool:
             options["action"] = "store_true"
         else:
-            allowed = (choices or {}).get(item.name, item.metadata.get("choices"))
+            allowed = (choices or {}).get(item.name, item.metadata["choices"])
             options |= {"type": _value_type(item), "choices": allowed}
             if allowed is None:
                 options["metavar"] = item.name.rpartition("_")[2].upper()
-            options |= {
-                key: item.metadata[key] for key in ("nargs", "required") if key in item.metadata
-            }
-        group.add_argument(f"--{item.name}", **options)
+            if typing.get_origin(item.type) is tuple:
+                options["nargs"] = "+"
+        groups[name].add_argument(f"--{item.name}", **options)
 
 
 def from_args(config_class: type, args: argparse.Namespace, presets: tuple[str, ...] = ()) -> Any:
@@ -329,6 +348,14 @@ def load(config_class: type, path: Path) -> Any:
         ) from error
 
 
+def run(main: Callable[[], int]) -> typing.NoReturn:
+    """Run a script and exit with its code."""
+    # A console that cannot show a bar or an accent gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
+    sys.exit(main())
+
+
 def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Print a warning as one line on stderr; takes the place of `warnings.showwarning`."""
     print(f"warning: {message}", file=sys.stderr)
@@ -357,7 +384,7 @@ def _value_type(item: dataclasses.Field) -> type:
 
 def _help_with_default(item: dataclasses.Field) -> str:
     text = item.metadata["help"].replace("%", "%%")
-    if item.type is bool or "required" in item.metadata or item.default is None:
+    if item.type is bool or item.metadata["required"] or item.default is None:
         return text
     parts = [f"default: {item.default}"]
     parts += [

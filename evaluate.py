@@ -3,11 +3,19 @@
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import config
 from config import EvaluateConfig, TrainConfig
 from data import DataError
 from models import ModelError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from models.bundle import Description
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +86,7 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
     return 1 if unreadable else 0
 
 
-def select_images(data_dir: str, split: str, description):
+def select_images(data_dir: str, split: str, description: "Description") -> "pd.DataFrame":
     """Return the rows of the metadata that have an image and are in the model's split."""
     from data.ham10000 import read_metadata, select_split
 
@@ -102,7 +110,9 @@ def select_images(data_dir: str, split: str, description):
     ).reset_index(drop=True)
 
 
-def predict(model, frame, image_size: int, batch_size: int):
+def predict(
+    model: "keras.Model", frame: "pd.DataFrame", image_size: int, batch_size: int
+) -> "tuple[pd.DataFrame, np.ndarray, int]":
     """Return the rows whose image can be read, their probabilities, and how many cannot."""
     import numpy as np
 
@@ -122,7 +132,14 @@ def predict(model, frame, image_size: int, batch_size: int):
     return frame.iloc[used], np.concatenate(y_prob), len(frame) - len(used)
 
 
-def write(frame, y_true, y_prob, metrics: dict, settings: EvaluateConfig, class_names) -> Path:
+def write(
+    frame: "pd.DataFrame",
+    y_true: "np.ndarray",
+    y_prob: "np.ndarray",
+    metrics: dict,
+    settings: EvaluateConfig,
+    class_names: tuple[str, ...],
+) -> Path:
     """Write the report; returns its folder."""
     from metrics.classification import confusion_counts
     from metrics.plots import plot_confusion_matrix
@@ -148,4 +165,4 @@ def write(frame, y_true, y_prob, metrics: dict, settings: EvaluateConfig, class_
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    config.run(main)

@@ -104,4 +104,4 @@ def format_line(image: str, ranked: list[tuple[float, str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    config.run(main)

@@ -5,11 +5,19 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import config
 from config import TrainConfig
 from data import DataError
 from models import MODEL_NAMES, ModelError, WeightsUnavailableError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import pandas as pd
+
+    from models.training import Result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,7 +66,7 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     return 1 if missing or unreadable else 0
 
 
-def read_images(settings: TrainConfig):
+def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
     """Read and split the metadata; returns the rows with an image, and the number without."""
     from data.ham10000 import read_metadata, split_by_lesion
     from data.sample import write_sample_dataset
@@ -90,7 +98,9 @@ def read_images(settings: TrainConfig):
     return frame, len(missing)
 
 
-def build(settings: TrainConfig, args: argparse.Namespace):
+def build(
+    settings: TrainConfig, args: argparse.Namespace
+) -> "tuple[keras.Model, TrainConfig, str]":
     """Build the model; returns it, the settings it really has, and the device it runs on."""
     from models.backend import start_tensorflow
 
@@ -125,7 +135,9 @@ def build(settings: TrainConfig, args: argparse.Namespace):
     return build_as(settings), settings, device
 
 
-def decode(frame, settings: TrainConfig):
+def decode(
+    frame: "pd.DataFrame", settings: TrainConfig
+) -> "tuple[dict[str, np.ndarray], list[int]]":
     """Decode what training and validation need; returns the images by split, and the failures.
 
     Validation pictures are decoded as `evaluate.py` will; training pictures a little larger.
@@ -155,7 +167,7 @@ def decode(frame, settings: TrainConfig):
     return images, unreadable
 
 
-def start_run(frame, settings: TrainConfig) -> Path:
+def start_run(frame: "pd.DataFrame", settings: TrainConfig) -> Path:
     """Make the run directory, with a name not yet taken, and write what is known at the start."""
     from data.ham10000 import write_split
 
@@ -174,7 +186,13 @@ def start_run(frame, settings: TrainConfig) -> Path:
     return run_dir
 
 
-def fit(model, frame, images: dict, settings: TrainConfig, run_dir: Path):
+def fit(
+    model: "keras.Model",
+    frame: "pd.DataFrame",
+    images: "dict[str, np.ndarray]",
+    settings: TrainConfig,
+    run_dir: Path,
+) -> "Result":
     """Train the model on the decoded images; returns what `train_model` returns."""
     import numpy as np
 
@@ -247,7 +265,9 @@ def fit(model, frame, images: dict, settings: TrainConfig, run_dir: Path):
     )
 
 
-def report(result, frame, settings: TrainConfig, run_dir: Path, *, seconds: float) -> None:
+def report(
+    result: "Result", frame: "pd.DataFrame", settings: TrainConfig, run_dir: Path, *, seconds: float
+) -> None:
     """Draw the learning curves, and print figures, files and what to type next."""
     from metrics.plots import plot_learning_curves
     from metrics.report import save_figure
@@ -276,4 +296,4 @@ next:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    config.run(main)

@@ -39,8 +39,9 @@ def test_presets_name_only_fields_there_are():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--epochs", "-1"], "--epochs must be from 0 to inf, received -1"),
-        (["--dropout", "1.5"], "--dropout must be from 0.0 to 0.95, received 1.5"),
+        (["--epochs", "-1"], "--epochs must be at least 0, received -1"),
+        (["--dropout", "1.5"], "--dropout must be at most 0.95, received 1.5"),
+        (["--learning_rate", "nan"], "--learning_rate must be at least 0.0, received nan"),
         (["--epochs", "0", "--head_epochs", "0"], "nothing to train"),
         (["--model", "sequential", "--weights", "imagenet"], "choose --model mobilenet"),
         (["--model", "sequential", "--head_epochs", "2"], "sequential has none"),
