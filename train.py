@@ -198,7 +198,7 @@ def fit(
 
     from data.augmentation import build_augmentation
     from data.ham10000 import CLASS_NAMES, class_weights
-    from data.pipeline import make_dataset
+    from data.pipeline import count_steps, make_dataset
     from models.bundle import set_split
     from models.training import Phase, train_model
 
@@ -252,7 +252,7 @@ def fit(
                 layers,
             ),
         ],
-        steps_per_epoch=max(1, len(learned) // settings.batch_size),
+        steps_per_epoch=count_steps(len(learned), settings.batch_size),
         run_dir=run_dir,
         batch_norm_trains=settings.batch_norm_trains,
         lr_schedule=settings.lr_schedule,
@@ -277,8 +277,8 @@ def report(
     figure = plot_learning_curves(result.history, best_epoch=result.best_epoch, title=title)
     save_figure(figure, run_dir / "learning_curves.png")
     model_path = run_dir / "model.keras"
-    known = frame["split"] != "test"
-    example = frame.loc[frame["split"] == "test", "path"] if not known.all() else frame["path"]
+    kept_out = frame.loc[frame["split"] == "test", "path"]
+    example = frame["path"] if kept_out.empty else kept_out
     early = ", stopped early" if result.stopped_early else ""
     kept = f"epoch {result.best_epoch} of {len(result.history)}{early}"
     print(f"""

@@ -164,6 +164,16 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     return digest.hexdigest()[:16]
 
 
+def count_steps(count: int, batch_size: int) -> int:
+    """Return the batches in an epoch of training: full ones only, at least one.
+
+    Args:
+        count: training images, at least 1.
+        batch_size: images in a batch, at most.
+    """
+    return max(1, count // batch_size)
+
+
 def make_dataset(
     images: np.ndarray,
     targets: np.ndarray,
@@ -177,7 +187,7 @@ def make_dataset(
     """Make batches for `keras.Model.fit`.
 
     With an augmentation the data set is for training: it never ends, every epoch of
-    `len(images) // batch_size` batches (at least one) has its own order, and order and
+    `count_steps(len(images), batch_size)` batches has its own order, and order and
     augmentation depend on seed, epoch and step alone. Without one, the data set passes once over
     the images in order.
 
@@ -209,7 +219,7 @@ def make_dataset(
         order = tf.data.Dataset.range(count).batch(batch_size)
         return order.map(take, num_parallel_calls=2).prefetch(2)
 
-    steps = count // batch_size
+    steps = count_steps(count, batch_size)
 
     def order_of(epoch: tf.Tensor) -> tf.data.Dataset:
         start = tf.stack([tf.constant(seed, tf.int64), epoch])

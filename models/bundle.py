@@ -144,10 +144,9 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
         raise ModelError(
             f"{path} should be a model that train.py wrote, but Keras {keras.__version__} cannot "
-            f"load it: {reason}"
+            f"load it: {first_line(error)}"
         ) from error
     description = get_description(model)
     if description.format != FORMAT:
@@ -156,6 +155,11 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             "again with this version"
         )
     return model
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def newest_model(runs_dir: str | os.PathLike) -> Path:

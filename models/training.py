@@ -189,7 +189,7 @@ class _BestEpoch(keras.callbacks.Callback):
 
     def enter(self, phase: Phase, *, may_stop: bool) -> None:
         self.phase, self.may_stop = phase, may_stop
-        self.first_epoch = len(self.history) + 1
+        self.epochs_before = len(self.history)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -200,10 +200,10 @@ class _BestEpoch(keras.callbacks.Callback):
             save_model(self.model, self.run_dir / MODEL_FILE)
         self.history.append(row)
         _write_history(self.history, self.run_dir / HISTORY_FILE)
-        waited = epoch + 1 - max(self.best_epoch, self.first_epoch - 1)
+        waited = epoch + 1 - max(self.best_epoch, self.epochs_before)
         if self.may_stop and waited >= self.patience:
             self.model.stop_training = True
-            self.stopped_early = epoch + 1 < self.first_epoch - 1 + self.phase.epochs
+            self.stopped_early = epoch + 1 < self.epochs_before + self.phase.epochs
 
 
 def _write_history(history: list[dict], path: Path) -> None:

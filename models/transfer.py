@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from models import ModelError, WeightsUnavailableError
-from models.bundle import ClassProbabilities
+from models.bundle import ClassProbabilities, first_line
 
 BACKBONE = "backbone"
 CONNECT_SECONDS = 10
@@ -101,7 +101,7 @@ def _build_mobilenet(image_size: int, weights: str) -> keras.Model:
         return _mobilenet(image_size, None if weights == "none" else weights)
     except (ValueError, OSError) as error:
         raise ModelError(
-            f"{weights} should hold MobileNetV2 weights without top: {_first_line(error)}"
+            f"{weights} should hold MobileNetV2 weights without top: {first_line(error)}"
         ) from error
 
 
@@ -130,7 +130,7 @@ def _build_with_imagenet(image_size: int, file_name: str) -> keras.Model:
         return _mobilenet(image_size, os.fspath(path))
     except (ValueError, OSError) as error:
         raise WeightsUnavailableError(
-            f"{path} cannot be read ({_first_line(error)}); delete it, so that it is fetched again"
+            f"{path} cannot be read ({first_line(error)}); delete it, so that it is fetched again"
         ) from error
 
 
@@ -142,14 +142,10 @@ def _download(file_name: str, advice: str) -> Path:
         return Path(keras.utils.get_file(file_name, url, cache_subdir="models"))
     except Exception as error:  # get_file raises plain Exception for every broken download
         raise WeightsUnavailableError(
-            f"the ImageNet weights could not be fetched: {_first_line(error)}; {advice}"
+            f"the ImageNet weights could not be fetched: {first_line(error)}; {advice}"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _site_answers() -> bool:
@@ -164,9 +160,8 @@ def _site_answers() -> bool:
             answered.set()  # a refusal is an answer
         except OSError:
             pass
-        finished.set()
 
-    finished = threading.Event()
-    threading.Thread(target=ask, daemon=True).start()
-    finished.wait(CONNECT_SECONDS)
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
     return answered.is_set()

@@ -103,6 +103,17 @@ def test_files_that_are_no_model_of_this_project_are_refused(model, tmp_path):
         load_model(tmp_path / "empty.keras")
 
 
+def test_an_error_without_a_message_is_still_one_line(model, tmp_path, monkeypatch):
+    save_model(model, tmp_path / "model.keras")
+
+    def fail(*args, **kwargs):
+        raise KeyError
+
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises(ModelError, match="cannot load it: KeyError"):
+        load_model(tmp_path / "model.keras")
+
+
 def test_another_format_number_is_refused(model, tmp_path):
     future = keras.Sequential.from_config(model.get_config())
     description = get_description(future)
