@@ -24,6 +24,8 @@ from typing import Any
 DATA_DIR = "datasets/HAM10000"
 SAMPLE_DIR = "datasets/sample"
 RUNS_DIR = "runs"
+# Relative to this file, unlike the folders above.
+PRETRAINED_MODEL = "models/pretrained/mobilenet_ham10000.keras"
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
 
@@ -146,10 +148,14 @@ class TrainConfig(_Checked):
     # A lesion has no upright side: every angle is as likely.
     rotation_degrees: float = 180.0
     flip: bool = True
-    zoom: float = 0.2
+    view: tuple[float, float] = (0.8, 1.2)
     shift: float = 0.08
     brightness: float = 0.1
     contrast: float = 0.15
+    color_cast: float = 0.0
+    sharpness: float = 0.0
+    ema_momentum: float = 0.0
+    logit_adjustment: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,7 +219,9 @@ class PredictConfig(_Checked):
 
     image: tuple[str, ...] = flag((), "input", "image files and folders of images", required=True)
     model_path: str | None = flag(
-        None, "input", f"the .keras file to use (default: the newest run's in {RUNS_DIR})"
+        None,
+        "input",
+        f"the .keras file to use (default: the newest run's in {RUNS_DIR}, else the shipped model)",
     )
     top_k: int = flag(3, "output", "classes shown for an image", minimum=1)
     output: str | None = flag(None, "output", "also write a table, F.csv or F.json")

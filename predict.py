@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import warnings
+from pathlib import Path
 
 import config
 from config import PredictConfig
@@ -46,13 +47,13 @@ def predict(settings: PredictConfig) -> int:
 
     from data.pipeline import iterate_batches
     from metrics.report import PredictionWriter, prediction_table
-    from models.bundle import get_description, load_model, newest_model
+    from models.bundle import get_description, load_model
     from models.inference import predict_probabilities
 
-    model_path = settings.model_path or newest_model(config.RUNS_DIR)
+    model_path, origin = choose_model(settings.model_path)
     model = load_model(model_path)
     description = get_description(model)
-    print(f"model: {model_path}{'' if settings.model_path else ' (the newest run)'}", flush=True)
+    print(f"model: {origin}", flush=True)
 
     # A few pictures get a block of bars each, whole folders a line for each picture.
     as_lines = len(paths) > len(settings.image)
@@ -83,6 +84,20 @@ def predict(settings: PredictConfig) -> int:
         print(f"\n{done} predictions written to {settings.output}")
     print(f"\n{NOTICE}")
     return 1 if unreadable else 0
+
+
+def choose_model(model_path: str | None) -> tuple[Path, str]:
+    """Return the model file to use, and how to name it: the one asked for, else the newest run's,
+    else the one that comes with the project."""
+    from models.bundle import newest_model
+
+    if model_path is not None:
+        return Path(model_path), model_path
+    newest = newest_model(config.RUNS_DIR)
+    if newest is not None:
+        return newest, f"{newest} (the newest run)"
+    shipped = Path(__file__).parent / config.PRETRAINED_MODEL
+    return shipped, f"{config.PRETRAINED_MODEL} (the shipped one; {config.RUNS_DIR}/ has no run)"
 
 
 def format_bars(image: str, ranked: list[tuple[float, str]]) -> str:

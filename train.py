@@ -216,10 +216,12 @@ def fit(
         image_size=settings.image_size,
         rotation_degrees=settings.rotation_degrees,
         flip=settings.flip,
-        zoom=settings.zoom,
+        view=settings.view,
         shift=settings.shift,
         brightness=settings.brightness,
         contrast=settings.contrast,
+        color_cast=settings.color_cast,
+        sharpness=settings.sharpness,
     )
 
     def make_training_data(first_epoch: int):
@@ -259,6 +261,9 @@ def fit(
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
+        class_prior=learned["label"].value_counts(normalize=True).reindex(CLASS_NAMES, fill_value=0.0).to_numpy(),
+        logit_adjustment=settings.logit_adjustment,
+        ema_momentum=settings.ema_momentum,
         monitor=settings.monitor,
         patience=settings.patience,
         seed=settings.seed,

@@ -37,18 +37,24 @@ class RandomAffine(keras.layers.Layer):
         image_size: side of the result, pixels.
         rotation_degrees: largest turn to either side; 180 is any angle.
         flip: whether half of the pictures are mirrored.
-        zoom: largest relative change of the visible part, in [0, 1).
-        shift: largest move of the visible part, as a share of the side, in [0, 1).
+        view: smallest and largest side of the visible part, as shares of the picture's side.
+        shift: how far the visible part may reach over the edge, as a share of the side, in [0, 1).
     """
 
     def __init__(
-        self, *, image_size: int, rotation_degrees: float, flip: bool, zoom: float, shift: float
+        self,
+        *,
+        image_size: int,
+        rotation_degrees: float,
+        flip: bool,
+        view: tuple[float, float],
+        shift: float,
     ) -> None:
         super().__init__()
         self.image_size = image_size
         self.rotation = rotation_degrees * np.pi / 180
         self.flip = flip
-        self.zoom = zoom
+        self.view = view
         self.shift = shift
 
     def get_random_transformation(
@@ -71,10 +77,14 @@ class RandomAffine(keras.layers.Layer):
             limit = limit if training else 0.0
             return keras.random.uniform((count,), -limit, limit, seed=seed)
 
-        angle, zoom = uniform(self.rotation), 1 + uniform(self.zoom)
+        angle = uniform(self.rotation)
+        middle, half = (self.view[1] + self.view[0]) / 2, (self.view[1] - self.view[0]) / 2
+        view = middle + uniform(half) if training else tf.ones((count,))
         mirror = tf.sign(uniform(1.0) + 1e-9) if self.flip and training else tf.ones((count,))
-        move_x, move_y = uniform(self.shift) * side, uniform(self.shift) * side
-        scale = zoom * side / self.image_size
+        # A part smaller than the picture may lie anywhere in it.
+        reach = (tf.maximum(1 - view, 0.0) / 2 + self.shift) * side
+        move_x, move_y = uniform(1.0) * reach, uniform(1.0) * reach
+        scale = view * side / self.image_size
         cos, sin = scale * tf.cos(angle), scale * tf.sin(angle)
         # About the centres of both: in = matrix (out - centre_out) + centre_in + move.
         centre_out, centre_in = (self.image_size - 1) / 2, (side - 1) / 2
@@ -99,6 +109,63 @@ class RandomAffine(keras.layers.Layer):
             interpolation="BILINEAR",
             fill_mode="REFLECT",
         )
+
+
+class RandomSharpness(keras.layers.Layer):
+    """Blur or sharpen each picture by a random amount.
+
+    The copies of a data set differ in sharpness; a model should not. Keras's layer of this name
+    blurs with a kernel too narrow for that.
+
+    Args:
+        amount: 1 goes from fully smoothed (a Gaussian of about 1.2 pixels) to twice the detail.
+    """
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def get_random_transformation(
+        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
+    ) -> tf.Tensor:
+        """Draw a share of the fine detail to take away for each image, float32 `[batch]`."""
+        limit = self.amount if training else 0.0
+        return keras.random.uniform((tf.shape(images)[0],), -limit, limit, seed=seed)
+
+    def transform_images(
+        self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
+    ) -> tf.Tensor:
+        """Take away or add fine detail; float32 of the same shape, 0..255."""
+        # Two means over 3 x 3 pixels come close to a Gaussian, and cost less.
+        smooth = tf.nn.avg_pool2d(tf.nn.avg_pool2d(images, 3, 1, "SAME"), 3, 1, "SAME")
+        changed = images + transformation[:, None, None, None] * (smooth - images)
+        return tf.clip_by_value(changed, 0.0, 255.0)
+
+
+class RandomColorCast(keras.layers.Layer):
+    """Scale the colour channels of each picture by random factors, as another lamp would.
+
+    Args:
+        amount: largest relative change of a channel, in [0, 1).
+    """
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def get_random_transformation(
+        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
+    ) -> tf.Tensor:
+        """Draw a factor for each channel of each image, float32 `[batch, 1, 1, 3]`."""
+        limit = self.amount if training else 0.0
+        shape = (tf.shape(images)[0], 1, 1, 3)
+        return 1 + keras.random.uniform(shape, -limit, limit, seed=seed)
+
+    def transform_images(
+        self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
+    ) -> tf.Tensor:
+        """Scale the channels; float32 of the same shape, 0..255."""
+        return tf.clip_by_value(images * transformation, 0.0, 255.0)
 
 
 class Augmentation:
@@ -130,10 +197,12 @@ def build_augmentation(
     image_size: int,
     rotation_degrees: float = 0.0,
     flip: bool = False,
-    zoom: float = 0.0,
+    view: tuple[float, float] = (1.0, 1.0),
     shift: float = 0.0,
     brightness: float = 0.0,
     contrast: float = 0.0,
+    color_cast: float = 0.0,
+    sharpness: float = 0.0,
 ) -> Augmentation:
     """Build the augmentation of training pictures.
 
@@ -141,10 +210,12 @@ def build_augmentation(
         image_size: side of the model's input, pixels.
         rotation_degrees: largest turn to either side; 180 is any angle.
         flip: whether half of the pictures are mirrored (with any angle, that is both flips).
-        zoom: largest relative change of the visible part, in [0, 1).
-        shift: largest move of the visible part, as a share of the side, in [0, 1).
+        view: smallest and largest side of the visible part, as shares of the picture's side.
+        shift: how far the visible part may reach over the edge, as a share of the side, in [0, 1).
         brightness: largest change, as a share of the full range, in [0, 1].
         contrast: largest relative change, in [0, 1].
+        color_cast: largest relative change of a colour channel, in [0, 1).
+        sharpness: share of the fine detail taken away or added at most.
 
     Returns:
         A callable from stored uint8 batches to float32 batches of the input size.
@@ -154,7 +225,7 @@ def build_augmentation(
             image_size=image_size,
             rotation_degrees=rotation_degrees,
             flip=flip,
-            zoom=zoom,
+            view=view,
             shift=shift,
         )
     ]
@@ -162,4 +233,8 @@ def build_augmentation(
         layers.append(keras.layers.RandomBrightness(brightness, value_range=(0, 255)))
     if contrast:
         layers.append(keras.layers.RandomContrast(contrast, value_range=(0, 255)))
+    if color_cast:
+        layers.append(RandomColorCast(color_cast))
+    if sharpness:
+        layers.append(RandomSharpness(sharpness))
     return Augmentation(layers)

@@ -162,19 +162,11 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def newest_model(runs_dir: str | os.PathLike) -> Path:
-    """Return the model file of the newest run.
+def newest_model(runs_dir: str | os.PathLike) -> Path | None:
+    """Return the model file of the newest run, None where no run has one.
 
     Args:
         runs_dir: folder of the run directories.
-
-    Raises:
-        ModelError: no run has a model.
     """
-    found = sorted(Path(runs_dir).glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ModelError(
-            f"expected a trained model in {runs_dir}/*/model.keras, found none; train one with "
-            "python train.py, or name one with --model_path"
-        )
-    return found[-1]
+    found = Path(runs_dir).glob("*/model.keras")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from models.bundle import save_model
@@ -79,6 +80,23 @@ class BalancedAccuracy(keras.metrics.Metric):
         return ops.sum(recall) / ops.maximum(ops.sum(present), 1.0)
 
 
+class AdjustedCrossentropy(keras.losses.Loss):
+    """Categorical cross-entropy whose logits are offset by the log prior while training."""
+
+    def __init__(self, prior, strength: float, label_smoothing: float) -> None:
+        super().__init__(name="crossentropy")
+        self.offset = strength * np.log(prior) if strength else None
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_prob):
+        logits = ops.log(ops.clip(y_prob, 1e-7, 1.0))
+        if self.offset is not None:
+            logits = logits + ops.convert_to_tensor(self.offset, "float32")
+        return keras.losses.categorical_crossentropy(
+            y_true, logits, from_logits=True, label_smoothing=self.label_smoothing
+        )
+
+
 def train_model(
     model: keras.Model,
     make_training_data: Callable,
@@ -92,6 +110,9 @@ def train_model(
     warmup_share: float = 0.1,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
+    class_prior=None,
+    logit_adjustment: float = 0.0,
+    ema_momentum: float = 0.0,
     monitor: str = "balanced_accuracy",
     patience: int = 10,
     seed: int = 0,
@@ -141,10 +162,16 @@ def train_model(
             warmup_steps=round(steps * warmup_share),
         )
         model.compile(
-            optimizer=keras.optimizers.Adam(schedule, weight_decay=weight_decay or None),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+            optimizer=keras.optimizers.Adam(
+                schedule,
+                weight_decay=weight_decay or None,
+                use_ema=ema_momentum > 0,
+                ema_momentum=ema_momentum,
+            ),
+            loss=AdjustedCrossentropy(class_prior, logit_adjustment, label_smoothing),
             metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
         )
+        averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema_momentum else []
         keeper.enter(phase, may_stop=phase is phases[-1])
         model.fit(
             make_training_data(done),
@@ -152,7 +179,7 @@ def train_model(
             initial_epoch=done,
             epochs=done + phase.epochs,
             steps_per_epoch=steps_per_epoch,
-            callbacks=[_EpochSeeds(seed), keeper, progress],
+            callbacks=[_EpochSeeds(seed), *averaging, keeper, progress],
             shuffle=False,
             verbose=0,
         )

@@ -2,15 +2,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.augmentation import Augmentation, RandomAffine, StatelessSeed, build_augmentation
+from data.augmentation import (
+    Augmentation,
+    RandomAffine,
+    RandomColorCast,
+    RandomSharpness,
+    StatelessSeed,
+    build_augmentation,
+)
 
 STRONG = {
     "rotation_degrees": 180.0,
     "flip": True,
-    "zoom": 0.2,
+    "view": (0.7, 1.1),
     "shift": 0.1,
     "brightness": 0.2,
     "contrast": 0.3,
+    "color_cast": 0.2,
+    "sharpness": 1.0,
 }
 
 
@@ -50,7 +59,7 @@ def test_images_of_a_batch_are_changed_differently_and_stay_in_range():
 
 
 def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
-    layer = RandomAffine(image_size=24, rotation_degrees=90, flip=False, zoom=0.0, shift=0.0)
+    layer = RandomAffine(image_size=24, rotation_degrees=90, flip=False, view=(1.0, 1.0), shift=0.0)
     centre = 11.5
     quarter = tf.constant([[0.0, -1.0, 2 * centre, 1.0, 0.0, 0.0, 0.0, 0.0]])
     turned = layer.transform_images(images(1), quarter).numpy()[0]
@@ -61,21 +70,50 @@ def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_transformations_keep_angles_and_respect_their_limits(seed):
-    layer = RandomAffine(image_size=24, rotation_degrees=180, flip=True, zoom=0.2, shift=0.1)
+    layer = RandomAffine(
+        image_size=24, rotation_degrees=180, flip=True, view=(0.6, 1.1), shift=0.1
+    )
     matrices = layer.get_random_transformation(
         tf.zeros((64, 30, 30, 3)), seed=StatelessSeed(seed, 0)
     ).numpy()
     a, b, c, d = matrices[:, 0], matrices[:, 1], matrices[:, 3], matrices[:, 4]
     assert np.allclose(a * b + c * d, 0, atol=1e-4)
-    zoom = np.sqrt(a**2 + c**2) * 24 / 30
-    assert np.allclose(np.sqrt(b**2 + d**2) * 24 / 30, zoom, atol=1e-4)
-    assert zoom.min() >= 0.8
-    assert zoom.max() <= 1.2
+    view = np.sqrt(a**2 + c**2) * 24 / 30
+    assert np.allclose(np.sqrt(b**2 + d**2) * 24 / 30, view, atol=1e-4)
+    assert view.min() >= 0.6
+    assert view.max() <= 1.1
     mirrored = (a * d - b * c) < 0
     assert 10 < mirrored.sum() < 54
-    # The centre of the result shows a place at most a tenth of the side from the picture's.
-    centre_x = matrices[:, 0] * 11.5 + matrices[:, 1] * 11.5 + matrices[:, 2]
-    assert np.abs(centre_x - 14.5).max() <= 3.0 + 1e-3
+    # The visible part lies anywhere in the picture, and reaches over its edge by 3 pixels at most.
+    centre_x = a * 11.5 + b * 11.5 + matrices[:, 2]
+    reach = 15 * np.maximum(1 - view, 0) + 3
+    assert (np.abs(centre_x - 14.5) <= reach + 1e-3).all()
+    assert np.abs(centre_x - 14.5).max() > 3
+
+
+def test_sharpness_takes_fine_detail_away_or_adds_it():
+    layer = RandomSharpness(1.0)
+    edge = np.full((3, 9, 9, 3), 100, np.float32)
+    edge[:, :, 5:] = 150
+    blurred, same, sharpened = layer.transform_images(edge, tf.constant([1.0, 0.0, -1.0])).numpy()
+    steps = [np.abs(np.diff(row[4, :, 0])).max() for row in (blurred, same, sharpened)]
+    assert steps[0] < 20
+    assert (same == edge[1]).all()
+    assert steps[2] > 70
+    # Far from the edge nothing changes.
+    assert np.allclose(blurred[:, 0], 100)
+    assert np.allclose(sharpened[:, 0], 100)
+
+
+def test_color_cast_scales_each_channel_by_itself():
+    layer = RandomColorCast(0.2)
+    factors = layer.get_random_transformation(tf.zeros((200, 4, 4, 3)), seed=StatelessSeed(0, 0))
+    assert factors.shape == (200, 1, 1, 3)
+    assert 0.8 <= factors.numpy().min() < 0.82
+    assert 1.18 < factors.numpy().max() <= 1.2
+    grey = np.full((1, 2, 2, 3), 200, np.float32)
+    out = layer.transform_images(grey, tf.reshape([0.5, 1.0, 2.0], (1, 1, 1, 3))).numpy()
+    assert (out[0, 0, 0] == [100, 200, 255]).all()
 
 
 def test_no_two_steps_share_a_seed():

@@ -180,6 +180,16 @@ def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeyp
     assert f"model: {run_dir / 'model.keras'} (the newest run)" in capsys.readouterr().out
 
 
+def test_predict_without_a_run_uses_the_shipped_model_and_says_so(
+    sample_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(config, "RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    assert predict.main(["--image", str(image)]) == 0
+    assert f"model: {config.PRETRAINED_MODEL} (the shipped one; " in capsys.readouterr().out
+
+
 def test_predict_does_the_others_when_one_image_is_broken(run_dir, sample_dir, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"broken")
     image = sorted(sample_dir.glob("*/*.jpg"))[0]

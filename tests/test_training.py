@@ -24,7 +24,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), np.eye(2, dtype=np.float32)[labels]
 
 
-def fit(run_dir, *, model=None, phases=None, seed=0, **options):
+def fit(run_dir, *, model=None, phases=None, seed=0, steps=STEPS, **options):
     images, targets = data()
     keras.utils.set_random_seed(seed)
     model = model or build_model("sequential", image_size=32, class_names=CLASSES)
@@ -45,7 +45,7 @@ def fit(run_dir, *, model=None, phases=None, seed=0, **options):
         training_data,
         make_dataset(images, targets, batch_size=8),
         phases=phases or [Phase("train", 3, 1e-3)],
-        steps_per_epoch=STEPS,
+        steps_per_epoch=steps,
         run_dir=run_dir,
         seed=seed,
         **options,
@@ -104,6 +104,19 @@ def test_stops_early_and_keeps_the_best(tmp_path):
     _, result = fit(tmp_path, model=model, phases=phases, patience=2)
     assert len(result.history) == 3
     assert (result.best_epoch, result.stopped_early) == (1, True)
+
+
+def test_the_kept_weights_are_averages_over_the_steps(tmp_path):
+    def kept_weights(steps, ema_momentum):
+        phases = [Phase("train", 1, 1e-2)]
+        options = {"lr_schedule": "constant", "ema_momentum": ema_momentum, "warmup_share": 0.0}
+        fit(tmp_path, steps=steps, phases=phases, **options)
+        model = load_model(tmp_path / "model.keras")
+        return np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
+
+    first, second = kept_weights(1, 0.0), kept_weights(2, 0.0)
+    assert np.abs(first - second).max() > 1e-3
+    assert np.allclose(kept_weights(2, 0.75), 0.75 * first + 0.25 * second, atol=1e-6)
 
 
 @pytest.mark.parametrize(
