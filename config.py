@@ -80,27 +80,27 @@ class TrainConfig(_Checked):
 
     data_dir: str = flag(DATA_DIR, "data", "folder with the metadata CSV and the images")
     sample: bool = flag(False, "data", f"make up a small data set in {SAMPLE_DIR} and train on it")
-    image_size: int = flag(160, "data", "side of the model's input, pixels", minimum=32)
+    image_size: int = flag(192, "data", "side of the model's input, pixels", minimum=32)
 
     model: str = flag("mobilenet", "model", "architecture")
     weights: str = flag(
         "imagenet", "model", "start of the backbone: imagenet, none, or the PATH of a weights file"
     )
     fine_tune_layers: int = flag(
-        54, "model", "last backbone layers that learn after the head; 0 none, -1 all", minimum=-1
+        126, "model", "last backbone layers that learn after the head; 0 none, -1 all", minimum=-1
     )
     dropout: float = flag(
         0.3, "model", "share of features dropped before the last layer", minimum=0.0, maximum=0.95
     )
 
     head_epochs: int = flag(2, "optimization", "epochs on the frozen backbone", minimum=0)
-    epochs: int = flag(10, "optimization", "epochs after the head phase", minimum=0)
+    epochs: int = flag(26, "optimization", "epochs after the head phase", minimum=0)
     batch_size: int = flag(32, "optimization", "images per step", minimum=1)
     head_learning_rate: float = flag(
         2e-3, "optimization", "highest Adam step size of the head phase", minimum=0.0
     )
     learning_rate: float = flag(
-        1e-4, "optimization", "highest Adam step size of the main phase", minimum=0.0
+        2e-4, "optimization", "highest Adam step size of the main phase", minimum=0.0
     )
     lr_schedule: str = flag(
         "cosine",
@@ -124,7 +124,7 @@ class TrainConfig(_Checked):
         choices=("loss", "balanced_accuracy"),
     )
     patience: int = flag(
-        10, "optimization", "epochs without improvement until training stops", minimum=1
+        20, "optimization", "epochs without improvement until training stops", minimum=1
     )
 
     output_dir: str = flag(RUNS_DIR, "run", "folder that receives the run <model>-<time>")
@@ -148,13 +148,14 @@ class TrainConfig(_Checked):
     # A lesion has no upright side: every angle is as likely.
     rotation_degrees: float = 180.0
     flip: bool = True
-    view: tuple[float, float] = (0.8, 1.2)
+    view: tuple[float, float] = (0.7, 1.1)
     shift: float = 0.08
     brightness: float = 0.1
     contrast: float = 0.15
-    color_cast: float = 0.0
-    sharpness: float = 0.0
-    ema_momentum: float = 0.0
+    color_cast: float = 0.08
+    sharpness: float = 0.7
+    # Kept are the weights averaged over about the last so many epochs; 0 keeps the last ones.
+    average_epochs: float = 2.0
     logit_adjustment: float = 0.0
 
     def __post_init__(self) -> None:
@@ -176,6 +177,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "head_epochs": 0,
         "epochs": 15,
         "learning_rate": 2e-3,
+        "average_epochs": 0.0,
     },
     # Small pictures for the sake of time; a few hundred give too few steps in batches of 32.
     "sample": {"data_dir": SAMPLE_DIR, "image_size": 80, "epochs": 8, "batch_size": 16},
@@ -187,6 +189,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fine_tune_layers": -1,
         "batch_norm_trains": True,
         "batch_norm_momentum": 0.9,
+        "average_epochs": 0.0,
     },
 }
 

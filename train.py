@@ -236,6 +236,7 @@ def fit(
         )
 
     has_backbone = settings.model != "sequential"
+    steps = count_steps(len(learned), settings.batch_size)
     layers = settings.fine_tune_layers if has_backbone else None
     return train_model(
         model,
@@ -254,16 +255,19 @@ def fit(
                 layers,
             ),
         ],
-        steps_per_epoch=count_steps(len(learned), settings.batch_size),
+        steps_per_epoch=steps,
         run_dir=run_dir,
         batch_norm_trains=settings.batch_norm_trains,
         lr_schedule=settings.lr_schedule,
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
-        class_prior=learned["label"].value_counts(normalize=True).reindex(CLASS_NAMES, fill_value=0.0).to_numpy(),
+        class_prior=learned["label"]
+        .value_counts(normalize=True)
+        .reindex(CLASS_NAMES, fill_value=0.0)
+        .to_numpy(),
         logit_adjustment=settings.logit_adjustment,
-        ema_momentum=settings.ema_momentum,
+        average_steps=settings.average_epochs * steps,
         monitor=settings.monitor,
         patience=settings.patience,
         seed=settings.seed,

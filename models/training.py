@@ -112,7 +112,7 @@ def train_model(
     label_smoothing: float = 0.0,
     class_prior=None,
     logit_adjustment: float = 0.0,
-    ema_momentum: float = 0.0,
+    average_steps: float = 0.0,
     monitor: str = "balanced_accuracy",
     patience: int = 10,
     seed: int = 0,
@@ -135,6 +135,8 @@ def train_model(
         warmup_share: share of a phase's steps in which the rate rises.
         weight_decay: Adam's decoupled weight decay per step, relative to the learning rate.
         label_smoothing: probability spread over all classes, in [0, 1).
+        average_steps: the model that is validated and kept has the exponential moving average of
+            the weights over about this many steps of the last phase; 0 for the weights themselves.
         monitor: `loss` or `balanced_accuracy`, of the validation data: chooses the best epoch.
         patience: epochs of the last phase without a new best until training stops.
         seed: of dropout.
@@ -155,6 +157,10 @@ def train_model(
         if phase.backbone_layers is not None:
             unfreeze(model, phase.backbone_layers, batch_norm_trains=batch_norm_trains)
         steps = phase.epochs * steps_per_epoch
+        # Head weights average badly: they come from random ones.
+        last = phase is phases[-1]
+        average = last and average_steps > 0
+        averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if average else []
         schedule = LearningRateSchedule(
             schedule=lr_schedule,
             peak=phase.learning_rate,
@@ -165,14 +171,13 @@ def train_model(
             optimizer=keras.optimizers.Adam(
                 schedule,
                 weight_decay=weight_decay or None,
-                use_ema=ema_momentum > 0,
-                ema_momentum=ema_momentum,
+                use_ema=average,
+                ema_momentum=1 - 1 / max(average_steps, 1.0),
             ),
             loss=AdjustedCrossentropy(class_prior, logit_adjustment, label_smoothing),
             metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
         )
-        averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if ema_momentum else []
-        keeper.enter(phase, may_stop=phase is phases[-1])
+        keeper.enter(phase, may_stop=last)
         model.fit(
             make_training_data(done),
             validation_data=validation_data,

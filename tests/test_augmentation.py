@@ -70,9 +70,7 @@ def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_transformations_keep_angles_and_respect_their_limits(seed):
-    layer = RandomAffine(
-        image_size=24, rotation_degrees=180, flip=True, view=(0.6, 1.1), shift=0.1
-    )
+    layer = RandomAffine(image_size=24, rotation_degrees=180, flip=True, view=(0.6, 1.1), shift=0.1)
     matrices = layer.get_random_transformation(
         tf.zeros((64, 30, 30, 3)), seed=StatelessSeed(seed, 0)
     ).numpy()

@@ -107,16 +107,16 @@ def test_stops_early_and_keeps_the_best(tmp_path):
 
 
 def test_the_kept_weights_are_averages_over_the_steps(tmp_path):
-    def kept_weights(steps, ema_momentum):
+    def kept_weights(steps, average_steps):
         phases = [Phase("train", 1, 1e-2)]
-        options = {"lr_schedule": "constant", "ema_momentum": ema_momentum, "warmup_share": 0.0}
+        options = {"lr_schedule": "constant", "average_steps": average_steps, "warmup_share": 0.0}
         fit(tmp_path, steps=steps, phases=phases, **options)
         model = load_model(tmp_path / "model.keras")
         return np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
 
     first, second = kept_weights(1, 0.0), kept_weights(2, 0.0)
     assert np.abs(first - second).max() > 1e-3
-    assert np.allclose(kept_weights(2, 0.75), 0.75 * first + 0.25 * second, atol=1e-6)
+    assert np.allclose(kept_weights(2, 4.0), 0.75 * first + 0.25 * second, atol=1e-6)
 
 
 @pytest.mark.parametrize(
