@@ -118,7 +118,7 @@ class TrainConfig(_Checked):
         0.05, "optimization", "probability spread over all classes", minimum=0.0, maximum=0.5
     )
     monitor: str = flag(
-        "balanced_accuracy",
+        "loss",
         "optimization",
         "validation figure that chooses the best epoch and stops early",
         choices=("loss", "balanced_accuracy"),
@@ -145,7 +145,8 @@ class TrainConfig(_Checked):
     # Running statistics of ImageNet serve better than those of a few thousand steps.
     batch_norm_trains: bool = False
     batch_norm_momentum: float = 0.999
-    # A lesion has no upright side: every angle is as likely.
+    # docs/recipe.md tells what these were worth. A lesion has no upright side: every angle is as
+    # likely.
     rotation_degrees: float = 180.0
     flip: bool = True
     view: tuple[float, float] = (0.7, 1.1)
@@ -156,7 +157,6 @@ class TrainConfig(_Checked):
     sharpness: float = 0.7
     # Kept are the weights averaged over about the last so many epochs; 0 keeps the last ones.
     average_epochs: float = 2.0
-    logit_adjustment: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -262,11 +262,6 @@ def fit(
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
-        class_prior=learned["label"]
-        .value_counts(normalize=True)
-        .reindex(CLASS_NAMES, fill_value=0.0)
-        .to_numpy(),
-        logit_adjustment=settings.logit_adjustment,
         average_steps=settings.average_epochs * steps,
         monitor=settings.monitor,
         patience=settings.patience,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import ops
 
 from models.bundle import save_model
@@ -80,23 +79,6 @@ class BalancedAccuracy(keras.metrics.Metric):
         return ops.sum(recall) / ops.maximum(ops.sum(present), 1.0)
 
 
-class AdjustedCrossentropy(keras.losses.Loss):
-    """Categorical cross-entropy whose logits are offset by the log prior while training."""
-
-    def __init__(self, prior, strength: float, label_smoothing: float) -> None:
-        super().__init__(name="crossentropy")
-        self.offset = strength * np.log(prior) if strength else None
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true, y_prob):
-        logits = ops.log(ops.clip(y_prob, 1e-7, 1.0))
-        if self.offset is not None:
-            logits = logits + ops.convert_to_tensor(self.offset, "float32")
-        return keras.losses.categorical_crossentropy(
-            y_true, logits, from_logits=True, label_smoothing=self.label_smoothing
-        )
-
-
 def train_model(
     model: keras.Model,
     make_training_data: Callable,
@@ -110,8 +92,6 @@ def train_model(
     warmup_share: float = 0.1,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
-    class_prior=None,
-    logit_adjustment: float = 0.0,
     average_steps: float = 0.0,
     monitor: str = "balanced_accuracy",
     patience: int = 10,
@@ -174,7 +154,7 @@ def train_model(
                 use_ema=average,
                 ema_momentum=1 - 1 / max(average_steps, 1.0),
             ),
-            loss=AdjustedCrossentropy(class_prior, logit_adjustment, label_smoothing),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
             metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
         )
         keeper.enter(phase, may_stop=last)

@@ -1,0 +1,72 @@
+"""The model that comes with the project."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import config
+import evaluate
+from data.ham10000 import CLASS_NAMES, read_metadata, select_split
+from models.bundle import get_description, load_model
+from models.inference import predict_probabilities
+
+PATH = Path(__file__).parent.parent / config.PRETRAINED_MODEL
+DATA_DIR = os.environ.get("HAM10000_DIR")
+pytestmark = pytest.mark.skipif(not PATH.exists(), reason="no shipped model yet")
+on_real_data = pytest.mark.skipif(not DATA_DIR, reason="HAM10000_DIR names no data folder")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(PATH)
+
+
+def test_is_small_and_says_what_it_is(model):
+    assert PATH.stat().st_size < 12e6
+    assert model.optimizer is None
+    assert model.count_params() == 2_266_951
+    description = get_description(model)
+    assert (description.model, description.class_names) == ("mobilenet", CLASS_NAMES)
+    assert description.temperature == 1.0
+    assert model.input_shape == (None, description.image_size, description.image_size, 3)
+
+
+def test_learned_from_seven_tenths_of_ham10000_and_keeps_lesions_apart(model):
+    description = get_description(model)
+    assert len(description.train_image_ids) == 7009
+    assert len(description.validation_image_ids) == 1504
+    assert not set(description.train_lesion_ids) & set(description.validation_lesion_ids)
+
+
+def test_answers_with_probabilities(model):
+    side = get_description(model).image_size
+    images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
+    y_prob = predict_probabilities(model, images)
+    assert np.allclose(y_prob.sum(axis=1), 1, atol=1e-5)
+    assert np.abs(y_prob[0] - y_prob[1]).max() > 1e-4
+
+
+@on_real_data
+def test_its_test_split_has_no_lesion_it_has_seen(model):
+    description = get_description(model)
+    frame = read_metadata(DATA_DIR)
+    fields = ("train_image_ids", "train_lesion_ids")
+    fields += ("validation_image_ids", "validation_lesion_ids")
+    kept_out = select_split(frame, "test", **{name: getattr(description, name) for name in fields})
+    assert len(kept_out) == 1502
+    seen = {*description.train_lesion_ids, *description.validation_lesion_ids}
+    assert not set(kept_out["lesion_id"]) & seen
+
+
+@on_real_data
+@pytest.mark.slow
+def test_recognises_lesions_it_has_never_seen(tmp_path):
+    argv = ["--model_path", str(PATH), "--data_dir", DATA_DIR, "--output_dir", str(tmp_path)]
+    assert evaluate.main(argv) == 0
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures["images"] == 1502
+    assert figures["balanced_accuracy"] > 0.6
+    assert figures["accuracy"] > 0.75
