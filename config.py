@@ -190,6 +190,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_norm_trains": True,
         "batch_norm_momentum": 0.9,
         "average_epochs": 0.0,
+        # A short schedule from random weights never comes to overfit.
+        "view": (0.8, 1.2),
+        "color_cast": 0.0,
+        "sharpness": 0.0,
     },
 }
 
