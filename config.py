@@ -145,8 +145,7 @@ class TrainConfig(_Checked):
     # Running statistics of ImageNet serve better than those of a few thousand steps.
     batch_norm_trains: bool = False
     batch_norm_momentum: float = 0.999
-    # docs/recipe.md tells what these were worth. A lesion has no upright side: every angle is as
-    # likely.
+    # A lesion has no upright side: every angle is as likely.
     rotation_degrees: float = 180.0
     flip: bool = True
     view: tuple[float, float] = (0.7, 1.1)

@@ -111,7 +111,19 @@ class RandomAffine(keras.layers.Layer):
         )
 
 
-class RandomSharpness(keras.layers.Layer):
+class _RandomAmount(keras.layers.Layer):
+    """A change by amounts drawn evenly from -amount to amount."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def _draw(self, shape: tuple, training: bool, seed: StatelessSeed | None) -> tf.Tensor:
+        limit = self.amount if training else 0.0
+        return keras.random.uniform(shape, -limit, limit, seed=seed)
+
+
+class RandomSharpness(_RandomAmount):
     """Blur or sharpen each picture by a random amount.
 
     The copies of a data set differ in sharpness; a model should not. Keras's layer of this name
@@ -121,16 +133,11 @@ class RandomSharpness(keras.layers.Layer):
         amount: 1 goes from fully smoothed (a Gaussian of about 1.2 pixels) to twice the detail.
     """
 
-    def __init__(self, amount: float) -> None:
-        super().__init__()
-        self.amount = amount
-
     def get_random_transformation(
         self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
     ) -> tf.Tensor:
         """Draw a share of the fine detail to take away for each image, float32 `[batch]`."""
-        limit = self.amount if training else 0.0
-        return keras.random.uniform((tf.shape(images)[0],), -limit, limit, seed=seed)
+        return self._draw((tf.shape(images)[0],), training, seed)
 
     def transform_images(
         self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
@@ -142,24 +149,18 @@ class RandomSharpness(keras.layers.Layer):
         return tf.clip_by_value(changed, 0.0, 255.0)
 
 
-class RandomColorCast(keras.layers.Layer):
+class RandomColorCast(_RandomAmount):
     """Scale the colour channels of each picture by random factors, as another lamp would.
 
     Args:
         amount: largest relative change of a channel, in [0, 1).
     """
 
-    def __init__(self, amount: float) -> None:
-        super().__init__()
-        self.amount = amount
-
     def get_random_transformation(
         self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
     ) -> tf.Tensor:
         """Draw a factor for each channel of each image, float32 `[batch, 1, 1, 3]`."""
-        limit = self.amount if training else 0.0
-        shape = (tf.shape(images)[0], 1, 1, 3)
-        return 1 + keras.random.uniform(shape, -limit, limit, seed=seed)
+        return 1 + self._draw((tf.shape(images)[0], 1, 1, 3), training, seed)
 
     def transform_images(
         self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True

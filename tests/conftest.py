@@ -61,3 +61,11 @@ def write_ham10000(tmp_path):
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def ham10000_dir() -> str:
+    """The folder of the real data; without one, what asks for it is skipped."""
+    if "HAM10000_DIR" not in os.environ:
+        pytest.skip("HAM10000_DIR is not set")
+    return os.environ["HAM10000_DIR"]

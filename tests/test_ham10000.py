@@ -121,9 +121,8 @@ def test_split_keeps_lesions_whole_and_shares_of_classes(seed):
     check_split(make_frame(), seed)
 
 
-@pytest.mark.skipif("HAM10000_DIR" not in os.environ, reason="HAM10000_DIR is not set")
-def test_split_of_the_real_metadata_for_ten_seeds():
-    frame = read_metadata(os.environ["HAM10000_DIR"])
+def test_split_of_the_real_metadata_for_ten_seeds(ham10000_dir):
+    frame = read_metadata(ham10000_dir)
     for seed in range(10):
         check_split(frame, seed)
 

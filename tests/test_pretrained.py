@@ -1,7 +1,6 @@
 """The model that comes with the project."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,12 @@ import pytest
 
 import config
 import evaluate
-from data.ham10000 import CLASS_NAMES, read_metadata, select_split
+from data.ham10000 import CLASS_NAMES
 from models.bundle import get_description, load_model
 from models.inference import predict_probabilities
 
 PATH = Path(__file__).parent.parent / config.PRETRAINED_MODEL
-DATA_DIR = os.environ.get("HAM10000_DIR")
 pytestmark = pytest.mark.skipif(not PATH.exists(), reason="no shipped model yet")
-on_real_data = pytest.mark.skipif(not DATA_DIR, reason="HAM10000_DIR names no data folder")
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +46,17 @@ def test_answers_with_probabilities(model):
     assert np.abs(y_prob[0] - y_prob[1]).max() > 1e-4
 
 
-@on_real_data
-def test_its_test_split_has_no_lesion_it_has_seen(model):
+def test_its_test_split_has_no_lesion_it_has_seen(model, ham10000_dir):
     description = get_description(model)
-    frame = read_metadata(DATA_DIR)
-    fields = ("train_image_ids", "train_lesion_ids")
-    fields += ("validation_image_ids", "validation_lesion_ids")
-    kept_out = select_split(frame, "test", **{name: getattr(description, name) for name in fields})
+    kept_out = evaluate.select_images(ham10000_dir, "test", description)
     assert len(kept_out) == 1502
     seen = {*description.train_lesion_ids, *description.validation_lesion_ids}
     assert not set(kept_out["lesion_id"]) & seen
 
 
-@on_real_data
 @pytest.mark.slow
-def test_recognises_lesions_it_has_never_seen(tmp_path):
-    argv = ["--model_path", str(PATH), "--data_dir", DATA_DIR, "--output_dir", str(tmp_path)]
+def test_recognises_lesions_it_has_never_seen(tmp_path, ham10000_dir):
+    argv = ["--model_path", str(PATH), "--data_dir", ham10000_dir, "--output_dir", str(tmp_path)]
     assert evaluate.main(argv) == 0
     figures = json.loads((tmp_path / "metrics.json").read_text())
     assert figures["images"] == 1502
