@@ -120,6 +120,7 @@ def build(
             class_names=CLASS_NAMES,
             weights=settings.weights,
             dropout=settings.dropout,
+            pooling_power=settings.pooling_power,
             batch_norm_momentum=settings.batch_norm_momentum,
         )
 
@@ -197,7 +198,7 @@ def fit(
     import numpy as np
 
     from data.augmentation import build_augmentation
-    from data.ham10000 import CLASS_NAMES, class_weights
+    from data.ham10000 import CLASS_NAMES, class_shares, class_weights
     from data.pipeline import count_steps, make_dataset
     from models.bundle import set_split
     from models.training import Phase, train_model
@@ -212,6 +213,7 @@ def fit(
     )
     one_hot = dict(zip(CLASS_NAMES, np.eye(len(CLASS_NAMES), dtype=np.float32), strict=True))
     weight_of = class_weights(learned["label"], settings.class_weights)
+    log_shares = np.log(class_shares(learned["label"]))
     augmentation = build_augmentation(
         image_size=settings.image_size,
         rotation_degrees=settings.rotation_degrees,
@@ -262,6 +264,7 @@ def fit(
         warmup_share=settings.warmup_share,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
+        logit_offsets=settings.logit_adjustment * log_shares,
         average_steps=settings.average_epochs * steps,
         monitor=settings.monitor,
         patience=settings.patience,

@@ -205,6 +205,20 @@ def class_weights(labels: pd.Series, mode: str) -> dict[str, float]:
     return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in CLASS_NAMES}
 
 
+def class_shares(labels: pd.Series) -> np.ndarray:
+    """Return the share of each class.
+
+    Args:
+        labels: one of `CLASS_NAMES` for each image.
+
+    Returns:
+        float64 `[classes]`, in the order of `CLASS_NAMES`; a class without images counts as one
+        image, so that the logarithm of its share has a value.
+    """
+    counts = labels.value_counts().reindex(CLASS_NAMES, fill_value=0).clip(lower=1)
+    return (counts / counts.sum()).to_numpy()
+
+
 def select_split(
     frame: pd.DataFrame,
     split: str,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from models.bundle import save_model
@@ -79,6 +80,32 @@ class BalancedAccuracy(keras.metrics.Metric):
         return ops.sum(recall) / ops.maximum(ops.sum(present), 1.0)
 
 
+class AdjustedCrossentropy(keras.losses.Loss):
+    """Categorical cross-entropy of logits to which an offset for each class is added.
+
+    With log class shares as offsets the logits of rare classes have to be higher to fit the
+    training data, and without the offsets, in use, they are: Menon et al., *Long-tail learning
+    via logit adjustment* (2021), arXiv:2007.07314, equation 9.
+
+    Args:
+        offsets: float `[classes]`.
+        label_smoothing: probability spread over all classes, in [0, 1).
+    """
+
+    def __init__(self, offsets: np.ndarray, label_smoothing: float) -> None:
+        super().__init__(name="crossentropy")
+        self.offsets = np.asarray(offsets, np.float32)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_prob):
+        """Return the loss of each image, `[batch]`; both arguments `[batch, classes]`."""
+        # The logarithm of a softmax gives the logits up to a constant, which does not matter.
+        logits = ops.log(ops.maximum(y_prob, 1e-9)) + self.offsets
+        return keras.losses.categorical_crossentropy(
+            y_true, logits, from_logits=True, label_smoothing=self.label_smoothing
+        )
+
+
 def train_model(
     model: keras.Model,
     make_training_data: Callable,
@@ -92,6 +119,7 @@ def train_model(
     warmup_share: float = 0.1,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
+    logit_offsets: np.ndarray | None = None,
     average_steps: float = 0.0,
     monitor: str = "balanced_accuracy",
     patience: int = 10,
@@ -115,6 +143,8 @@ def train_model(
         warmup_share: share of a phase's steps in which the rate rises.
         weight_decay: Adam's decoupled weight decay per step, relative to the learning rate.
         label_smoothing: probability spread over all classes, in [0, 1).
+        logit_offsets: float `[classes]`, added to the logits in the loss, of training and of
+            validation; none without it.
         average_steps: the model that is validated and kept has the exponential moving average of
             the weights over about this many steps of the last phase; 0 for the weights themselves.
         monitor: `loss` or `balanced_accuracy`, of the validation data: chooses the best epoch.
@@ -130,6 +160,7 @@ def train_model(
     phases = [phase for phase in phases if phase.epochs > 0]
     if not phases:
         raise ValueError("training needs at least one epoch, received none")
+    offsets = np.zeros(model.output_shape[-1]) if logit_offsets is None else logit_offsets
     keeper = _BestEpoch(Path(run_dir), monitor=monitor, patience=patience)
     progress = Progress(phases, steps_per_epoch)
     done = 0
@@ -154,7 +185,7 @@ def train_model(
                 use_ema=average,
                 ema_momentum=1 - 1 / max(average_steps, 1.0),
             ),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
+            loss=AdjustedCrossentropy(offsets, label_smoothing),
             metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
         )
         keeper.enter(phase, may_stop=last)

@@ -7,6 +7,7 @@ import pytest
 from data import DataError, DataWarning
 from data.ham10000 import (
     CLASS_NAMES,
+    class_shares,
     class_weights,
     read_metadata,
     select_split,
@@ -151,6 +152,12 @@ def test_class_weights_on_a_hand_made_case():
     assert root["mel"] == pytest.approx(3 * root["nv"])
     assert (9 * root["nv"] + root["mel"]) / 10 == pytest.approx(1.0)
     assert balanced["df"] == 1.0
+
+
+def test_class_shares_on_a_hand_made_case():
+    shares = dict(zip(CLASS_NAMES, class_shares(pd.Series(["nv"] * 11 + ["mel"] * 4)), strict=True))
+    # The five classes without images count as one image each, of 20.
+    assert (shares["nv"], shares["mel"], shares["df"]) == (11 / 20, 4 / 20, 1 / 20)
 
 
 SPLIT_FRAME = pd.DataFrame(

@@ -11,7 +11,7 @@ from models import build_model
 from models.bundle import load_model
 from models.progress import format_seconds
 from models.schedules import learning_rate_at
-from models.training import BalancedAccuracy, Phase, train_model
+from models.training import AdjustedCrossentropy, BalancedAccuracy, Phase, train_model
 
 CLASSES = ("dark", "bright")
 COUNT, STEPS = 16, 2
@@ -51,6 +51,42 @@ def fit(run_dir, *, model=None, phases=None, seed=0, steps=STEPS, **options):
         **options,
     )
     return model, result
+
+
+def test_cross_entropy_without_offsets_is_the_usual_one():
+    y_true = np.eye(3, dtype=np.float32)[[0, 2]]
+    y_prob = np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], np.float32)
+    loss = AdjustedCrossentropy(np.zeros(3), 0.0)
+    assert float(loss(y_true, y_prob)) == pytest.approx(np.mean(-np.log([0.5, 0.1])), rel=1e-5)
+    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    mine = AdjustedCrossentropy(np.zeros(3), 0.1)
+    assert float(mine(y_true, y_prob)) == pytest.approx(float(smoothed(y_true, y_prob)), rel=1e-5)
+
+
+def test_offsets_change_the_odds_before_the_cross_entropy():
+    # Probabilities 1/2 and 1/2 with offsets log 3 and log 1 are judged as 3/4 and 1/4.
+    loss = AdjustedCrossentropy(np.log([3.0, 1.0]), 0.0)
+    y_prob = np.array([[0.5, 0.5]], np.float32)
+    for label, judged in ((0, 0.75), (1, 0.25)):
+        y_true = np.eye(2, dtype=np.float32)[[label]]
+        assert float(loss(y_true, y_prob)) == pytest.approx(-np.log(judged), rel=1e-5)
+
+
+def test_offsets_by_class_share_raise_the_rare_class():
+    """A model that sees nothing but class shares learns shares without the offset's part."""
+    shares = np.array([0.8, 0.2])
+    answers = {}
+    for strength in (0.0, 1.0):
+        inputs = keras.Input((1,))
+        logits = keras.layers.Dense(2)(inputs)
+        model = keras.Model(inputs, keras.layers.Softmax()(logits))
+        loss = AdjustedCrossentropy(strength * np.log(shares), 0.0)
+        model.compile(keras.optimizers.Adam(0.05), loss=loss)
+        labels = np.repeat([0, 1], [80, 20])
+        model.fit(np.ones((100, 1)), np.eye(2)[labels], batch_size=100, epochs=200, verbose=0)
+        answers[strength] = model.predict_on_batch(np.ones((1, 1)))[0]
+    assert answers[0.0] == pytest.approx([0.8, 0.2], abs=0.01)
+    assert answers[1.0] == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_writes_history_and_the_best_epoch(tmp_path):
