@@ -145,8 +145,6 @@ class TrainConfig(_Checked):
     # Keras's 0.999 would lag behind the weights by thousands of steps.
     batch_norm_trains: bool = True
     batch_norm_momentum: float = 0.98
-    # Power of the generalized mean over the last feature maps at the start; it learns.
-    pooling_power: float = 3.0
     # Training adds this share of the log class shares to the logits, so that the model answers
     # with rare classes more often: balanced accuracy for a little accuracy.
     logit_adjustment: float = 0.3

@@ -120,7 +120,6 @@ def build(
             class_names=CLASS_NAMES,
             weights=settings.weights,
             dropout=settings.dropout,
-            pooling_power=settings.pooling_power,
             batch_norm_momentum=settings.batch_norm_momentum,
         )
 

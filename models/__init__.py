@@ -18,7 +18,6 @@ def build_model(
     class_names: tuple[str, ...],
     weights: str = "none",
     dropout: float = 0.3,
-    pooling_power: float = 3.0,
     batch_norm_momentum: float = 0.999,
 ):
     """Build a model by name.
@@ -29,8 +28,6 @@ def build_model(
         class_names: of the outputs, in order.
         weights: start of the backbone: `imagenet`, `none`, or the path of a weights file.
         dropout: share of features dropped before the last layer, in [0, 1).
-        pooling_power: start of the learned power of the backbone's generalized mean; 1 is the
-            plain mean.
         batch_norm_momentum: share of the old value when the backbone's BatchNorm updates its
             running statistics.
 
@@ -61,6 +58,5 @@ def build_model(
         class_names=class_names,
         weights=weights,
         dropout=dropout,
-        pooling_power=pooling_power,
         batch_norm_momentum=batch_norm_momentum,
     )

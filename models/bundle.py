@@ -1,7 +1,4 @@
-"""The self-describing `.keras` file: one file is enough to use a model rightly.
-
-Also the layers in it that are not Keras's own, so that loading a file registers all of them.
-"""
+"""The self-describing `.keras` file: one file is enough to use a model rightly."""
 
 import os
 import zipfile
@@ -67,39 +64,6 @@ class ClassProbabilities(keras.layers.Layer):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "description": asdict(self.description)}
-
-
-@keras.saving.register_keras_serializable(package="ham10000")
-class GeneralizedMeanPooling2D(keras.layers.Layer):
-    """Pool each feature map to (mean of x^p)^(1/p), with one learned p.
-
-    Between the mean (p = 1) and the maximum (p to infinity): a sign that is seen in one place of
-    the lesion counts for more than in the mean. Radenović et al., *Fine-tuning CNN Image Retrieval
-    with No Human Annotation*, IEEE TPAMI 41 (2019), doi:10.1109/TPAMI.2018.2846566.
-
-    Args:
-        power: p at the start.
-    """
-
-    def __init__(self, power: float = 3.0, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.start = power
-
-    def build(self, input_shape) -> None:
-        initializer = keras.initializers.Constant(self.start)
-        self.power = self.add_weight(shape=(), initializer=initializer, name="power")
-
-    def call(self, features):
-        """Pool features of at least 0, `[batch, height, width, channels]`, to their channels."""
-        # The gradient has no value at 0.
-        features = features + 1e-6
-        return ops.mean(features**self.power, axis=(1, 2)) ** (1 / self.power)
-
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[-1])
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "power": self.start}
 
 
 def get_description(model: keras.Model) -> Description:

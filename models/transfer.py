@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from models import ModelError, WeightsUnavailableError
-from models.bundle import ClassProbabilities, GeneralizedMeanPooling2D, first_line
+from models.bundle import ClassProbabilities, first_line
 
 BACKBONE = "backbone"
 CONNECT_SECONDS = 10
@@ -29,7 +29,6 @@ def build_transfer(
     class_names: tuple[str, ...],
     weights: str = "imagenet",
     dropout: float = 0.3,
-    pooling_power: float = 3.0,
     batch_norm_momentum: float = 0.999,
 ) -> keras.Model:
     """Build a classifier on a backbone of keras.applications.
@@ -40,7 +39,6 @@ def build_transfer(
         class_names: of the outputs, in order.
         weights: `imagenet`, `none`, or the path of a backbone weights file without top.
         dropout: share of features dropped before the last layer, in [0, 1).
-        pooling_power: start of the learned power of the generalized mean; 1 is the plain mean.
         batch_norm_momentum: share of the old value when BatchNorm updates its running statistics.
 
     Returns:
@@ -58,7 +56,7 @@ def build_transfer(
     inputs = keras.Input((image_size, image_size, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     x = backbone(x)
-    x = GeneralizedMeanPooling2D(pooling_power, name="pooling")(x)
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(len(class_names), name="logits")(x)
     description = {"model": name, "class_names": class_names, "image_size": image_size}

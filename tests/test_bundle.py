@@ -38,15 +38,6 @@ def test_reloaded_model_gives_the_same_probabilities_and_description(model, tmp_
     assert description.validation_lesion_ids == ("l2",)
 
 
-def test_reloaded_pooling_keeps_its_learned_power(tmp_path):
-    model = build_model("mobilenet", image_size=32, class_names=CLASSES, pooling_power=2.0)
-    model.get_layer("pooling").power.assign(2.5)
-    save_model(model, tmp_path / "model.keras")
-    again = load_model(tmp_path / "model.keras").get_layer("pooling")
-    assert float(again.power) == 2.5
-    assert again.get_config()["power"] == 2.0
-
-
 def test_file_of_a_compiled_model_holds_no_optimizer(model, tmp_path):
     save_model(model, tmp_path / "plain.keras")
     model.compile("adam", "categorical_crossentropy")

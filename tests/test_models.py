@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from models import MODEL_NAMES, ModelError, WeightsUnavailableError, build_model, transfer
-from models.bundle import GeneralizedMeanPooling2D, get_description
+from models.bundle import get_description
 from models.transfer import BACKBONE, unfreeze
 
 CLASSES = ("a", "b", "c")
@@ -68,29 +68,6 @@ def test_batch_norm_stays_as_it_came_although_fit_trains_the_backbone():
     model.fit(images, np.eye(3)[np.arange(8) % 3], verbose=0)
     after = [keras.ops.convert_to_numpy(weight) for weight in norm.weights]
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
-
-
-def test_generalized_mean_lies_between_mean_and_maximum():
-    features = np.zeros((1, 2, 2, 2), np.float32)
-    features[0, :, :, 0] = [[0, 1], [2, 3]]
-    features[0, :, :, 1] = 2
-    expected = {1.0: 1.5, 2.0: 3.5**0.5, 3.0: 9 ** (1 / 3)}
-    for power, value in expected.items():
-        pooled = keras.ops.convert_to_numpy(GeneralizedMeanPooling2D(power)(features))
-        assert pooled == pytest.approx(np.array([[value, 2.0]]), rel=1e-4)
-
-
-def test_the_power_of_the_pooling_learns_and_survives_a_feature_map_of_zeros():
-    inputs = keras.Input((2, 2, 1))
-    model = keras.Model(inputs, GeneralizedMeanPooling2D(3.0)(inputs))
-    model.compile(keras.optimizers.SGD(0.1), loss="mse")
-    features = np.zeros((2, 2, 2, 1), np.float32)
-    features[0, 0, 0] = 4
-    model.fit(features, np.array([[4.0], [0.0]]), verbose=0)
-    (power,) = model.get_weights()
-    # The target is the maximum, so the power grows.
-    assert power > 3.0
-    assert np.isfinite(power)
 
 
 def test_unfreezing_more_layers_than_there_are_is_refused():
