@@ -13,7 +13,6 @@ from models.bundle import get_description, load_model
 from models.inference import predict_probabilities
 
 PATH = Path(__file__).parent.parent / config.PRETRAINED_MODEL
-pytestmark = pytest.mark.skipif(not PATH.exists(), reason="no shipped model yet")
 
 
 @pytest.fixture(scope="module")

@@ -180,7 +180,6 @@ def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeyp
     assert f"model: {run_dir / 'model.keras'} (the newest run)" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not (ROOT / config.PRETRAINED_MODEL).exists(), reason="no shipped model yet")
 def test_predict_without_a_run_uses_the_shipped_model_and_says_so(
     sample_dir, tmp_path, monkeypatch, capsys
 ):
