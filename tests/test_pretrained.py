@@ -22,7 +22,6 @@ def model():
 
 def test_is_small_and_says_what_it_is(model):
     assert PATH.stat().st_size < 12e6
-    assert model.optimizer is None
     assert model.count_params() == 2_266_951
     description = get_description(model)
     assert (description.model, description.class_names) == ("mobilenet", CLASS_NAMES)
