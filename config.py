@@ -220,6 +220,9 @@ class EvaluateConfig(_Checked):
     output_dir: str | None = flag(
         None, "output", "folder of the results (default: evaluation-<split>/ beside the model)"
     )
+    tta: bool = flag(
+        False, "run", "mean over the eight flips and quarter turns, at eight times the time"
+    )
     batch_size: int = flag(64, "run", "images per step", minimum=1)
 
 
@@ -235,12 +238,23 @@ class PredictConfig(_Checked):
     )
     top_k: int = flag(3, "output", "classes shown for an image", minimum=1)
     output: str | None = flag(None, "output", "also write a table, F.csv or F.json")
+    explain: str | None = flag(
+        None, "output", "also write a picture of where the model looked for each image, into DIR"
+    )
+    explain_class: str | None = flag(
+        None, "output", "class to explain (default: the most probable one)"
+    )
+    tta: bool = flag(
+        False, "run", "mean over the eight flips and quarter turns, at eight times the time"
+    )
     batch_size: int = flag(32, "run", "images per step", minimum=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.output is not None and not self.output.endswith((".csv", ".json")):
             raise ValueError(f"--output must end in .csv or .json, received {self.output!r}")
+        if self.explain_class is not None and self.explain is None:
+            raise ValueError("--explain_class says what --explain DIR draws; give both")
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -1,7 +1,9 @@
 """Measure a trained model: python evaluate.py --model_path runs/NAME/model.keras"""
 
 import sys
+import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from metrics.page import Mistake
     from models.bundle import Description
+
+# Mistakes shown in the report.
+GALLERY = 12
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,11 +64,11 @@ def choose_data_dir(settings: EvaluateConfig) -> tuple[str, str]:
 
 def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
     """Load the model, select its split, predict, measure, write."""
+    started = time.monotonic()
     from models.backend import start_tensorflow
 
     start_tensorflow()
 
-    from metrics.classification import classification_metrics
     from metrics.report import format_metrics
     from models.bundle import get_description, load_model
 
@@ -74,14 +80,20 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
         f"{frame['lesion_id'].nunique()} lesions in {data_dir} (from {reason})",
         flush=True,
     )
-    frame, y_prob, unreadable = predict(model, frame, description.image_size, settings.batch_size)
-    place_of = {name: place for place, name in enumerate(description.class_names)}
-    y_true = frame["label"].map(place_of).to_numpy()
-    metrics = classification_metrics(y_true, y_prob, description.class_names)
-    output_dir = write(frame, y_true, y_prob, metrics, settings, description.class_names)
+    if description.temperature == 1.0:
+        print(
+            "temperature 1: this model was not calibrated, its training was stopped or predates it"
+        )
+    ready = time.monotonic()
+    answers, unreadable = predict(model, frame, data_dir, settings)
+    predicted = time.monotonic()
+    metrics = measure(answers, description)
+    output_dir = write(model, answers, metrics, settings, description)
+    done = time.monotonic()
     print(
-        f"\n{format_metrics(metrics)}\n\nwritten to {output_dir}: metrics.json, predictions.csv, "
-        "confusion_matrix.png"
+        f"\n{format_metrics(metrics)}\n\nstart {ready - started:.0f} s, inference "
+        f"{predicted - ready:.0f} s, figures and report {done - predicted:.0f} s\n"
+        f"written to {output_dir}: report.html, metrics.json, predictions.csv, plots"
     )
     return 1 if unreadable else 0
 
@@ -110,58 +122,243 @@ def select_images(data_dir: str, split: str, description: "Description") -> "pd.
     ).reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What the model said about the images that could be read.
+
+    Attributes:
+        frame: their rows.
+        y_true: int `[images]`.
+        y_prob: float `[images, classes]`, as the model gives them.
+        before: the same without the model's temperature.
+        pointing: from `metrics.localization.pointing_game`; None without masks.
+    """
+
+    frame: "pd.DataFrame"
+    y_true: "np.ndarray"
+    y_prob: "np.ndarray"
+    before: "np.ndarray"
+    pointing: dict | None
+
+
 def predict(
-    model: "keras.Model", frame: "pd.DataFrame", image_size: int, batch_size: int
-) -> "tuple[pd.DataFrame, np.ndarray, int]":
-    """Return the rows whose image can be read, their probabilities, and how many cannot."""
+    model: "keras.Model", frame: "pd.DataFrame", data_dir: str, settings: EvaluateConfig
+) -> tuple[Answers, int]:
+    """Predict all images and, where there are masks, compare heat maps with them; returns the
+    answers, and how many images cannot be read."""
     import numpy as np
 
+    from data.ham10000 import find_masks
     from data.pipeline import iterate_batches
-    from models.inference import predict_probabilities
+    from metrics.localization import compare_with_masks, pointing_game
+    from models.bundle import get_description
+    from models.calibration import at_temperature_one
+    from models.grad_cam import Explainer
+    from models.inference import predict_views
 
-    used, y_prob = [], []
-    batches = iterate_batches(frame["path"].tolist(), image_size=image_size, batch_size=batch_size)
+    description = get_description(model)
+    side = description.image_size
+    masks = find_masks(data_dir)
+    explain = Explainer(model) if masks else None
+    used, y_prob, before, compared = [], [], [], []
+    batches = iterate_batches(
+        frame["path"].tolist(), image_size=side, batch_size=settings.batch_size
+    )
     for places, images, failures in batches:
         for message in failures.values():
             print(f"left out: {message}", file=sys.stderr)
         used += places
-        y_prob.append(predict_probabilities(model, images))
+        views = predict_views(model, images, tta=settings.tta)
+        y_prob.append(views.mean(axis=0))
+        before.append(at_temperature_one(views, description.temperature).mean(axis=0))
+        chosen, outlines = load_masks(frame["image_id"].iloc[places], masks, side)
+        if chosen:
+            heat = explain(images[chosen], y_prob[-1][chosen].argmax(axis=1))
+            compared.append(compare_with_masks(heat, np.stack(outlines)))
         config.show_count("evaluating", len(used), len(frame))
     if not used:
         raise DataError(f"none of the {len(frame)} images can be read")
-    return frame.iloc[used], np.concatenate(y_prob), len(frame) - len(used)
+    rows = frame.iloc[used]
+    place_of = {name: place for place, name in enumerate(description.class_names)}
+    answers = Answers(
+        frame=rows,
+        y_true=rows["label"].map(place_of).to_numpy(),
+        y_prob=np.concatenate(y_prob),
+        before=np.concatenate(before),
+        pointing=pointing_game(np.concatenate(compared)) if compared else None,
+    )
+    return answers, len(frame) - len(used)
+
+
+def load_masks(
+    image_ids: "pd.Series", masks: dict[str, str], image_size: int
+) -> "tuple[list[int], list[np.ndarray]]":
+    """Return the places of the images that have a readable mask, and the masks."""
+    from data.images import load_mask
+
+    places, outlines = [], []
+    for place, image_id in enumerate(image_ids):
+        if image_id not in masks:
+            continue
+        try:
+            outlines.append(load_mask(masks[image_id], image_size))
+            places.append(place)
+        except DataError as error:
+            print(f"left out of the pointing game: {error}", file=sys.stderr)
+    return places, outlines
+
+
+def measure(answers: Answers, description: "Description") -> dict:
+    """Return what `metrics.json` holds."""
+    import numpy as np
+
+    from data.ham10000 import MALIGNANT
+    from data.subgroups import subgroup_columns
+    from metrics.calibration import calibration_metrics
+    from metrics.classification import classification_metrics, subgroup_metrics
+
+    frame, y_true, y_prob = answers.frame, answers.y_true, answers.y_prob
+    names = description.class_names
+    lesions = frame["lesion_id"].to_numpy()
+    metrics = classification_metrics(
+        y_true,
+        y_prob,
+        names,
+        questions={"malignant": MALIGNANT, "melanoma": ("mel",)},
+        groups=lesions,
+    )
+    answered = np.bincount(y_prob.argmax(axis=1), minlength=len(names)) / len(y_true)
+    metrics["calibration"] = {
+        "temperature": description.temperature,
+        "before": calibration_metrics(y_true, answers.before),
+        "after": calibration_metrics(y_true, y_prob),
+        "class_shares": {
+            name: {
+                "true": float((y_true == place).mean()),
+                "predicted": float(y_prob[:, place].mean()),
+                "answered": float(answered[place]),
+            }
+            for place, name in enumerate(names)
+        },
+    }
+    metrics["subgroups"] = subgroup_metrics(
+        y_true,
+        y_prob,
+        names,
+        malignant=MALIGNANT,
+        columns=subgroup_columns(frame),
+        groups=lesions,
+    )
+    metrics["pointing_game"] = answers.pointing
+    return metrics
 
 
 def write(
-    frame: "pd.DataFrame",
-    y_true: "np.ndarray",
-    y_prob: "np.ndarray",
+    model: "keras.Model",
+    answers: Answers,
     metrics: dict,
     settings: EvaluateConfig,
-    class_names: tuple[str, ...],
+    description: "Description",
 ) -> Path:
     """Write the report; returns its folder."""
+    from data.ham10000 import DIAGNOSES
+    from data.subgroups import SUBGROUP_NAMES
+    from metrics.calibration import reliability
     from metrics.classification import confusion_counts
-    from metrics.plots import plot_confusion_matrix
+    from metrics.page import build_page
+    from metrics.plots import plot_confusion_matrix, plot_reliability, plot_roc
     from metrics.report import prediction_table, write_report
 
+    frame, y_true, y_prob = answers.frame, answers.y_true, answers.y_prob
+    names, calibration = description.class_names, metrics["calibration"]
     beside = Path(settings.model_path).parent / f"evaluation-{settings.split}"
     output_dir = Path(settings.output_dir) if settings.output_dir else beside
-    predictions = prediction_table(frame["image_id"].tolist(), y_prob, class_names)
+    predictions = prediction_table(frame["image_id"].tolist(), y_prob, names)
     predictions["label"] = frame["label"].to_numpy()
     predictions["lesion_id"] = frame["lesion_id"].to_numpy()
-    title = (
-        f"split {settings.split}, {metrics['images']} images\naccuracy {metrics['accuracy']:.3f}, "
-        f"balanced accuracy {metrics['balanced_accuracy']:.3f}"
+    about = f"split {settings.split}, {metrics['images']} images"
+    panels, errors = {}, {}
+    shown_as = {f"temperature {description.temperature:.2f}": ("after", y_prob)}
+    if description.temperature != 1:
+        shown_as = {"temperature 1": ("before", answers.before)} | shown_as
+    for name, (key, shown) in shown_as.items():
+        panels[name] = reliability(y_true, shown)
+        errors[name] = calibration[key]["expected_calibration_error"]
+    figures = {
+        "confusion_matrix": plot_confusion_matrix(
+            confusion_counts(y_true, y_prob, len(names)),
+            names,
+            title=f"{about}\naccuracy {metrics['accuracy']:.3f}, balanced accuracy "
+            f"{metrics['balanced_accuracy']:.3f}",
+        ),
+        "roc": plot_roc(y_true, y_prob, names, title=about),
+        "reliability": plot_reliability(panels, errors, title=about),
+    }
+    page = build_page(
+        metrics,
+        title=f"{description.model}: evaluation on {about}",
+        facts={
+            "model": settings.model_path,
+            "learned from": f"{len(description.train_image_ids):,} images of "
+            f"{len(description.train_lesion_ids):,} lesions",
+            "measured on": f"{len(frame):,} images of {frame['lesion_id'].nunique():,} lesions, "
+            f"split {settings.split}",
+            "input": f"{description.image_size} x {description.image_size} pixels, central square"
+            + (", mean over eight flips and turns" if settings.tta else ""),
+        },
+        notes=notes_on(settings, description),
+        names={**DIAGNOSES, **SUBGROUP_NAMES},
+        figures=figures,
+        mistakes=find_mistakes(model, answers, description),
     )
-    counts = confusion_counts(y_true, y_prob, len(class_names))
-    write_report(
-        output_dir,
-        metrics=metrics,
-        predictions=predictions,
-        figures={"confusion_matrix": plot_confusion_matrix(counts, class_names, title=title)},
-    )
+    write_report(output_dir, metrics=metrics, predictions=predictions, figures=figures, page=page)
     return output_dir
+
+
+def notes_on(settings: EvaluateConfig, description: "Description") -> list[str]:
+    """Return what a reader of the report must know first."""
+    notes = ["For research and teaching only: no medical device, no medical advice."]
+    if settings.split in ("train", "val"):
+        notes.append(
+            "These images took part in training or in choosing the model: the figures flatter it."
+        )
+    if description.temperature == 1.0:
+        notes.append("The model's probabilities were not calibrated (temperature 1).")
+    return notes
+
+
+def find_mistakes(
+    model: "keras.Model", answers: Answers, description: "Description"
+) -> "list[Mistake]":
+    """Return the most confident mistakes, one of a lesion, each with its heat map."""
+    import numpy as np
+
+    from data.images import load_image
+    from metrics.page import Mistake
+    from models.grad_cam import grad_cam, overlay
+
+    y_pred, confidence = answers.y_prob.argmax(axis=1), answers.y_prob.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    wrong = answers.frame.iloc[order[(y_pred != answers.y_true)[order]]]
+    rows = wrong.drop_duplicates("lesion_id").head(GALLERY)
+    if rows.empty:
+        return []
+    places = answers.frame.index.get_indexer(rows.index)
+    pictures = np.stack([load_image(path, description.image_size) for path in rows["path"]])
+    heat = grad_cam(model, pictures, y_pred[places])
+    return [
+        Mistake(
+            image_id=image_id,
+            true=label,
+            predicted=description.class_names[y_pred[place]],
+            confidence=float(confidence[place]),
+            picture=picture,
+            explained=overlay(picture, seen),
+        )
+        for image_id, label, place, picture, seen in zip(
+            rows["image_id"], rows["label"], places, pictures, heat, strict=True
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -4,11 +4,18 @@ import contextlib
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import config
 from config import PredictConfig
 from data import DataError
 from models import ModelError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from models.bundle import Description
 
 NOTICE = "For research and teaching only: this is no medical advice."
 
@@ -53,6 +60,12 @@ def predict(settings: PredictConfig) -> int:
     model_path, origin = choose_model(settings.model_path)
     model = load_model(model_path)
     description = get_description(model)
+    if settings.explain_class not in (None, *description.class_names):
+        raise ModelError(
+            f"--explain_class should be one of {', '.join(description.class_names)}, received "
+            f"{settings.explain_class!r}"
+        )
+    explain = Explanations(model, settings, description) if settings.explain else None
     print(f"model: {origin}", flush=True)
 
     # A few pictures get a block of bars each, whole folders a line for each picture.
@@ -66,7 +79,7 @@ def predict(settings: PredictConfig) -> int:
     done = unreadable = 0
     with writer or contextlib.nullcontext():
         for places, images, failures in batches:
-            y_prob = predict_probabilities(model, images)
+            y_prob = predict_probabilities(model, images, tta=settings.tta)
             config.clear_count()
             for message in failures.values():
                 print(f"left out: {message}", file=sys.stderr)
@@ -75,15 +88,75 @@ def predict(settings: PredictConfig) -> int:
                 ranked = sorted(zip(row, description.class_names, strict=True), reverse=True)
                 show = format_line if as_lines else format_bars
                 print(show(name, ranked[: settings.top_k]))
+            if explain:
+                explain.write(names, images, y_prob)
             if writer:
                 writer.write(prediction_table(names, y_prob, description.class_names))
             done += len(places)
             unreadable += len(failures)
             config.show_count("predicting", done + unreadable, len(paths))
+    if explain:
+        noun = "explanation" if explain.written == 1 else "explanations"
+        print(f"\n{explain.written} {noun} written to {settings.explain}")
     if writer:
         print(f"\n{done} predictions written to {settings.output}")
     print(f"\n{NOTICE}")
     return 1 if unreadable else 0
+
+
+class Explanations:
+    """Writes a PNG for each image: the picture, and where the model looked."""
+
+    def __init__(
+        self, model: "keras.Model", settings: PredictConfig, description: "Description"
+    ) -> None:
+        from models.grad_cam import Explainer
+
+        self.explain = Explainer(model)
+        self.class_names = description.class_names
+        self.chosen = settings.explain_class
+        self.folder = Path(settings.explain)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.taken: set[str] = set()
+
+    @property
+    def written(self) -> int:
+        """How many there are."""
+        return len(self.taken)
+
+    def write(self, names: list[str], images: "np.ndarray", y_prob: "np.ndarray") -> None:
+        """Explain a batch."""
+        if not names:
+            return
+
+        import numpy as np
+
+        from metrics.plots import plot_explanation
+        from metrics.report import save_figure
+        from models.grad_cam import overlay
+
+        places = y_prob.argmax(axis=1)
+        if self.chosen:
+            places = np.full(len(names), self.class_names.index(self.chosen))
+        heat = self.explain(images, places)
+        for name, image, seen, place, row in zip(names, images, heat, places, y_prob, strict=True):
+            label = self.class_names[place]
+            figure = plot_explanation(
+                image,
+                overlay(image, seen),
+                title=f"{Path(name).name}: {label} {row[place]:.1%}",
+                empty=not seen.any(),
+            )
+            save_figure(figure, self.folder / self._free_name(f"{Path(name).stem}-{label}"))
+
+    def _free_name(self, stem: str) -> str:
+        """Return a file name not yet given in this call: folders may repeat names."""
+        number, name = 1, f"{stem}.png"
+        while name in self.taken:
+            number += 1
+            name = f"{stem}-{number}.png"
+        self.taken.add(name)
+        return name
 
 
 def choose_model(model_path: str | None) -> tuple[Path, str]:

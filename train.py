@@ -62,7 +62,9 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
         best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
         print(f"\ntrain.py: stopped; {best}", file=sys.stderr)
         return 130
-    report(result, frame, settings, run_dir, seconds=time.monotonic() - started)
+    temperature = calibrate(frame, images["val"], run_dir)
+    seconds = time.monotonic() - started
+    report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
     return 1 if missing or unreadable else 0
 
 
@@ -271,8 +273,35 @@ def fit(
     )
 
 
+def calibrate(frame: "pd.DataFrame", images: "np.ndarray", run_dir: Path) -> float:
+    """Fit a temperature to the kept model on the validation images, and keep it in its file."""
+    import numpy as np
+
+    from data.ham10000 import CLASS_NAMES
+    from models.bundle import load_model, save_model, set_temperature
+    from models.calibration import fit_temperature
+    from models.inference import predict_probabilities
+
+    path = run_dir / "model.keras"
+    model = load_model(path)
+    labels = frame.loc[frame["split"] == "val", "label"]
+    y_true = labels.map({name: place for place, name in enumerate(CLASS_NAMES)}).to_numpy()
+    batches = np.array_split(images, max(1, len(images) // 64))
+    y_prob = np.concatenate([predict_probabilities(model, batch) for batch in batches])
+    temperature = fit_temperature(y_true, y_prob)
+    set_temperature(model, temperature)
+    save_model(model, path)
+    return temperature
+
+
 def report(
-    result: "Result", frame: "pd.DataFrame", settings: TrainConfig, run_dir: Path, *, seconds: float
+    result: "Result",
+    frame: "pd.DataFrame",
+    settings: TrainConfig,
+    run_dir: Path,
+    *,
+    temperature: float,
+    seconds: float,
 ) -> None:
     """Draw the learning curves, and print figures, files and what to type next."""
     from metrics.plots import plot_learning_curves
@@ -292,6 +321,7 @@ kept {kept}; {format_seconds(seconds)} of training
 
 validation accuracy   {result.best["val_accuracy"]:.3f}
 balanced accuracy     {result.best["val_balanced_accuracy"]:.3f}
+temperature           {temperature:.3f}
 model                 {model_path} ({model_path.stat().st_size / 1e6:.1f} MB)
 learning curves       {run_dir / "learning_curves.png"}
 history, split        {run_dir / "history.csv"}, {run_dir / "split.csv"}

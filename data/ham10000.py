@@ -24,10 +24,13 @@ DIAGNOSES = {
     "vasc": "vascular lesion",
 }
 CLASS_NAMES = tuple(DIAGNOSES)
+# Bowen's disease is a carcinoma in situ, actinic keratosis its precursor: both are treated.
+MALIGNANT = ("akiec", "bcc", "mel")
 SPLIT_NAMES = ("train", "val", "test")
 
 _TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_MASK_ENDING = "_segmentation"
 
 
 def read_metadata(data_dir: str | os.PathLike) -> pd.DataFrame:
@@ -65,6 +68,26 @@ def read_metadata(data_dir: str | os.PathLike) -> pd.DataFrame:
             f"of them is in {root} or below; put the image folders there"
         )
     return frame
+
+
+def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
+    """Find the outlines of lesions beside the images.
+
+    Tschandl et al., *Human-computer collaboration for skin cancer recognition*, Nature Medicine 26
+    (2020), doi:10.1038/s41591-020-0942-0, drew them for all of HAM10000.
+
+    Args:
+        data_dir: the folder of the images; searched with all its subfolders.
+
+    Returns:
+        Path by image_id, of the files named `<image_id>_segmentation.png`; empty without any.
+    """
+    _, images = _scan(Path(data_dir))
+    return {
+        name.removesuffix(_MASK_ENDING): path
+        for name, path in images.items()
+        if name.endswith(_MASK_ENDING)
+    }
 
 
 def _scan(root: Path) -> tuple[list[Path], dict[str, str]]:

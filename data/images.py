@@ -85,12 +85,35 @@ def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.n
         # Lets the JPEG decoder halve large pictures while decoding, never below the target.
         image.draft("RGB", (image_size, image_size))
         upright = ImageOps.exif_transpose(image).convert("RGB")
-    width, height = upright.size
+    return np.asarray(_central_square(upright, image_size, Image.Resampling.BICUBIC))
+
+
+def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
+    """Read the outline of a lesion, cut and scaled as `load_image` does with its picture.
+
+    Args:
+        path: a greyscale picture, bright inside the lesion, in any size of the picture's shape.
+        image_size: side of the result, pixels.
+
+    Returns:
+        bool `[image_size, image_size]`, True inside the lesion.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("L")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).replace("\n", " ") or type(error).__name__
+        raise DataError(f"{path} should be a mask, but cannot be read: {reason}") from error
+    # Grey levels come from scaling, and half of the range is the edge.
+    return np.asarray(_central_square(upright, image_size, Image.Resampling.NEAREST)) >= 128
+
+
+def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:
+    width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
-    square = upright.resize(
-        (image_size, image_size),
-        resample=Image.Resampling.BICUBIC,
-        box=(left, top, left + side, top + side),
-    )
-    return np.asarray(square)
+    box = (left, top, left + side, top + side)
+    return image.resize((image_size, image_size), resample=resample, box=box)

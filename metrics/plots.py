@@ -6,8 +6,13 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import auc, roc_curve
+
+from metrics.calibration import Reliability
 
 _TRAIN, _VALIDATION, _FAINT = "#9aa5b1", "#1f6feb", "#6b7280"
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+_CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
 
 
 def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str = "") -> Figure:
@@ -147,4 +152,119 @@ def plot_confusion_matrix(
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda x, _: f"{x:.0%}")
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
+    return figure
+
+
+def plot_roc(
+    y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Plot one ROC curve for each class that occurs, that class against the rest.
+
+    Args:
+        y_true: int `[images]`, places in `class_names`.
+        y_prob: float `[images, classes]`.
+        class_names: of the columns.
+        title: above the plot.
+
+    Returns:
+        A figure of one square panel.
+    """
+    figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#d1d5db", lw=1, ls="--")
+    for place, name in enumerate(class_names):
+        positive = y_true == place
+        if not 0 < positive.sum() < len(positive):
+            continue
+        false, true, _ = roc_curve(positive, y_prob[:, place], drop_intermediate=False)
+        area = auc(false, true)
+        label = f"{name}  {area:.3f}  n={positive.sum()}"
+        axes.plot(false, true, color=_CLASS_COLOURS[place % len(_CLASS_COLOURS)], lw=2, label=label)
+    axes.set_xlabel("1 - specificity")
+    axes.set_ylabel("sensitivity")
+    axes.set_aspect("equal")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.005)
+    axes.grid(color="#f0f1f3")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    if axes.get_legend_handles_labels()[1]:
+        figure.legend(
+            title="class, ROC AUC, images", loc="outside right center", frameon=False, fontsize=10
+        )
+    return figure
+
+
+def plot_reliability(
+    panels: dict[str, Reliability], errors: dict[str, float], *, title: str = ""
+) -> Figure:
+    """Plot accuracy against confidence, one panel beside the other.
+
+    Args:
+        panels: by name, such as before and after.
+        errors: expected calibration error of each panel.
+        title: above the panels.
+
+    Returns:
+        A figure of as many panels, a histogram of confidence beneath each.
+    """
+    figure = Figure(figsize=(4.6 * len(panels) + 0.4, 5.4), layout="constrained")
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
+    grid = figure.subplots(2, len(panels), height_ratios=[4, 1], sharex=True, squeeze=False)
+    for column, (name, bins) in enumerate(panels.items()):
+        upper, lower = grid[0, column], grid[1, column]
+        used = bins.images > 0
+        width = bins.edges[1] - bins.edges[0]
+        middle = bins.edges[:-1] + width / 2
+        upper.plot([0, 1], [0, 1], color=_FAINT, lw=1, ls="--", label="as sure as right")
+        upper.bar(middle[used], bins.accuracy[used], width * 0.92, color="#bcd4f6")
+        upper.plot(
+            bins.confidence[used],
+            bins.accuracy[used],
+            color=_VALIDATION,
+            marker="o",
+            markersize=4,
+            lw=1.6,
+            label="accuracy at mean confidence",
+        )
+        upper.set_ylim(0, 1)
+        upper.set_xlim(0, 1)
+        upper.set_title(f"{name}: error {errors[name]:.3f}", loc="left", fontsize=10.5)
+        lower.bar(middle, bins.images / bins.images.sum(), width * 0.92, color="#c7ccd3")
+        lower.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+        lower.set_xlabel("confidence (highest probability)")
+        for axes in (upper, lower):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.tick_params(color=_FAINT)
+    grid[0, 0].set_ylabel("share of right predictions")
+    grid[1, 0].set_ylabel("images")
+    grid[0, 0].legend(loc="upper left", frameon=False, fontsize=9)
+    return figure
+
+
+def plot_explanation(
+    picture: np.ndarray, explained: np.ndarray, *, title: str, empty: bool = False
+) -> Figure:
+    """Show a picture beside the same picture under its heat map.
+
+    Args:
+        picture: uint8 `[side, side, 3]`, what the model saw.
+        explained: uint8 of the same shape.
+        title: what is explained.
+        empty: whether nothing spoke for the class, so that there is no map.
+
+    Returns:
+        A figure of two panels.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+    right = "nothing in it speaks for this class" if empty else "what speaks for this class"
+    for axes, image, label in zip(
+        figure.subplots(1, 2), (picture, explained), ("what the model saw", right), strict=True
+    ):
+        axes.imshow(image)
+        axes.set_xlabel(label)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
     return figure

@@ -94,20 +94,26 @@ def write_report(
     metrics: dict,
     predictions: pd.DataFrame,
     figures: "dict[str, Figure]",
+    page: str,
 ) -> None:
-    """Write `metrics.json`, `predictions.csv` and the figures into a directory.
+    """Write `metrics.json`, `predictions.csv`, `report.html` and the figures into a directory.
 
     Args:
         output_dir: made if it does not exist; files of the same names are replaced.
         metrics: from `classification_metrics`.
         predictions: from `prediction_table`, further columns allowed.
         figures: by the name of their PNG file without its ending.
+        page: from `build_page`.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / "metrics.json.part"
-    part.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder / "metrics.json")
+    for name, text in (
+        ("metrics.json", json.dumps(metrics, indent=2) + "\n"),
+        ("report.html", page),
+    ):
+        part = folder / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, folder / name)
     with PredictionWriter(folder / "predictions.csv") as writer:
         writer.write(predictions)
     for name, figure in figures.items():
@@ -127,9 +133,18 @@ def format_metrics(metrics: dict) -> str:
         "macro_f1": "macro F1",
         "macro_roc_auc": "macro ROC AUC",
     }
-    lines += [f"{label:<20}{_cell(metrics[key]):>7}" for key, label in names.items()]
+    intervals = metrics.get("intervals", {})
+    for key, label in names.items():
+        lines.append(f"{label:<20}{_cell(metrics[key]):>7}{_between(intervals.get(key))}")
+        if key == "accuracy":
+            always = f"always {metrics['majority_class']}"
+            lines.append(f"  {always:<18}{metrics['majority_share']:>7.3f}")
     lines.append(f"{'images':<20}{metrics['images']:>7}")
     return "\n".join(lines)
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"   {interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _cell(value: float | None) -> str:

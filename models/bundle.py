@@ -99,6 +99,18 @@ def set_split(
     )
 
 
+def set_temperature(model: keras.Model, temperature: float) -> None:
+    """Write a temperature into a model's description; it takes effect when the model is saved.
+
+    Args:
+        model: ends in `ClassProbabilities`.
+        temperature: above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"a temperature should be above 0, received {temperature}")
+    model.layers[-1].description = replace(get_description(model), temperature=temperature)
+
+
 def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     """Save weights, architecture and description as one `.keras` file, whole or not at all.
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from models import ModelError, build_model
-from models.bundle import get_description, load_model, newest_model, save_model, set_split
+from models.bundle import (
+    get_description,
+    load_model,
+    newest_model,
+    save_model,
+    set_split,
+    set_temperature,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -83,6 +90,24 @@ def test_temperature_divides_the_logits(model):
     config["description"]["temperature"] = 2.0
     warm = type(layer).from_config(config)(logits)
     assert np.allclose(warm, np.exp(logits / 2) / np.exp(logits / 2).sum(), atol=1e-6)
+
+
+def test_a_set_temperature_is_in_the_file_and_leaves_weights_and_answer(tmp_path):
+    model = build_model("sequential", image_size=32, class_names=CLASSES)
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3)).astype(np.uint8)
+    save_model(model, tmp_path / "cold.keras")
+    set_temperature(model, 2.5)
+    save_model(model, tmp_path / "warm.keras")
+    cold, warm = (load_model(tmp_path / f"{name}.keras") for name in ("cold", "warm"))
+    assert get_description(warm).temperature == 2.5
+    for one, other in zip(cold.get_weights(), warm.get_weights(), strict=True):
+        assert (one == other).all()
+    before, after = cold.predict_on_batch(images), warm.predict_on_batch(images)
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
+    expected = before ** (1 / 2.5)
+    assert np.allclose(after, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+    with pytest.raises(ValueError, match="above 0"):
+        set_temperature(model, 0.0)
 
 
 def test_files_that_are_no_model_of_this_project_are_refused(model, tmp_path):

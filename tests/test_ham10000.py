@@ -3,12 +3,14 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from data import DataError, DataWarning
 from data.ham10000 import (
     CLASS_NAMES,
     class_shares,
     class_weights,
+    find_masks,
     read_metadata,
     select_split,
     split_by_lesion,
@@ -158,6 +160,16 @@ def test_class_shares_on_a_hand_made_case():
     shares = dict(zip(CLASS_NAMES, class_shares(pd.Series(["nv"] * 11 + ["mel"] * 4)), strict=True))
     # The five classes without images count as one image each, of 20.
     assert (shares["nv"], shares["mel"], shares["df"]) == (11 / 20, 4 / 20, 1 / 20)
+
+
+def test_masks_are_found_by_the_id_of_their_image(write_ham10000):
+    root = write_ham10000({"ISIC_0000001": "nv", "ISIC_0000002": "mel"})
+    assert find_masks(root) == {}
+    (root / "masks").mkdir()
+    path = root / "masks" / "ISIC_0000002_segmentation.png"
+    Image.new("L", (4, 3)).save(path)
+    assert find_masks(root) == {"ISIC_0000002": str(path)}
+    assert len(read_metadata(root)) == 2
 
 
 SPLIT_FRAME = pd.DataFrame(

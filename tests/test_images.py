@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from data import DataError
-from data.images import find_images, load_image
+from data.images import find_images, load_image, load_mask
 
 
 def test_takes_the_central_square_and_keeps_shapes(tmp_path):
@@ -82,3 +82,24 @@ def test_finds_images_in_folders_sorted_and_files_as_given(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(DataError, match="found none"):
         find_images([tmp_path])
+
+
+def test_a_mask_takes_the_way_of_its_picture(tmp_path):
+    """A bright disc as a picture and as a mask of another size lies in the same place."""
+    discs = {}
+    for name, (height, width) in {"picture.png": (90, 120), "mask.png": (180, 240)}.items():
+        y, x = np.mgrid[:height, :width] / height
+        discs[name] = (np.hypot(y - 0.4, x - 0.8) < 0.2).astype(np.uint8) * 255
+        Image.fromarray(discs[name]).save(tmp_path / name)
+    picture = load_image(tmp_path / "picture.png", 60)[..., 0] >= 128
+    mask = load_mask(tmp_path / "mask.png", 60)
+    assert (mask.shape, mask.dtype) == ((60, 60), bool)
+    assert (picture & mask).sum() / (picture | mask).sum() > 0.95
+
+
+def test_a_mask_is_cut_at_half_of_the_range(tmp_path):
+    Image.fromarray(np.array([[127, 128], [0, 255]], np.uint8)).save(tmp_path / "mask.png")
+    assert load_mask(tmp_path / "mask.png", 2).tolist() == [[False, True], [False, True]]
+    (tmp_path / "broken.png").write_bytes(b"no mask")
+    with pytest.raises(DataError, match="should be a mask"):
+        load_mask(tmp_path / "broken.png", 2)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics as skl
 
-from metrics.classification import classification_metrics, confusion_counts
+from metrics.classification import classification_metrics, confusion_counts, subgroup_metrics
 from metrics.plots import plot_confusion_matrix, plot_learning_curves
 from metrics.report import PredictionWriter, format_metrics, prediction_table, write_report
 
@@ -26,7 +27,9 @@ def test_figures_of_a_hand_made_case():
     # Of the six pairs of an a and another, the probability of a ranks five rightly.
     assert a["roc_auc"] == pytest.approx(5 / 6)
     assert metrics["macro_f1"] == pytest.approx((0.8 + 0.5) / 2)
-    assert c == {"precision": 0.0, "recall": None, "f1": None, "roc_auc": None, "support": 0}
+    assert (c["precision"], c["support"]) == (0.0, 0)
+    assert {c[key] for key in ("recall", "f1", "roc_auc", "average_precision")} == {None}
+    assert (metrics["majority_class"], metrics["majority_share"]) == ("a", 0.6)
     assert metrics["images"] == 5
 
 
@@ -97,12 +100,14 @@ def test_report_holds_plain_numbers_a_table_and_a_picture(tmp_path):
         metrics=metrics,
         predictions=prediction_table(list("vwxyz"), Y_PROB, NAMES),
         figures={"confusion_matrix": figure},
+        page="<!doctype html>",
     )
     written = json.loads((tmp_path / "new" / "metrics.json").read_text())
     assert written == metrics
     assert isinstance(written["accuracy"], float)
     assert (tmp_path / "new" / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list((tmp_path / "new").iterdir())) == 3
+    assert (tmp_path / "new" / "report.html").read_text() == "<!doctype html>"
+    assert len(list((tmp_path / "new").iterdir())) == 4
 
 
 def test_printed_table_names_every_class_and_leaves_undefined_figures_out():
@@ -133,3 +138,81 @@ def test_learning_curves_mark_the_kept_epoch():
     marked = figure.axes[0].lines[2]
     assert (marked.get_xdata()[0], marked.get_ydata()[0]) == (2, 0.2)
     assert figure.axes[3].lines[0].get_ydata().tolist() == [1e-3] * 3
+
+
+def random_case(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 3, count)
+    logits = rng.normal(0, 1, (count, 3)) + 1.5 * np.eye(3)[y_true]
+    return y_true, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def test_agrees_with_scikit_learn():
+    y_true, y_prob = random_case()
+    y_pred = y_prob.argmax(axis=1)
+    metrics = classification_metrics(y_true, y_prob, NAMES, questions={"bad": ("a", "c")})
+    assert metrics["accuracy"] == pytest.approx(skl.accuracy_score(y_true, y_pred))
+    assert metrics["balanced_accuracy"] == pytest.approx(
+        skl.balanced_accuracy_score(y_true, y_pred)
+    )
+    assert metrics["macro_f1"] == pytest.approx(skl.f1_score(y_true, y_pred, average="macro"))
+    assert metrics["macro_roc_auc"] == pytest.approx(
+        skl.roc_auc_score(y_true, y_prob, multi_class="ovr")
+    )
+    bad = y_true != 1
+    expected = skl.roc_auc_score(bad, y_prob[:, 0] + y_prob[:, 2])
+    assert metrics["bad"]["roc_auc"] == pytest.approx(expected)
+    rows = skl.classification_report(y_true, y_pred, target_names=NAMES, output_dict=True)
+    for place, name in enumerate(NAMES):
+        mine = metrics["per_class"][name]
+        assert mine["precision"] == pytest.approx(rows[name]["precision"])
+        assert mine["f1"] == pytest.approx(rows[name]["f1-score"])
+        expected = skl.average_precision_score(y_true == place, y_prob[:, place])
+        assert mine["average_precision"] == pytest.approx(expected)
+
+
+def test_intervals_hold_the_figures_and_their_names():
+    y_true, y_prob = random_case()
+    metrics = classification_metrics(
+        y_true, y_prob, NAMES, questions={"bad": ("a", "c")}, groups=np.arange(300) // 2
+    )
+    figures = {name: metrics[name] for name in ("accuracy", "balanced_accuracy", "macro_f1")}
+    figures["bad_roc_auc"] = metrics["bad"]["roc_auc"]
+    figures["bad_sensitivity_at_0.90"] = metrics["bad"]["sensitivity_at_specificity"]["0.90"]
+    for name, value in figures.items():
+        low, high = metrics["intervals"][name]
+        assert low < value < high
+
+
+def test_a_subgroup_is_measured_as_if_it_were_alone():
+    y_true, y_prob = random_case()
+    site = np.where(np.arange(300) < 280, "back", "foot")
+    rows = subgroup_metrics(
+        y_true,
+        y_prob,
+        NAMES,
+        malignant=("a", "c"),
+        columns={"site": site},
+        groups=np.arange(300),
+    )["site"]
+    alone = classification_metrics(y_true[:280], y_prob[:280], NAMES)
+    assert rows["back"]["balanced_accuracy"] == pytest.approx(alone["balanced_accuracy"])
+    assert [rows[name]["images"] for name in ("back", "foot")] == [280, 20]
+    assert [rows[name]["small"] for name in ("back", "foot")] == [False, True]
+    bad = y_true[:280] != 1
+    found = (y_prob[:280].argmax(axis=1) != 1)[bad].mean()
+    assert rows["back"]["malignant_sensitivity"] == pytest.approx(found)
+
+
+def test_a_subgroup_without_malignant_images_has_no_sensitivity():
+    rows = subgroup_metrics(
+        np.array([1, 1]),
+        np.array([[0.1, 0.8, 0.1]] * 2),
+        NAMES,
+        malignant=("a",),
+        columns={"sex": ["female", "female"]},
+        groups=["l1", "l2"],
+    )["sex"]["female"]
+    assert rows["malignant_sensitivity"] is None
+    assert rows["intervals"]["malignant_sensitivity"] is None
+    assert rows["accuracy"] == 1.0

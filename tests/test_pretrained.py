@@ -1,5 +1,6 @@
 """The model that comes with the project."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_is_small_and_says_what_it_is(model):
     assert model.count_params() == 2_266_951
     description = get_description(model)
     assert (description.model, description.class_names) == ("mobilenet", CLASS_NAMES)
-    assert description.temperature == 1.0
+    assert description.temperature == pytest.approx(0.838, abs=1e-3)
     assert model.input_shape == (None, description.image_size, description.image_size, 3)
 
 
@@ -34,6 +35,14 @@ def test_learned_from_seven_tenths_of_ham10000_and_keeps_lesions_apart(model):
     assert len(description.train_image_ids) == 7009
     assert len(description.validation_image_ids) == 1504
     assert not set(description.train_lesion_ids) & set(description.validation_lesion_ids)
+
+
+def test_its_weights_are_those_that_training_ended_with(model):
+    # The file was written anew when it got its temperature; the sum is that of the file before.
+    content = b"".join(weight.tobytes() for weight in model.get_weights())
+    assert hashlib.sha256(content).hexdigest() == (
+        "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628"
+    )
 
 
 def test_answers_with_probabilities(model):

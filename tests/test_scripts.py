@@ -2,20 +2,23 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import config
 import evaluate
 import predict
 import train
 from models import transfer
-from models.bundle import load_model
+from models.bundle import get_description, load_model
 from models.progress import Progress
 
 ROOT = Path(__file__).parent.parent
@@ -96,11 +99,105 @@ def test_evaluate_takes_the_test_split_and_writes_beside_the_model(run_dir, caps
     predictions = pd.read_csv(out / "predictions.csv")
     assert set(predictions["image"]) == set(split.loc[split["split"] == "test", "image_id"])
     assert list(predictions)[:4] == ["image", "predicted", "confidence", "prob_akiec"]
-    assert (out / "confusion_matrix.png").is_file()
+    plots = {"confusion_matrix.png", "roc.png", "reliability.png"}
+    assert plots <= {path.name for path in out.iterdir()}
     metrics = json.loads((out / "metrics.json").read_text())
     assert {"accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc"} <= set(metrics)
     assert metrics["per_class"]["mel"]["support"] > 0
     assert "balanced accuracy" in capsys.readouterr().out
+
+
+def test_metrics_hold_what_the_contract_names(run_dir):
+    assert evaluate.main(["--model_path", str(run_dir / "model.keras")]) == 0
+    metrics = json.loads((run_dir / "evaluation-test" / "metrics.json").read_text())
+    summary = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc")
+    for name in summary:
+        low, high = metrics["intervals"][name]
+        assert low <= metrics[name] <= high
+    for question in ("malignant", "melanoma"):
+        assert set(metrics[question]["sensitivity_at_specificity"]) == {"0.80", "0.90", "0.95"}
+        assert 0 <= metrics[question]["roc_auc"] <= 1
+    keys = {"expected_calibration_error", "brier_score", "negative_log_likelihood"}
+    calibration = metrics["calibration"]
+    assert set(calibration["before"]) == set(calibration["after"]) == keys
+    assert (
+        calibration["temperature"]
+        == get_description(load_model(run_dir / "model.keras")).temperature
+    )
+    assert set(metrics["subgroups"]) == {"sex", "age", "localization", "dx_type"}
+    assert metrics["pointing_game"] is None
+
+
+def test_training_leaves_a_temperature_that_serves_the_validation_images(run_dir, tmp_path):
+    path = str(run_dir / "model.keras")
+    assert get_description(load_model(path)).temperature != 1.0
+    assert (
+        evaluate.main(["--model_path", path, "--split", "val", "--output_dir", str(tmp_path)]) == 0
+    )
+    calibration = json.loads((tmp_path / "metrics.json").read_text())["calibration"]
+    before, after = calibration["before"], calibration["after"]
+    assert after["negative_log_likelihood"] < before["negative_log_likelihood"]
+
+
+def test_figures_that_cannot_be_computed_are_null_and_the_report_stands(
+    run_dir, write_ham10000, tmp_path
+):
+    strange = write_ham10000({"ISIC_0000001": "nv", "ISIC_0000002": "nv"})
+    argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(strange)]
+    assert evaluate.main([*argv, "--split", "all", "--output_dir", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["macro_roc_auc"] is None
+    assert metrics["intervals"]["macro_roc_auc"] is None
+    assert metrics["melanoma"]["roc_auc"] is None
+    assert metrics["malignant"]["sensitivity_at_specificity"]["0.90"] is None
+    assert metrics["subgroups"]["sex"]["male"]["malignant_sensitivity"] is None
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_the_report_is_one_file_that_asks_nobody(run_dir):
+    assert evaluate.main(["--model_path", str(run_dir / "model.keras")]) == 0
+    page = (run_dir / "evaluation-test" / "report.html").read_text()
+    sources = re.findall(r"""(?:src|href)=["']([^"']{0,20})""", page)
+    assert len(sources) > 3
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "<script" not in page
+    for words in ("balanced accuracy", "melanoma", "no medical advice", "95 % interval"):
+        assert words in page
+
+
+def test_masks_beside_the_images_are_compared_with_the_heat_maps(run_dir, sample_dir, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(sample_dir, data)
+    for path in list(data.glob("*/*.jpg")):
+        mask = np.zeros((150, 200), np.uint8)
+        mask[50:100, 75:125] = 255
+        Image.fromarray(mask).save(path.with_name(f"{path.stem}_segmentation.png"))
+    argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(data)]
+    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["pointing_game"]["images"] == metrics["images"]
+    # A third of the square's side, and a ninth of its area; 32 pixels are a coarse ruler.
+    assert metrics["pointing_game"]["chance"] == pytest.approx(1 / 9, abs=0.02)
+
+
+def test_eight_views_change_the_probabilities_of_both_scripts_alike(run_dir, sample_dir, tmp_path):
+    model = str(run_dir / "model.keras")
+    argv = ["--model_path", model, "--split", "all", "--output_dir", str(tmp_path)]
+    tables = {}
+    for flags in ([], ["--tta"]):
+        assert evaluate.main([*argv, *flags]) == 0
+        tables[len(flags)] = pd.read_csv(tmp_path / "predictions.csv").set_index("image")
+    output = tmp_path / "tta.csv"
+    argv = ["--image", str(sample_dir), "--model_path", model, "--tta", "--output", str(output)]
+    assert predict.main(argv) == 0
+    predicted = pd.read_csv(output)
+    predicted.index = predicted["image"].map(lambda path: Path(path).stem)
+    columns = [name for name in predicted if name.startswith("prob_")]
+    once, eight = (tables[flags].loc[predicted.index, columns] for flags in (0, 1))
+    assert not once.equals(eight)
+    assert np.allclose(predicted[columns], eight, atol=2e-6)
 
 
 def test_a_model_moved_alone_still_knows_its_split(run_dir, sample_dir, tmp_path, capsys):
@@ -171,6 +268,24 @@ def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     table.index = [Path(path).stem for path in table["image"]]
     both = table.join(measured, rsuffix="_measured")
     assert (both["prob_mel"] - both["prob_mel_measured"]).abs().max() < 1e-5
+
+
+def test_predict_explains_each_image_in_a_picture_of_its_own(run_dir, sample_dir, tmp_path, capsys):
+    (first, second, *_) = sorted(sample_dir.glob("*/*.jpg"))
+    (tmp_path / "other").mkdir()
+    shutil.copy(second, tmp_path / "other" / first.name)
+    images = [str(first), str(tmp_path / "other" / first.name)]
+    argv = ["--image", *images, "--model_path", str(run_dir / "model.keras")]
+    argv += ["--explain", str(tmp_path / "maps")]
+    assert predict.main([*argv, "--explain_class", "mel"]) == 0
+    names = {path.name for path in (tmp_path / "maps").iterdir()}
+    assert names == {f"{first.stem}-mel.png", f"{first.stem}-mel-2.png"}
+    assert "2 explanations" in capsys.readouterr().out
+    assert predict.main(argv) == 0
+    shown = re.findall(r"\((\w+)\) ", capsys.readouterr().out)[0]
+    assert (tmp_path / "maps" / f"{first.stem}-{shown}.png").is_file()
+    assert predict.main([*argv, "--explain_class", "melanoma"]) == 2
+    assert "should be one of akiec" in capsys.readouterr().err
 
 
 def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeypatch, capsys):
