@@ -51,8 +51,12 @@ figure img { max-width: 100%; height: auto; }
   gap: 1rem; }
 .gallery figure { margin: 0; }
 .gallery img { width: 50%; display: inline-block; vertical-align: top; }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } h2 { break-after: avoid; }
-  table, .tile { break-inside: avoid; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; }
+  h2, h3, thead { break-after: avoid; } tr, .tile, .gallery figure { break-inside: avoid; }
+  .tiles { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; }
+  table { font-size: 8.5pt; } th, td { padding: .15rem .3rem; white-space: normal; }
+  td i { display: block; margin: 0; white-space: nowrap; } figure img { max-height: 15cm; }
+  .gallery { grid-template-columns: repeat(3, 1fr); } }
 """
 
 
@@ -245,7 +249,8 @@ def _subgroups(metrics: dict, names: dict[str, str]) -> str:
         "<p>Malignant found: the share of malignant images whose most probable class is a "
         f"malignant one. Groups of fewer than {SMALL_GROUP} images are in grey: their figures say "
         "little. Balanced accuracy is a mean over the classes that occur in the group.</p>"
-        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -289,7 +294,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay out a table; the cells are HTML already."""
     head = "".join(f"<th>{cell}</th>" for cell in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def _number(value: float | None) -> str:
