@@ -62,9 +62,8 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     try:
         return decode_image(path, image_size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace("\n", " ") or type(error).__name__
         raise DataError(
-            f"{path} should be an image, but cannot be read as one: {reason}"
+            f"{path} should be an image, but cannot be read as one: {_reason(error)}"
         ) from error
 
 
@@ -105,10 +104,13 @@ def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("L")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).replace("\n", " ") or type(error).__name__
-        raise DataError(f"{path} should be a mask, but cannot be read: {reason}") from error
+        raise DataError(f"{path} should be a mask, but cannot be read: {_reason(error)}") from error
     # Grey levels come from scaling, and half of the range is the edge.
     return np.asarray(_central_square(upright, image_size, Image.Resampling.NEAREST)) >= 128
+
+
+def _reason(error: Exception) -> str:
+    return str(error).replace("\n", " ") or type(error).__name__
 
 
 def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:
