@@ -6,6 +6,8 @@ import tensorflow as tf
 
 # Layers draw fewer random tensors than this in a step, so that no two steps share a seed.
 _DRAWS_PER_STEP = 64
+# Pixels around the picture that `RandomSharpness` looks at and cuts off.
+_MARGIN = 2
 
 
 class StatelessSeed(keras.random.SeedGenerator):
@@ -39,6 +41,7 @@ class RandomAffine(keras.layers.Layer):
         flip: whether half of the pictures are mirrored.
         view: smallest and largest side of the visible part, as shares of the picture's side.
         shift: how far the visible part may reach over the edge, as a share of the side, in [0, 1).
+        margin: pixels added on each side of the result, for a later layer to look at.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class RandomAffine(keras.layers.Layer):
         flip: bool,
         view: tuple[float, float],
         shift: float,
+        margin: int = 0,
     ) -> None:
         super().__init__()
         self.image_size = image_size
+        self.margin = margin
         self.rotation = rotation_degrees * np.pi / 180
         self.flip = flip
         self.view = view
@@ -68,8 +73,8 @@ class RandomAffine(keras.layers.Layer):
             seed: source of the random numbers.
 
         Returns:
-            float32 `[batch, 8]`, the matrix that leads from places in the result to places in the
-            image, as `tf.raw_ops.ImageProjectiveTransformV3` takes it.
+            float32 `[batch, 2, 3]`, the matrix that leads from places (x, y, 1) in the result
+            without margin to places (x, y) in the image, pixels.
         """
         count, side = tf.shape(images)[0], tf.cast(tf.shape(images)[1], tf.float32)
 
@@ -90,8 +95,7 @@ class RandomAffine(keras.layers.Layer):
         centre_out, centre_in = (self.image_size - 1) / 2, (side - 1) / 2
         row_x = [cos * mirror, -sin, centre_in + move_x - centre_out * (cos * mirror - sin)]
         row_y = [sin * mirror, cos, centre_in + move_y - centre_out * (sin * mirror + cos)]
-        zero = tf.zeros((count,))
-        return tf.stack([*row_x, *row_y, zero, zero], axis=1)
+        return tf.reshape(tf.stack(row_x + row_y, axis=1), (-1, 2, 3))
 
     def transform_images(
         self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
@@ -99,31 +103,82 @@ class RandomAffine(keras.layers.Layer):
         """Apply transformations to images; what lies outside is filled with the mirrored picture.
 
         Returns:
-            float32 `[batch, image_size, image_size, channels]`.
+            float32 `[batch, size, size, channels]`, with `size = image_size + 2 * margin`.
         """
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=tf.cast(images, tf.float32),
-            transforms=transformation,
-            output_shape=[self.image_size, self.image_size],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="REFLECT",
-        )
+        # Compiled by XLA, these lines are four times as fast as ImageProjectiveTransformV3, which
+        # finds the place anew for each channel.
+        side, channels = images.shape[1], images.shape[3]
+        steps = tf.range(self.image_size + 2 * self.margin, dtype=tf.float32) - self.margin
+        flat = tf.reshape(images, (-1, side * side, channels))
+
+        def place(row: tf.Tensor) -> tf.Tensor:
+            by_x, by_y, start = tf.unstack(row[:, :, None, None], axis=1)
+            return by_x * steps + by_y * steps[:, None] + start
+
+        def inside(place: tf.Tensor) -> tf.Tensor:
+            place = tf.math.floormod(tf.cast(place, tf.int32), 2 * side)
+            return tf.minimum(place, 2 * side - 1 - place)
+
+        def pixels(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.gather(flat, y * side + x, batch_dims=1), tf.float32)
+
+        x, y = place(transformation[:, 0]), place(transformation[:, 1])
+        left, up = tf.floor(x), tf.floor(y)
+        right, down = (x - left)[..., None], (y - up)[..., None]
+        x0, x1, y0, y1 = inside(left), inside(left + 1), inside(up), inside(up + 1)
+        top = pixels(x0, y0) * (1 - right) + pixels(x1, y0) * right
+        bottom = pixels(x0, y1) * (1 - right) + pixels(x1, y1) * right
+        return top * (1 - down) + bottom * down
 
 
-class _RandomAmount(keras.layers.Layer):
-    """A change by amounts drawn evenly from -amount to amount."""
+class RandomColor(keras.layers.Layer):
+    """Change brightness, contrast and the colour of the light of each picture, as a camera would.
 
-    def __init__(self, amount: float) -> None:
+    Keras's RandomBrightness and RandomContrast, one after the other, take five times as long.
+
+    Args:
+        brightness: largest change, as a share of the full range, in [0, 1].
+        contrast: largest relative change of the distance from a channel's mean, in [0, 1].
+        color_cast: largest relative change of a channel, in [0, 1).
+    """
+
+    def __init__(self, *, brightness: float, contrast: float, color_cast: float) -> None:
         super().__init__()
-        self.amount = amount
+        self.brightness = brightness
+        self.contrast = contrast
+        self.color_cast = color_cast
 
-    def _draw(self, shape: tuple, training: bool, seed: StatelessSeed | None) -> tf.Tensor:
-        limit = self.amount if training else 0.0
-        return keras.random.uniform(shape, -limit, limit, seed=seed)
+    def get_random_transformation(
+        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Draw what is added to each image, and the factors of its contrast and of its channels.
+
+        Returns:
+            float32 `[batch, 1, 1, 1]` twice, and `[batch, 1, 1, 3]`.
+        """
+
+        def uniform(limit: float, channels: int) -> tf.Tensor:
+            shape, limit = (tf.shape(images)[0], 1, 1, channels), limit if training else 0.0
+            return keras.random.uniform(shape, -limit, limit, seed=seed)
+
+        added = uniform(self.brightness * 255, 1)
+        return added, 1 + uniform(self.contrast, 1), 1 + uniform(self.color_cast, 3)
+
+    def transform_images(
+        self,
+        images: tf.Tensor,
+        transformation: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Apply the changes; float32 of the same shape, 0..255."""
+        added, contrast, cast = transformation
+        # Every fourth pixel of every fourth row tells the mean well enough.
+        mean = tf.reduce_mean(images[:, ::4, ::4], axis=(1, 2), keepdims=True)
+        offset = (mean * (1 - contrast) + added * contrast) * cast
+        return tf.clip_by_value(images * (contrast * cast) + offset, 0.0, 255.0)
 
 
-class RandomSharpness(_RandomAmount):
+class RandomSharpness(keras.layers.Layer):
     """Blur or sharpen each picture by a random amount.
 
     The copies of a data set differ in sharpness; a model should not. Keras's layer of this name
@@ -133,40 +188,29 @@ class RandomSharpness(_RandomAmount):
         amount: 1 goes from fully smoothed (a Gaussian of about 1.2 pixels) to twice the detail.
     """
 
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
     def get_random_transformation(
         self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
     ) -> tf.Tensor:
         """Draw a share of the fine detail to take away for each image, float32 `[batch]`."""
-        return self._draw((tf.shape(images)[0],), training, seed)
+        limit = self.amount if training else 0.0
+        return keras.random.uniform((tf.shape(images)[0],), -limit, limit, seed=seed)
 
     def transform_images(
         self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
     ) -> tf.Tensor:
-        """Take away or add fine detail; float32 of the same shape, 0..255."""
-        # Two means over 3 x 3 pixels come close to a Gaussian, and cost less.
-        smooth = tf.nn.avg_pool2d(tf.nn.avg_pool2d(images, 3, 1, "SAME"), 3, 1, "SAME")
-        changed = images + transformation[:, None, None, None] * (smooth - images)
+        """Take away or add fine detail; float32 0..255, two pixels less on each side."""
+        inner = images[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        # The weights of two means over 3 x 3 pixels, which come close to a Gaussian.
+        rows = [images[:, first : first + inner.shape[1]] for first in range(5)]
+        smooth = (rows[0] + 2 * rows[1] + 3 * rows[2] + 2 * rows[3] + rows[4]) / 9
+        columns = [smooth[:, :, first : first + inner.shape[2]] for first in range(5)]
+        smooth = (columns[0] + 2 * columns[1] + 3 * columns[2] + 2 * columns[3] + columns[4]) / 9
+        changed = inner + transformation[:, None, None, None] * (smooth - inner)
         return tf.clip_by_value(changed, 0.0, 255.0)
-
-
-class RandomColorCast(_RandomAmount):
-    """Scale the colour channels of each picture by random factors, as another lamp would.
-
-    Args:
-        amount: largest relative change of a channel, in [0, 1).
-    """
-
-    def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
-    ) -> tf.Tensor:
-        """Draw a factor for each channel of each image, float32 `[batch, 1, 1, 3]`."""
-        return 1 + self._draw((tf.shape(images)[0], 1, 1, 3), training, seed)
-
-    def transform_images(
-        self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
-    ) -> tf.Tensor:
-        """Scale the channels; float32 of the same shape, 0..255."""
-        return tf.clip_by_value(images * transformation, 0.0, 255.0)
 
 
 class Augmentation:
@@ -174,6 +218,11 @@ class Augmentation:
 
     def __init__(self, layers: list[keras.layers.Layer]) -> None:
         self.layers = layers
+        # Each by itself: XLA would compute a picture once for each neighbour that smoothing adds.
+        self._transforms = [
+            tf.function(layer.transform_images, jit_compile=True, autograph=False)
+            for layer in layers
+        ]
 
     def __call__(self, images: tf.Tensor, *, seed: int, step: int | tf.Tensor) -> tf.Tensor:
         """Change a batch.
@@ -187,9 +236,9 @@ class Augmentation:
             float32 `[batch, image_size, image_size, 3]`, 0..255.
         """
         source = StatelessSeed(seed, step)
-        for layer in self.layers:
+        for layer, transform in zip(self.layers, self._transforms, strict=True):
             transformation = layer.get_random_transformation(images, training=True, seed=source)
-            images = layer.transform_images(images, transformation, training=True)
+            images = transform(images, transformation)
         return images
 
 
@@ -228,14 +277,11 @@ def build_augmentation(
             flip=flip,
             view=view,
             shift=shift,
+            margin=_MARGIN if sharpness else 0,
         )
     ]
-    if brightness:
-        layers.append(keras.layers.RandomBrightness(brightness, value_range=(0, 255)))
-    if contrast:
-        layers.append(keras.layers.RandomContrast(contrast, value_range=(0, 255)))
-    if color_cast:
-        layers.append(RandomColorCast(color_cast))
+    if brightness or contrast or color_cast:
+        layers.append(RandomColor(brightness=brightness, contrast=contrast, color_cast=color_cast))
     if sharpness:
         layers.append(RandomSharpness(sharpness))
     return Augmentation(layers)

@@ -215,9 +215,13 @@ def make_dataset(
     def take(places: tf.Tensor) -> tuple:
         return gather(places), *(tf.gather(column, places) for column in columns)
 
+    options = tf.data.Options()
+    # A data set that tunes itself holds up everything when it is let go: its destructor waits for
+    # the tuner's next look, which may be a minute away. Each validation would pay for that.
+    options.autotune.enabled = False
     if augmentation is None:
         order = tf.data.Dataset.range(count).batch(batch_size)
-        return order.map(take, num_parallel_calls=2).prefetch(2)
+        return order.map(take, num_parallel_calls=2).prefetch(2).with_options(options)
 
     steps = count_steps(count, batch_size)
 
@@ -236,5 +240,6 @@ def make_dataset(
     return (
         order.enumerate(first_epoch * steps)
         .map(change, num_parallel_calls=2, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(4)
+        .with_options(options)
     )

@@ -5,7 +5,7 @@ import tensorflow as tf
 from data.augmentation import (
     Augmentation,
     RandomAffine,
-    RandomColorCast,
+    RandomColor,
     RandomSharpness,
     StatelessSeed,
     build_augmentation,
@@ -61,7 +61,7 @@ def test_images_of_a_batch_are_changed_differently_and_stay_in_range():
 def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
     layer = RandomAffine(image_size=24, rotation_degrees=90, flip=False, view=(1.0, 1.0), shift=0.0)
     centre = 11.5
-    quarter = tf.constant([[0.0, -1.0, 2 * centre, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    quarter = tf.constant([[[0.0, -1.0, 2 * centre], [1.0, 0.0, 0.0]]])
     turned = layer.transform_images(images(1), quarter).numpy()[0]
     assert np.allclose(turned, np.rot90(images(1)[0], k=1), atol=1e-3) or np.allclose(
         turned, np.rot90(images(1)[0], k=-1), atol=1e-3
@@ -74,7 +74,7 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
     matrices = layer.get_random_transformation(
         tf.zeros((64, 30, 30, 3)), seed=StatelessSeed(seed, 0)
     ).numpy()
-    a, b, c, d = matrices[:, 0], matrices[:, 1], matrices[:, 3], matrices[:, 4]
+    (a, b, left), (c, d, _) = matrices.transpose(1, 2, 0)
     assert np.allclose(a * b + c * d, 0, atol=1e-4)
     view = np.sqrt(a**2 + c**2) * 24 / 30
     assert np.allclose(np.sqrt(b**2 + d**2) * 24 / 30, view, atol=1e-4)
@@ -83,7 +83,7 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
     mirrored = (a * d - b * c) < 0
     assert 10 < mirrored.sum() < 54
     # The visible part lies anywhere in the picture, and reaches over its edge by 3 pixels at most.
-    centre_x = a * 11.5 + b * 11.5 + matrices[:, 2]
+    centre_x = a * 11.5 + b * 11.5 + left
     reach = 15 * np.maximum(1 - view, 0) + 3
     assert (np.abs(centre_x - 14.5) <= reach + 1e-3).all()
     assert np.abs(centre_x - 14.5).max() > 3
@@ -91,27 +91,44 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
 
 def test_sharpness_takes_fine_detail_away_or_adds_it():
     layer = RandomSharpness(1.0)
-    edge = np.full((3, 9, 9, 3), 100, np.float32)
-    edge[:, :, 5:] = 150
+    edge = np.full((3, 13, 13, 3), 100, np.float32)
+    edge[:, :, 7:] = 150
     blurred, same, sharpened = layer.transform_images(edge, tf.constant([1.0, 0.0, -1.0])).numpy()
     steps = [np.abs(np.diff(row[4, :, 0])).max() for row in (blurred, same, sharpened)]
     assert steps[0] < 20
-    assert (same == edge[1]).all()
+    assert (same == edge[1, 2:-2, 2:-2]).all()
     assert steps[2] > 70
+    assert np.allclose(blurred[4, 2:7, 0], 100 + 50 * np.array([0, 1, 3, 6, 8]) / 9)
     # Far from the edge nothing changes.
     assert np.allclose(blurred[:, 0], 100)
     assert np.allclose(sharpened[:, 0], 100)
 
 
-def test_color_cast_scales_each_channel_by_itself():
-    layer = RandomColorCast(0.2)
-    factors = layer.get_random_transformation(tf.zeros((200, 4, 4, 3)), seed=StatelessSeed(0, 0))
-    assert factors.shape == (200, 1, 1, 3)
-    assert 0.8 <= factors.numpy().min() < 0.82
-    assert 1.18 < factors.numpy().max() <= 1.2
-    grey = np.full((1, 2, 2, 3), 200, np.float32)
-    out = layer.transform_images(grey, tf.reshape([0.5, 1.0, 2.0], (1, 1, 1, 3))).numpy()
-    assert (out[0, 0, 0] == [100, 200, 255]).all()
+def test_color_changes_brightness_contrast_and_channels():
+    layer = RandomColor(brightness=0.1, contrast=0.3, color_cast=0.2)
+    added, contrast, cast = layer.get_random_transformation(
+        tf.zeros((400, 4, 4, 3)), seed=StatelessSeed(0, 0)
+    )
+    assert [tuple(drawn.shape[1:]) for drawn in (added, contrast, cast)] == [
+        (1, 1, 1),
+        (1, 1, 1),
+        (1, 1, 3),
+    ]
+    for drawn, low, high in ((added, -25.5, 25.5), (contrast, 0.7, 1.3), (cast, 0.8, 1.2)):
+        assert low <= drawn.numpy().min() < low + 0.05 * (high - low)
+        assert high - 0.05 * (high - low) < drawn.numpy().max() <= high
+    picture = np.tile(np.array([100, 140], np.float32), 8).reshape(1, 4, 4, 1).repeat(3, axis=3)
+    picture[:, 0, 0] = 120  # the pixel that the mean is taken of
+    out = layer.transform_images(
+        picture,
+        (
+            tf.reshape([10.0], (1, 1, 1, 1)),
+            tf.reshape([0.5], (1, 1, 1, 1)),
+            tf.reshape([0.5, 1.0, 2.0], (1, 1, 1, 3)),
+        ),
+    ).numpy()
+    # 140 + 10 is 30 above the mean, half of that 15: 135, in the light of each channel.
+    assert np.allclose(out[0, 3, 3], [135 / 2, 135, 255])
 
 
 def test_no_two_steps_share_a_seed():
@@ -130,7 +147,7 @@ def test_layers_run_in_order():
         def get_random_transformation(self, images, training, seed):
             return self.amount
 
-        def transform_images(self, images, transformation, training):
+        def transform_images(self, images, transformation):
             return images * 2 + transformation
 
     out = Augmentation([Add(1.0), Add(3.0)])(tf.zeros((1, 2, 2, 3)), seed=0, step=0)
