@@ -8,11 +8,14 @@ import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from data import DataError, DataWarning
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DIAGNOSES = {
     "akiec": "actinic keratosis or Bowen's disease",
@@ -33,7 +36,7 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MASK_ENDING = "_segmentation"
 
 
-def read_metadata(data_dir: str | os.PathLike) -> pd.DataFrame:
+def read_metadata(data_dir: str | os.PathLike) -> "pd.DataFrame":
     """Read the metadata of a HAM10000 folder and find its images.
 
     The folder may be Kaggle's (two folders of JPEGs beside the CSV), one folder of images under
@@ -125,7 +128,10 @@ def _read_header(path: Path) -> tuple[list[str], str]:
     return [name.strip().strip('"') for name in line.split(separator)], separator
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> "pd.DataFrame":
+    # Here alone, so that who only wants the names of the classes does not wait for pandas.
+    import pandas as pd
+
     columns, separator = _read_header(path)
     missing = {"image_id", "dx"} - set(columns)
     if missing:
@@ -163,12 +169,12 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def split_by_lesion(
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     *,
     seed: int,
     validation_share: float = 0.15,
     test_share: float = 0.15,
-) -> pd.Series:
+) -> "pd.Series":
     """Assign every lesion, with all its photographs, to training, validation or test.
 
     Class by class, the lesions are shuffled, those with the most photographs come first, and
@@ -203,14 +209,14 @@ def split_by_lesion(
     return frame["lesion_id"].map(split_of).rename("split")
 
 
-def write_split(frame: pd.DataFrame, path: Path) -> None:
+def write_split(frame: "pd.DataFrame", path: Path) -> None:
     """Write `image_id`, `lesion_id`, `label` and `split` of each image as CSV, whole or not."""
     part = path.with_name(path.name + ".part")
     frame[["image_id", "lesion_id", "label", "split"]].to_csv(part, index=False)
     os.replace(part, path)
 
 
-def class_weights(labels: pd.Series, mode: str) -> dict[str, float]:
+def class_weights(labels: "pd.Series", mode: str) -> dict[str, float]:
     """Return the weight of each class in the loss.
 
     Args:
@@ -228,7 +234,7 @@ def class_weights(labels: pd.Series, mode: str) -> dict[str, float]:
     return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in CLASS_NAMES}
 
 
-def class_shares(labels: pd.Series) -> np.ndarray:
+def class_shares(labels: "pd.Series") -> np.ndarray:
     """Return the share of each class.
 
     Args:
@@ -243,14 +249,14 @@ def class_shares(labels: pd.Series) -> np.ndarray:
 
 
 def select_split(
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     split: str,
     *,
     train_image_ids: Collection[str],
     train_lesion_ids: Collection[str],
     validation_image_ids: Collection[str],
     validation_lesion_ids: Collection[str],
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Select the images of a split as a model knows it.
 
     Args:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data import DataError
 from data.images import load_image
+from data.memory import fits_in_memory
 
 # Pillow releases the interpreter lock while it decodes and scales.
 _WORKERS = max(2, os.cpu_count() or 2)
@@ -102,38 +103,6 @@ def decode_images(
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-
-
-def fits_in_memory(needed: int) -> bool:
-    """Tell whether an array takes at most half of the memory that is free.
-
-    Args:
-        needed: bytes.
-
-    Returns:
-        True also where the system does not tell how much is free.
-    """
-    free = _free_memory()
-    return free is None or needed <= free / 2
-
-
-def _free_memory() -> int | None:
-    """Return the bytes that can be had, by what system, container and process allow."""
-    limits = []
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError):
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
-        limits.append(int(limit) - int(used))
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=None)
 
 
 def _fill(

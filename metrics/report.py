@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
 def prediction_table(
     images: Sequence[str], y_prob: np.ndarray, class_names: Sequence[str]
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Lay out predictions in the columns that all of the project uses.
 
     Args:
@@ -27,6 +27,9 @@ def prediction_table(
         `image`, `predicted`, `confidence` (the highest probability), and `prob_<class>` columns,
         probabilities to six decimals.
     """
+    # Here alone, so that a prediction that writes no table does not wait for pandas.
+    import pandas as pd
+
     table = pd.DataFrame({"image": list(images)})
     table["predicted"] = [class_names[place] for place in y_prob.argmax(axis=1)]
     y_prob = np.round(y_prob.astype(np.float64), 6)
@@ -59,7 +62,7 @@ class PredictionWriter:
         self.file = self.part.open("w", encoding="utf-8", newline="")
         return self
 
-    def write(self, table: pd.DataFrame) -> None:
+    def write(self, table: "pd.DataFrame") -> None:
         """Append the rows of a table from `prediction_table`."""
         if table.empty:
             return
@@ -92,7 +95,7 @@ def write_report(
     output_dir: str | os.PathLike,
     *,
     metrics: dict,
-    predictions: pd.DataFrame,
+    predictions: "pd.DataFrame",
     figures: "dict[str, Figure]",
     page: str,
 ) -> None:

@@ -3,6 +3,9 @@
 import os
 import sys
 
+# Keras imports these for wrappers that nothing here uses, which doubles the time of its import.
+_NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
+
 
 def start_tensorflow() -> str:
     """Import TensorFlow as Keras's backend, without its start-up log.
@@ -30,7 +33,14 @@ def start_tensorflow() -> str:
 
 
 def _import() -> str:
-    import keras  # noqa: F401  (its import logs, too)
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    try:
+        # None makes an import fail as if the package were not installed.
+        sys.modules.update(dict.fromkeys(hidden))
+        import keras  # noqa: F401  (its import logs, too)
+    finally:
+        for name in hidden:
+            del sys.modules[name]
     import tensorflow as tf
 
     # Listing and first use start the devices, which logs as well.

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.augmentation import build_augmentation
-from data.pipeline import decode_images, fits_in_memory, iterate_batches, make_dataset
+from data.pipeline import decode_images, iterate_batches, make_dataset
 
 
 @pytest.fixture
@@ -77,11 +77,6 @@ def test_an_interrupted_decode_leaves_nothing_behind(paths, tmp_path):
             paths, image_size=8, store="file", store_dir=tmp_path / "c", on_progress=interrupt
         )
     assert list((tmp_path / "c").iterdir()) == []
-
-
-def test_memory_rule():
-    assert fits_in_memory(1)
-    assert not fits_in_memory(1 << 60)
 
 
 def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

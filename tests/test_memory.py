@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from data.memory import fits_in_memory, free_memory
+
+MACHINE = "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n"
+
+
+@pytest.fixture
+def system(tmp_path):
+    """Return a function that writes files below a made-up root."""
+
+    def write(**files: str) -> Path:
+        for name, text in {"proc/meminfo": MACHINE, **files}.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+
+    return write
+
+
+def group(folder: str, names: tuple[str, str, str], limit: str, used: int, cache: int) -> dict:
+    return {
+        f"{folder}/{names[0]}": f"{limit}\n",
+        f"{folder}/{names[1]}": f"{used}\n",
+        f"{folder}/memory.stat": f"anon 5\n{names[2]} {cache}\n",
+    }
+
+
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+V2 = ("memory.max", "memory.current", "inactive_file")
+
+
+def test_without_a_container_what_the_machine_has(system):
+    assert free_memory(system()) == 8000 * 1024
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "folder"),
+    [
+        (V2, "0::/user/job", "sys/fs/cgroup/user/job"),
+        (V1, "4:memory:/user/job", "sys/fs/cgroup/memory/user/job"),
+        # Inside a container the path is often that of the host, and the files are at the top.
+        (V2, "0::/host/only", "sys/fs/cgroup"),
+        (V1, "4:memory:/host/only", "sys/fs/cgroup/memory"),
+        # A group above this process's own may be the one that limits.
+        (V2, "0::/user/job", "sys/fs/cgroup/user"),
+        (V1, "4:memory:/user/job", "sys/fs/cgroup/memory/user"),
+    ],
+)
+def test_a_container_allows_less(system, names, line, folder):
+    files = group(folder, names, "1000000", 600_000, 100_000)
+    root = system(**{"proc/self/cgroup": f"1:cpu:/x\n{line}\n"}, **files)
+    assert free_memory(root) == 1_000_000 - 600_000 + 100_000
+
+
+def test_a_container_without_a_limit_does_not_count(system):
+    files = group("sys/fs/cgroup", V2, "max", 600_000, 0)
+    assert free_memory(system(**files)) == 8000 * 1024
+
+
+def test_a_container_over_its_limit_has_nothing(system):
+    files = group("sys/fs/cgroup", V2, "1000", 2000, 0)
+    assert free_memory(system(**files)) == 0
+
+
+def test_memory_rule():
+    free = free_memory()
+    assert free > 0
+    assert fits_in_memory(1)
+    assert not fits_in_memory(1 << 60)
