@@ -1,8 +1,8 @@
 """How close prediction from files comes to the bare model on arrays in memory.
 
-The bare model is the faster of `model(x)` and `model.predict` with the same batch size; prediction
-from files decodes as well. Then the most memory that `predict.py` holds on a folder, and on one of
-ten times as many images.
+The bare model is the fastest of `model(x)`, `model.predict` and `model.predict_on_batch` with the
+same batch size; prediction from files decodes as well. Then the most memory that `predict.py` holds
+on a folder, and on one of ten times as many images.
 """
 
 import subprocess
@@ -69,6 +69,10 @@ def main() -> None:
     def predict(images: np.ndarray, size: int) -> None:
         model.predict(images, batch_size=size, verbose=0)
 
+    def predict_on_batch(images: np.ndarray, size: int) -> None:
+        for start in range(0, len(images), size):
+            model.predict_on_batch(images[start : start + size])
+
     def from_files(paths: list[str], size: int) -> None:
         if len(paths) == 1:
             predict_probabilities(model, load_image(paths[0], side)[None])
@@ -77,23 +81,26 @@ def main() -> None:
             predict_probabilities(model, batch)
 
     print(f"the model that comes with the project, {side} px\n")
-    print(f"{'':<28}{'from files':>12}{'model(x)':>12}{'model.predict':>15}{'ratio':>8}")
+    print(f"{'':<22}  from files  model(x)  model.predict  predict_on_batch  ratio")
     ratios = []
     for count, rounds in ((1, 10 * args.rounds), (len(paths), args.rounds)):
         runs = {
             "from files": lambda count=count: from_files(paths[:count], size),
             "model(x)": lambda count=count: call(images[:count], size),
             "model.predict": lambda count=count: predict(images[:count], size),
+            "predict_on_batch": lambda count=count: predict_on_batch(images[:count], size),
         }
         for run in runs.values():
             run()
         timed = {name: lambda run=run: seconds(run) for name, run in runs.items()}
         took = alternate(rounds, **timed)
-        ratios.append(min(took["model(x)"], took["model.predict"]) / took["from files"])
-        title, unit = f"{count} images, images/s", [count / value for value in took.values()]
-        if count == 1:
-            title, unit = "one image, ms", [1000 * value for value in took.values()]
-        print(f"{title:<28}{unit[0]:>12.0f}{unit[1]:>12.0f}{unit[2]:>15.0f}{ratios[-1]:>8.2f}")
+        files, *bare = took.values()
+        ratios.append(min(bare) / files)
+        # Milliseconds for one image, images a second for many.
+        title = "one image, ms" if count == 1 else f"{count} images, images/s"
+        cells = [1000 * value if count == 1 else count / value for value in took.values()]
+        row = "{:>12.0f}{:>10.0f}{:>15.0f}{:>18.0f}".format(*cells)
+        print(f"{title:<22}{row}{ratios[-1]:>7.2f}", flush=True)
     print(f"\nbatches of {size}; most memory of this process {peak_memory():.2f} GB")
     for count in (args.folder_images // 10, args.folder_images):
         memory = folder_memory(every, count)

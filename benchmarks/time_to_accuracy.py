@@ -1,8 +1,8 @@
 """Minutes until a validation accuracy is reached: this project's recipe against the usual one.
 
-Both run alone, one after the other, from the start of the command, on the same split; their
-epochs' lines are read as they come. An accuracy of 0.82 and a balanced accuracy of 0.60 are
-looked for, and, for each, the highest level that both reached.
+Both run alone, one after the other, on the same split, from the start of the command until they
+have reached an accuracy of 0.82 and a balanced accuracy of 0.60, or the time is over; their epochs'
+lines are read as they come. Where one did not get there, the highest level of both counts.
 """
 
 import re
@@ -26,7 +26,7 @@ Curve = list[dict[str, float]]
 
 
 def run(command: list[str], limit_minutes: float) -> Curve:
-    """Run a training until it ends or the time is over; returns its figures by the minute."""
+    """Run a training to its goals or until the time is over; returns its figures by the minute."""
     started = time.monotonic()
     curve: Curve = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -39,9 +39,11 @@ def run(command: list[str], limit_minutes: float) -> Curve:
                 figures = {name: float(value) for name, value in found.groupdict().items()}
                 curve.append({"minutes": minutes, **figures})
                 print(f"{minutes:5.1f} min  {line.rstrip()}", flush=True)
-        finished = timer.is_alive()
+            if curve and all(minutes_until(curve, *goal) < limit_minutes for goal in GOALS.items()):
+                process.kill()
+        stopped = process.wait() < 0
         timer.cancel()
-    if finished and process.returncode:
+    if not stopped and process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
     return curve
 
