@@ -5,9 +5,13 @@ from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data import DataError
+
+# In smaller pictures nothing can be seen; larger ones take gigabytes to decode.
+MIN_SIDE = 8
+MAX_PIXELS = 100_000_000
 
 
 def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
@@ -61,7 +65,7 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     """
     try:
         return decode_image(path, image_size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # for a broken file Pillow's decoders raise whatever they meet
         raise DataError(
             f"{path} should be an image, but cannot be read as one: {_reason(error)}"
         ) from error
@@ -69,6 +73,9 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 
 def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.ndarray:
     """Decode a picture into the model's input; see `load_image`.
+
+    Of an animation the first frame is taken; transparency is laid over white; 16 bits are scaled
+    to 8.
 
     Args:
         source: a path or an open binary file.
@@ -78,15 +85,40 @@ def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.n
         uint8 `[image_size, image_size, 3]`, RGB 0..255.
 
     Raises:
-        OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError: as Pillow raises them.
+        ValueError: the picture is smaller or larger than this project takes.
+        Exception: any other, as Pillow raises it for a file that it cannot read.
     """
     with Image.open(source) as image:
+        _check(image)
         # Lets the JPEG decoder halve large pictures while decoding, never below the target.
         image.draft("RGB", (image_size, image_size))
         # In place, and converted only where needed: copies cost a tenth of the whole.
         ImageOps.exif_transpose(image, in_place=True)
-        upright = image if image.mode == "RGB" else image.convert("RGB")
+        upright = image if image.mode == "RGB" else _to_rgb(image)
         return np.asarray(_central_square(upright, image_size, Image.Resampling.BICUBIC))
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse by the header what should not be decoded."""
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken")
+    # Pillow would hand it to Ghostscript, and run what somebody else wrote.
+    if image.format == "EPS":
+        raise ValueError("EPS files are programs; convert it to PNG")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # Pillow's own conversion would cut off all above 255.
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    over = Image.new("RGBA", image.size, "white")
+    over.alpha_composite(image.convert("RGBA"))
+    return over.convert("RGB")
 
 
 def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -105,14 +137,18 @@ def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image).convert("L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # as in load_image
         raise DataError(f"{path} should be a mask, but cannot be read: {_reason(error)}") from error
     # Grey levels come from scaling, and half of the range is the edge.
     return np.asarray(_central_square(upright, image_size, Image.Resampling.NEAREST)) >= 128
 
 
 def _reason(error: Exception) -> str:
-    return str(error).replace("\n", " ") or type(error).__name__
+    """Say in a few words why a file cannot be read, without its path, which is said already."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is in no format that Pillow knows"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:

@@ -1,3 +1,7 @@
+import struct
+import warnings
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -47,6 +51,86 @@ def test_turns_a_picture_upright_and_greyscale_to_rgb(tmp_path):
     assert image[:, :8].max() < 50
 
 
+def picture(mode: str = "RGB", size: tuple[int, int] = (20, 20)) -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).convert(mode)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_exif_orientations_are_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture().save(tmp_path / "turned.png", exif=exif)
+    array = np.asarray(picture())
+    upright = {
+        1: array,
+        2: array[:, ::-1],
+        3: array[::-1, ::-1],
+        4: array[::-1],
+        5: array.transpose(1, 0, 2),
+        6: np.rot90(array, -1),
+        7: array[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(array),
+    }[orientation]
+    assert (load_image(tmp_path / "turned.png", 20) == upright).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("colour.png", "RGB"),
+        ("UPPER.PNG", "RGB"),
+        ("palette.png", "P"),
+        ("palette.gif", "P"),
+        ("grey.png", "L"),
+        ("grey.jpg", "L"),
+        ("bits.png", "1"),
+        ("print.jpg", "CMYK"),
+        ("print.tif", "CMYK"),
+        ("bitmap.bmp", "RGB"),
+        ("läsion é 皮膚.png", "RGB"),
+        ("n" * 240 + ".png", "RGB"),
+    ],
+)
+def test_other_kinds_have_the_pixels_that_pillow_gives(tmp_path, name, mode):
+    picture(mode).save(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        expected = np.asarray(image.convert("RGB"))
+    assert (load_image(tmp_path / name, 20) == expected).all()
+
+
+@pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "pages.tif"])
+def test_of_many_frames_the_first_is_taken(tmp_path, name):
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    image = load_image(tmp_path / name, 20)
+    assert np.abs(image.astype(int) - (255, 0, 0)).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_lies_over_white(tmp_path, mode):
+    image = Image.new("RGBA", (20, 20), (255, 0, 0, 255)).convert(mode)
+    if mode == "P":
+        image.paste(image.getpixel((0, 0)) + 1, (10, 0, 20, 20))
+        image.save(tmp_path / "clear.png", transparency=image.getpixel((19, 19)))
+    else:
+        alpha = Image.new("L", (20, 20), 255)
+        alpha.paste(0, (10, 0, 20, 20))
+        image.putalpha(alpha)
+        image.save(tmp_path / "clear.png")
+    loaded = load_image(tmp_path / "clear.png", 20)
+    assert (loaded[:, 12:] == 255).all()
+    assert (loaded[:, :8].mean(axis=2) < 100).all()
+
+
+@pytest.mark.parametrize("name", ["deep.png", "deep.tif"])
+def test_16_bits_are_scaled_to_8(tmp_path, name):
+    levels = np.linspace(0, 65535, 400).astype(np.uint16).reshape(20, 20)
+    Image.fromarray(levels).save(tmp_path / name)
+    expected = np.repeat((levels / 257).round()[:, :, None], 3, axis=2)
+    assert (load_image(tmp_path / name, 20) == expected).all()
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture at all", b"\xff\xd8\xff\xe0 cut off"])
 def test_a_file_that_is_no_image_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"
@@ -54,6 +138,38 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
     with pytest.raises(DataError, match=r"broken\.jpg should be an image") as caught:
         load_image(path, 32)
     assert "\n" not in str(caught.value)
+
+
+def reason(path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_image(path, 32)
+    start = f"{path} should be an image, but cannot be read as one: "
+    assert str(caught.value).startswith(start)
+    return str(caught.value).removeprefix(start)
+
+
+def test_reasons_are_plain(tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    picture(size=(1, 1)).save(tmp_path / "dot.png")
+    picture().save(tmp_path / "program.eps")
+    assert reason(tmp_path / "text.jpg") == "it is in no format that Pillow knows"
+    assert reason(tmp_path / "gone.jpg") == "No such file or directory"
+    assert reason(tmp_path / "link.jpg") == "No such file or directory"
+    assert reason(tmp_path) == "Is a directory"
+    assert reason(tmp_path / "dot.png") == "1 x 1 pixels, at least 8 x 8 are needed"
+    assert reason(tmp_path / "program.eps").startswith("EPS files are programs")
+
+
+@pytest.mark.parametrize("side", [11_000, 20_000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
+    # A whole picture of this size compresses to little; here the header alone says it.
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        assert "pixels" in reason(tmp_path / "bomb.png")
 
 
 def test_a_truncated_jpeg_is_refused(tmp_path):
