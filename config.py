@@ -129,6 +129,9 @@ class TrainConfig(_Checked):
 
     output_dir: str = flag(RUNS_DIR, "run", "folder that receives the run <model>-<time>")
     seed: int = flag(0, "run", "seed of split, shuffling, augmentation and dropout", minimum=0)
+    resume: str | None = flag(
+        None, "run", "go on with a training that was stopped, by its own settings: its folder RUN"
+    )
 
     sample_images_per_class: int = 100
     validation_share: float = 0.15
@@ -302,6 +305,27 @@ def add_arguments(
             if typing.get_origin(item.type) is tuple:
                 options["nargs"] = "+"
         groups[name].add_argument(f"--{item.name}", **options)
+
+
+def load_stopped(args: argparse.Namespace) -> TrainConfig:
+    """Return the settings of the training that `--resume` names.
+
+    Args:
+        args: the parsed flags of `train.py`.
+
+    Raises:
+        ValueError: other flags are given, the folder holds no run, or its `config.json` is
+            damaged.
+    """
+    others = [name for name in vars(args) if name != "resume"]
+    if others:
+        raise ValueError(
+            f"--resume goes on by the settings of the run; leave out --{', --'.join(others)}"
+        )
+    path = Path(args.resume, "config.json")
+    if not path.is_file():
+        raise ValueError(f"--resume should name the folder of a run, found no {path}")
+    return dataclasses.replace(load(TrainConfig, path), resume=args.resume)
 
 
 def from_args(config_class: type, args: argparse.Namespace, presets: tuple[str, ...] = ()) -> Any:

@@ -1,16 +1,25 @@
 """Train a skin-lesion classifier: python train.py --model mobilenet"""
 
 import argparse
+import contextlib
+import dataclasses
+import json
+import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import config
 from config import TrainConfig
 from data import DataError
-from models import MODEL_NAMES, ModelError, WeightsUnavailableError
+from models import MODEL_NAMES, DivergedError, ModelError, WeightsUnavailableError
+
+# What a training started from, kept until it is finished.
+FACTS_FILE = "resume.json"
+OUT_OF_MEMORY = "out of memory: lower --batch_size (fewer images per step) or --image_size"
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     config.add_arguments(parser, TrainConfig, choices={"model": MODEL_NAMES})
     args = parser.parse_args(argv)
     try:
-        settings = config.from_args(TrainConfig, args, config.train_presets(args))
+        if "resume" in args:
+            settings = config.load_stopped(args)
+        else:
+            settings = config.from_args(TrainConfig, args, config.train_presets(args))
     except ValueError as error:
         parser.error(str(error))
     warnings.showwarning = config.show_warning
@@ -35,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     except (DataError, ModelError, OSError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ntrain.py: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("\ntrain.py: " + "; ".join(["stopped", *stop.args]), file=sys.stderr)
         return 130
 
 
@@ -46,7 +58,12 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     model, settings, device = build(settings, args)
     images, unreadable = decode(frame, settings)
     frame = frame.drop(index=unreadable)
-    run_dir = start_run(frame, settings)
+    facts = collect_facts(frame, images, settings)
+    if settings.resume:
+        run_dir = Path(settings.resume)
+        check_unchanged(run_dir, facts)
+    else:
+        run_dir = start_run(frame, settings, facts)
     print(
         f"{len(frame)} images of {frame['lesion_id'].nunique()} lesions: "
         f"{(frame['split'] == 'train').sum()} to learn from, {(frame['split'] == 'val').sum()} to "
@@ -55,22 +72,42 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
         flush=True,
     )
     started = time.monotonic()
-    try:
+    with explained(run_dir):
         result = fit(model, frame, images, settings, run_dir)
-    except KeyboardInterrupt:
-        kept = run_dir / "model.keras"
-        best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
-        print(f"\ntrain.py: stopped; {best}", file=sys.stderr)
-        return 130
-    temperature = calibrate(frame, images["val"], run_dir)
-    seconds = time.monotonic() - started
-    report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
+        temperature = calibrate(frame, images["val"], run_dir)
+        seconds = time.monotonic() - started
+        report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
+        finish_run(run_dir)
     return 1 if missing or unreadable else 0
+
+
+@contextlib.contextmanager
+def explained(run_dir: Path) -> Iterator[None]:
+    """Add to what stops a training what is left of it, and how it goes on."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(what_is_left(run_dir)) from None
+    except DivergedError as error:
+        raise ModelError(f"{error}; {what_is_left(run_dir, resumes=False)}") from error
+    except OSError as error:
+        raise ModelError(f"{error}; {what_is_left(run_dir)}") from error
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise ModelError(f"{OUT_OF_MEMORY}; {what_is_left(run_dir, resumes=False)}") from error
+
+
+def what_is_left(run_dir: Path, *, resumes: bool = True) -> str:
+    """Say what a training that was stopped leaves, and how it goes on."""
+    kept = run_dir / "model.keras"
+    best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
+    return f"{best}; to go on: python train.py --resume {run_dir}" if resumes else best
 
 
 def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
     """Read and split the metadata; returns the rows with an image, and the number without."""
-    from data.ham10000 import read_metadata, split_by_lesion
+    from data.ham10000 import SPLIT_NAMES, read_metadata, split_by_lesion
     from data.sample import write_sample_dataset
 
     if settings.sample and not Path(settings.data_dir).exists():
@@ -92,6 +129,18 @@ def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
         validation_share=settings.validation_share,
         test_share=settings.test_share,
     )
+    lesions = frame.groupby("label")["lesion_id"].nunique()
+    if len(lesions) < 2:
+        raise DataError(
+            f"{settings.data_dir} has images of {lesions.index[0]} only; training needs at least "
+            "two diagnoses to tell apart"
+        )
+    for label in lesions.index[lesions < len(SPLIT_NAMES)]:
+        print(
+            f"warning: {label} has {lesions[label]} lesions, too few for all of "
+            f"{', '.join(SPLIT_NAMES)}; its figures will be missing or mean nothing",
+            file=sys.stderr,
+        )
     if not {"train", "val"} <= set(frame["split"]):
         raise DataError(
             f"{settings.data_dir} has too few lesions to train and to validate "
@@ -169,7 +218,48 @@ def decode(
     return images, unreadable
 
 
-def start_run(frame: "pd.DataFrame", settings: TrainConfig) -> Path:
+def collect_facts(
+    frame: "pd.DataFrame", images: "dict[str, np.ndarray]", settings: TrainConfig
+) -> dict:
+    """Return what has to be the same for a stopped training to go on, as JSON values."""
+    from data.pipeline import checksums
+
+    values = {**dataclasses.asdict(settings), "resume": None}
+    learned = {}
+    for split, pictures in images.items():
+        rows = frame[frame["split"] == split]
+        numbers = checksums(pictures)
+        for image_id, label, number in zip(rows["image_id"], rows["label"], numbers, strict=True):
+            learned[image_id] = [split, label, number]
+    return json.loads(json.dumps({"settings": values, "images": learned}))
+
+
+def check_unchanged(run_dir: Path, facts: dict) -> None:
+    """Compare what a stopped training started from with what is there now.
+
+    Raises:
+        DataError: they differ, or the run is finished.
+    """
+    path = run_dir / FACTS_FILE
+    if not path.is_file():
+        raise DataError(f"{run_dir} holds no training that was stopped; nothing to resume")
+    started = json.loads(path.read_text(encoding="utf-8"))
+    for kind, remedy in (
+        ("settings", "put them back into config.json"),
+        ("images", "put them back"),
+    ):
+        before, now = started[kind], facts[kind]
+        names = sorted(before.keys() | now.keys())
+        differ = [name for name in names if before.get(name) != now.get(name)]
+        if differ:
+            name = differ[0]
+            raise DataError(
+                f"{len(differ)} {kind} are not what {run_dir} started with, such as {name}: "
+                f"{before.get(name)} then, {now.get(name)} now; {remedy}, or start a new training"
+            )
+
+
+def start_run(frame: "pd.DataFrame", settings: TrainConfig, facts: dict) -> Path:
     """Make the run directory, with a name not yet taken, and write what is known at the start."""
     from data.ham10000 import write_split
 
@@ -185,7 +275,18 @@ def start_run(frame: "pd.DataFrame", settings: TrainConfig) -> Path:
             number += 1
     config.save(settings, run_dir / "config.json")
     write_split(frame, run_dir / "split.csv")
+    part = run_dir / f"{FACTS_FILE}.part"
+    part.write_text(json.dumps(facts), encoding="utf-8")
+    os.replace(part, run_dir / FACTS_FILE)
     return run_dir
+
+
+def finish_run(run_dir: Path) -> None:
+    """Remove what only a stopped training needs."""
+    from models.checkpoint import STATE_FILE
+
+    for name in (STATE_FILE, FACTS_FILE):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def fit(
@@ -270,6 +371,7 @@ def fit(
         monitor=settings.monitor,
         patience=settings.patience,
         seed=settings.seed,
+        resume=settings.resume is not None,
     )
 
 
@@ -278,8 +380,8 @@ def calibrate(frame: "pd.DataFrame", images: "np.ndarray", run_dir: Path) -> flo
     import numpy as np
 
     from data.ham10000 import CLASS_NAMES
-    from models.bundle import load_model, save_model, set_temperature
-    from models.calibration import fit_temperature
+    from models.bundle import get_description, load_model, save_model, set_temperature
+    from models.calibration import at_temperature_one, fit_temperature
     from models.inference import predict_probabilities
 
     path = run_dir / "model.keras"
@@ -288,6 +390,8 @@ def calibrate(frame: "pd.DataFrame", images: "np.ndarray", run_dir: Path) -> flo
     y_true = labels.map({name: place for place, name in enumerate(CLASS_NAMES)}).to_numpy()
     batches = np.array_split(images, max(1, len(images) // 64))
     y_prob = np.concatenate([predict_probabilities(model, batch) for batch in batches])
+    # A resumed run may have been stopped when this was done already.
+    y_prob = at_temperature_one(y_prob, get_description(model).temperature)
     temperature = fit_temperature(y_true, y_prob)
     set_temperature(model, temperature)
     save_model(model, path)

@@ -32,7 +32,7 @@ MALIGNANT = ("akiec", "bcc", "mel")
 SPLIT_NAMES = ("train", "val", "test")
 
 _TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _MASK_ENDING = "_segmentation"
 
 
@@ -133,12 +133,33 @@ def _read_table(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     columns, separator = _read_header(path)
+    if columns == [""]:
+        raise DataError(f"{path} should hold the metadata, but begins with nothing; copy it anew")
+    if columns[0].startswith("<"):
+        raise DataError(
+            f"{path} should be a table, but is a web page; download the file itself, not the page"
+        )
     missing = {"image_id", "dx"} - set(columns)
     if missing:
         raise DataError(
             f"{path} should have the columns image_id and dx, received {', '.join(columns)[:200]}"
         )
-    frame = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    try:
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            encoding="utf-8-sig",
+            keep_default_na=False,
+            index_col=False,
+        )
+    except (ValueError, OverflowError, MemoryError) as error:  # pandas's errors are ValueErrors
+        raise DataError(
+            f"{path} should be a table in UTF-8, but cannot be read: "
+            f"{' '.join(str(error).split())[:200]}; correct that place or copy the file anew"
+        ) from error
+    if frame.empty:
+        raise DataError(f"{path} should have a row for each image, received none")
     frame.columns = frame.columns.str.strip()
     frame = frame.apply(lambda column: column.str.strip()).rename(columns={"dx": "label"})
     frame["label"] = frame["label"].str.lower()
@@ -148,24 +169,38 @@ def _read_table(path: Path) -> "pd.DataFrame":
             f"{path}: dx should be one of {', '.join(CLASS_NAMES)}, received {unknown.iloc[0]!r} "
             f"in line {unknown.index[0] + 2}; correct or remove {len(unknown)} such rows"
         )
+    same = frame.duplicated()
+    if same.any():
+        example = frame.loc[same, "image_id"].iloc[0]
+        _warn(f"{path}: {same.sum()} rows stand twice, such as {example}; one of each is taken")
+        frame = frame[~same]
     repeated = frame.loc[frame["image_id"].duplicated(), "image_id"]
     if len(repeated):
         raise DataError(
-            f"{path}: every image_id should stand once, {repeated.iloc[0]} comes again in line "
-            f"{repeated.index[0] + 2}; remove {len(repeated)} repeated rows"
+            f"{path}: every image_id should stand once, {repeated.iloc[0]} comes again with other "
+            f"values in line {repeated.index[0] + 2}; remove {len(repeated)} wrong rows"
         )
+    frame = frame.reset_index(drop=True)
     if "lesion_id" not in frame:
-        warnings.warn(
+        _warn(
             f"{path} has no column lesion_id: every image counts as its own lesion, and two "
-            "photographs of one lesion can end up in training and test",
-            DataWarning,
-            stacklevel=2,
+            "photographs of one lesion can end up in training and test"
         )
         frame["lesion_id"] = frame["image_id"]
+    diagnoses = frame.groupby("lesion_id")["label"].nunique()
+    if (diagnoses > 1).any():
+        _warn(
+            f"{path}: {(diagnoses > 1).sum()} lesions have more than one diagnosis, such as "
+            f"{diagnoses.idxmax()}; each image keeps its own, and the lesion stays in one split"
+        )
     if "age" in frame:
         frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
     kept = ("image_id", "lesion_id", "label", "dx_type", "age", "sex", "localization")
     return frame[[name for name in kept if name in frame]].copy()
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=3)
 
 
 def split_by_lesion(

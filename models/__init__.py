@@ -11,6 +11,10 @@ class WeightsUnavailableError(ModelError):
     """Pre-trained weights are neither in Keras's cache nor to be downloaded."""
 
 
+class DivergedError(ModelError):
+    """A training's loss is no longer a number."""
+
+
 def build_model(
     name: str,
     *,

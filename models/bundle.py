@@ -1,16 +1,26 @@
 """The self-describing `.keras` file: one file is enough to use a model rightly."""
 
+import io
+import json
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import h5py
 import keras
 from keras import ops
 
 from models import ModelError
 
 FORMAT = 1
+# Of a file's members unpacked; the largest model of this project has a tenth of it.
+MAX_BYTES = 1 << 30
+_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+# Layers that hold code of whoever wrote the file, or load it from elsewhere.
+_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_MODULES = ("keras.", "keras_hub.")
 PIXEL_SCALING = "inside the model; feed 0..255"
 
 
@@ -153,12 +163,13 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         raise ModelError(
             f"{path} should be a .keras file that train.py wrote, received another format"
         )
+    written_by = _check_archive(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except Exception as error:  # a broken description fails wherever Keras first trips over it
         raise ModelError(
             f"{path} should be a model that train.py wrote, but Keras {keras.__version__} cannot "
-            f"load it: {first_line(error)}"
+            f"load it: {first_line(error)}{_advice(written_by)}"
         ) from error
     description = get_description(model)
     if description.format != FORMAT:
@@ -166,7 +177,87 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{path} has description format {description.format}, expected {FORMAT}; train it "
             "again with this version"
         )
+    side, classes = description.image_size, len(description.class_names)
+    expected = ((None, side, side, 3), (None, classes))
+    received = (model.input_shape, model.output_shape)
+    if received != expected:
+        raise ModelError(
+            f"{path} should take {expected[0]} and give {expected[1]}, as it describes itself, "
+            f"received {received[0]} and {received[1]}; train it again"
+        )
     return model
+
+
+def _check_archive(path: Path) -> str:
+    """Look at a file before Keras makes anything of it; returns the Keras version that wrote it.
+
+    A model is a program. Keras's safe mode refuses the code of Lambda layers; here all else is
+    refused that a model of this project does not need.
+    """
+    foreign = f"{path} should be a .keras file that train.py wrote, but "
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {item.filename: item.file_size for item in archive.infolist()}
+            if set(sizes) != _MEMBERS or len(archive.infolist()) != len(_MEMBERS):
+                raise ModelError(f"{foreign}it holds {', '.join(sorted(sizes))[:200]}")
+            if sum(sizes.values()) > MAX_BYTES:
+                raise ModelError(
+                    f"{foreign}unpacked it would have {sum(sizes.values()):,} bytes, at most "
+                    f"{MAX_BYTES:,} are taken"
+                )
+            settings = json.loads(archive.read("config.json"))
+            metadata = json.loads(archive.read("metadata.json"))
+            weights = archive.read("model.weights.h5")
+        for module, name in _classes(settings):
+            ours = name == "ClassProbabilities"
+            known = module in (None, "keras", "builtins") or module.startswith(_MODULES)
+            if name in _CODE or not (known or ours):
+                raise ModelError(f"{foreign}it holds a {name} of {module}, which may run any code")
+        with h5py.File(io.BytesIO(weights)) as file:
+            _check_weights(file, foreign)
+        return str(metadata.get("keras_version", ""))
+    except ModelError:
+        raise
+    except Exception as error:  # broken archives, texts and tables fail in many ways
+        raise ModelError(f"{foreign}it is damaged: {first_line(error)}; copy it anew") from error
+
+
+def _classes(settings: object) -> Iterator[tuple[str | None, str]]:
+    """Walk through a model's configuration; yields module and name of all that it will build."""
+    waiting = [settings]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "class_name" in item:
+                module = item.get("module")
+                yield None if module is None else str(module), str(item["class_name"])
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _check_weights(group: h5py.Group, foreign: str) -> int:
+    """Refuse weights that lie in other files or unpack to too much; returns their bytes."""
+    total = 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ModelError(f"{foreign}its weights {group.name}/{name} lie elsewhere")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            total += _check_weights(item, foreign)
+        elif item.external or item.is_virtual:
+            raise ModelError(f"{foreign}its weights {item.name} lie in another file")
+        else:
+            total += item.nbytes
+        if total > MAX_BYTES:
+            raise ModelError(f"{foreign}its weights unpack to more than {MAX_BYTES:,} bytes")
+    return total
+
+
+def _advice(written_by: str) -> str:
+    if written_by == keras.__version__:
+        return ""
+    return f"; it was written by Keras {written_by}: pip install keras=={written_by}"
 
 
 def first_line(error: Exception) -> str:

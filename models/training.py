@@ -11,7 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from models import DivergedError
 from models.bundle import save_model
+from models.checkpoint import load_state, restore, save_state
 from models.progress import Progress
 from models.schedules import LearningRateSchedule
 from models.transfer import unfreeze
@@ -124,11 +126,13 @@ def train_model(
     monitor: str = "balanced_accuracy",
     patience: int = 10,
     seed: int = 0,
+    resume: bool = False,
 ) -> Result:
     """Train a model in phases and keep its best epoch as `model.keras` in the run directory.
 
     Each phase has its own Adam and its own learning-rate schedule. What is random in a step
-    depends on seed, epoch and step alone.
+    depends on seed, epoch and step alone. After each epoch the state is written as well, and a
+    training that was stopped goes on from there to the same history and the same weights.
 
     Args:
         model: from `build_model`, its split set; holds the last weights afterwards.
@@ -137,7 +141,7 @@ def train_model(
         validation_data: a finite data set of `(images, one-hot targets)`.
         phases: in order; those of no epochs are left out.
         steps_per_epoch: batches taken from the training data for an epoch.
-        run_dir: an existing folder; receives `model.keras` and `history.csv`.
+        run_dir: an existing folder; receives `model.keras`, `history.csv` and `resume.npz`.
         batch_norm_trains: whether the BatchNorm of learning backbone layers learns, too.
         lr_schedule: `cosine` or `constant`.
         warmup_share: share of a phase's steps in which the rate rises.
@@ -150,27 +154,40 @@ def train_model(
         monitor: `loss` or `balanced_accuracy`, of the validation data: chooses the best epoch.
         patience: epochs of the last phase without a new best until training stops.
         seed: of dropout.
+        resume: whether to go on from the state in the run directory, if it has one; all other
+            arguments have to be those of the run that was stopped.
 
     Returns:
         The history and the best epoch.
 
     Raises:
         ValueError: no phase has an epoch, or the monitor is unknown.
+        DivergedError: the loss is no longer a number.
+        ModelError: the state in the run directory does not fit.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
     if not phases:
         raise ValueError("training needs at least one epoch, received none")
     offsets = np.zeros(model.output_shape[-1]) if logit_offsets is None else logit_offsets
+    state = load_state(run_dir) if resume else None
+    if state:
+        restore(model.variables, state.model)
     keeper = _BestEpoch(Path(run_dir), monitor=monitor, patience=patience)
     progress = Progress(phases, steps_per_epoch)
-    done = 0
+    end = 0
     for phase in phases:
+        start, end = end, end + phase.epochs
+        keeper.enter(phase, start, may_stop=phase is phases[-1])
+        if state:
+            keeper.remember(state.history[start:end])
+        finished = len(keeper.history)
+        if finished == end or keeper.stopped_early:
+            continue
         if phase.backbone_layers is not None:
             unfreeze(model, phase.backbone_layers, batch_norm_trains=batch_norm_trains)
         steps = phase.epochs * steps_per_epoch
         # Head weights average badly: they come from random ones.
-        last = phase is phases[-1]
-        average = last and average_steps > 0
+        average = phase is phases[-1] and average_steps > 0
         averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if average else []
         schedule = LearningRateSchedule(
             schedule=lr_schedule,
@@ -188,19 +205,48 @@ def train_model(
             loss=AdjustedCrossentropy(offsets, label_smoothing),
             metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
         )
-        keeper.enter(phase, may_stop=last)
+        if finished > start:
+            model.optimizer.build(model.trainable_variables)
+            for callback in averaging:
+                # The state has the averages in the model, as an epoch ends; let it know.
+                callback.set_model(model)
+                callback.on_test_begin()
+            restore(model.variables, state.model)
+            restore(model.optimizer.variables, state.optimizer)
+        watch = _StopAtNaN(schedule, first_step=start * steps_per_epoch)
         model.fit(
-            make_training_data(done),
+            make_training_data(finished),
             validation_data=validation_data,
-            initial_epoch=done,
-            epochs=done + phase.epochs,
+            initial_epoch=finished,
+            epochs=end,
             steps_per_epoch=steps_per_epoch,
-            callbacks=[_EpochSeeds(seed), *averaging, keeper, progress],
+            callbacks=[_EpochSeeds(seed), watch, *averaging, keeper, progress],
             shuffle=False,
             verbose=0,
         )
-        done += phase.epochs
     return Result(keeper.history, keeper.best_epoch, keeper.stopped_early)
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer a number: nothing good comes of it any more."""
+
+    def __init__(self, schedule: LearningRateSchedule, first_step: int) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.first_step = first_step
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if np.isfinite((logs or {}).get("loss", 0.0)):
+            return
+        step = self.epoch * self.params["steps"] + batch
+        rate = float(self.schedule(step - self.first_step))
+        raise DivergedError(
+            f"the loss became {logs['loss']} in step {step + 1} (epoch {self.epoch + 1}) at a "
+            f"learning rate of {rate:.2g}; train anew with a lower --learning_rate"
+        )
 
 
 class _EpochSeeds(keras.callbacks.Callback):
@@ -217,7 +263,7 @@ class _EpochSeeds(keras.callbacks.Callback):
 
 
 class _BestEpoch(keras.callbacks.Callback):
-    """Writes history and best model after each epoch, and stops when nothing improves."""
+    """Writes best model, history and state after each epoch; stops when nothing improves."""
 
     def __init__(self, run_dir: Path, *, monitor: str, patience: int) -> None:
         super().__init__()
@@ -230,29 +276,45 @@ class _BestEpoch(keras.callbacks.Callback):
         self.best_score, self.best_epoch = -float("inf"), 0
         self.stopped_early = False
 
-    def enter(self, phase: Phase, *, may_stop: bool) -> None:
-        self.phase, self.may_stop = phase, may_stop
-        self.epochs_before = len(self.history)
+    def enter(self, phase: Phase, start: int, *, may_stop: bool) -> None:
+        self.phase, self.start, self.may_stop = phase, start, may_stop
+
+    def remember(self, rows: list[dict]) -> None:
+        """Take over the finished epochs of this phase from an earlier process."""
+        for row in rows:
+            self._judge(row)
+
+    def _judge(self, row: dict) -> bool:
+        """Add an epoch to the history; returns whether it is the best so far."""
+        self.history.append(row)
+        epoch, score = len(self.history), self.sign * row[self.monitor]
+        better = score > self.best_score
+        if better:
+            self.best_score, self.best_epoch = score, epoch
+        waited = epoch - max(self.best_epoch, self.start)
+        ended = epoch >= self.start + self.phase.epochs
+        self.stopped_early = self.may_stop and waited >= self.patience and not ended
+        return better
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {"epoch": epoch + 1, "phase": self.phase.name, "learning_rate": rate, **(logs or {})}
-        score = self.sign * row[self.monitor]
-        if score > self.best_score:
-            self.best_score, self.best_epoch = score, epoch + 1
+        if self._judge(row):
             save_model(self.model, self.run_dir / MODEL_FILE)
-        self.history.append(row)
         _write_history(self.history, self.run_dir / HISTORY_FILE)
-        waited = epoch + 1 - max(self.best_epoch, self.epochs_before)
-        if self.may_stop and waited >= self.patience:
+        # Last: whoever goes on from the state of the epoch before writes the same files again.
+        save_state(self.model, self.history, self.run_dir)
+        if self.stopped_early:
             self.model.stop_training = True
-            self.stopped_early = epoch + 1 < self.epochs_before + self.phase.epochs
 
 
 def _write_history(history: list[dict], path: Path) -> None:
     part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=history[0])
-        writer.writeheader()
-        writer.writerows(history)
-    os.replace(part, path)
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=history[0])
+            writer.writeheader()
+            writer.writerows(history)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

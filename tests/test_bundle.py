@@ -3,6 +3,7 @@ import os
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -124,8 +125,124 @@ def test_files_that_are_no_model_of_this_project_are_refused(model, tmp_path):
         save_model(plain, tmp_path / "never.keras")
     with zipfile.ZipFile(tmp_path / "empty.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(ModelError, match="cannot load it"):
+    with pytest.raises(ModelError, match=r"but it holds config\.json$"):
         load_model(tmp_path / "empty.keras")
+
+
+def rewrite(source: Path, target: Path, **members) -> Path:
+    """Copy a model file with other content of some members: bytes, or a function of the JSON."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content, change = old.read(name), members.get(name.split(".")[0])
+            if callable(change):
+                content = json.dumps(change(json.loads(content))).encode()
+            new.writestr(name, content if change is None or callable(change) else change)
+    return target
+
+
+@pytest.fixture
+def saved(model, tmp_path) -> Path:
+    save_model(model, tmp_path / "good.keras")
+    return tmp_path / "good.keras"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def weights_file(tmp_path, change) -> bytes:
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        change(file)
+    return (tmp_path / "weights.h5").read_bytes()
+
+
+def test_a_file_of_another_format_or_damaged_is_refused(saved, tmp_path):
+    content = saved.read_bytes()
+    bad = tmp_path / "bad.keras"
+    with h5py.File(bad, "w") as file:
+        file["weights"] = np.zeros(3)
+    assert "another format" in refusal(bad)
+    bad.write_bytes(content[: len(content) // 2])
+    assert "another format" in refusal(bad)
+    bad.write_bytes(content[:3000] + b"\0\0\0" + content[3003:])
+    assert "it is damaged" in refusal(bad)
+    assert "it is damaged" in refusal(rewrite(saved, bad, config=b"{"))
+    assert "it is damaged" in refusal(rewrite(saved, bad, model=b"no table"))
+
+
+def test_code_in_a_model_is_refused(saved, tmp_path):
+    for name, module in (
+        ("Lambda", "keras.layers"),
+        ("TFSMLayer", "keras.layers"),
+        ("system", "os"),
+        ("Popen", "subprocess"),
+    ):
+
+        def add(config, name=name, module=module):
+            layer = {"class_name": name, "module": module, "config": {}, "registered_name": None}
+            config["config"]["layers"].insert(1, layer)
+            return config
+
+        message = refusal(rewrite(saved, tmp_path / "bad.keras", config=add))
+        assert f"it holds a {name} of {module}, which may run any code" in message
+
+
+def test_weights_that_lie_elsewhere_are_refused(saved, tmp_path):
+    def link(file):
+        file["layers"] = h5py.ExternalLink("/etc/passwd", "/")
+
+    def outside(file):
+        file.create_dataset("v", (4,), "f4", external=[(str(tmp_path / "other"), 0, 16)])
+
+    for change in (link, outside):
+        content = weights_file(tmp_path, change)
+        message = refusal(rewrite(saved, tmp_path / "bad.keras", model=content))
+        assert "lie" in message
+
+
+def test_bombs_are_refused_before_they_unpack(saved, tmp_path):
+    bad = tmp_path / "bad.keras"
+    with zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("metadata.json", "config.json"):
+            archive.writestr(name, "{}")
+        with archive.open("model.weights.h5", "w", force_zip64=True) as member:
+            for _ in range(1100):
+                member.write(bytes(1 << 20))
+    assert bad.stat().st_size < 2 << 20
+    assert "unpacked it would have 1,153,433,604 bytes" in refusal(bad)
+
+    def inflate(file):
+        file.create_dataset("v", (1 << 29,), "f4", chunks=(1 << 20,), compression="gzip")
+
+    content = weights_file(tmp_path, inflate)
+    message = refusal(rewrite(saved, bad, model=content))
+    assert "its weights unpack to more than" in message
+
+
+def test_a_model_that_contradicts_its_description_is_refused(saved, tmp_path):
+    def one_more(config):
+        config["config"]["layers"][-1]["config"]["description"]["class_names"].append("z")
+        return config
+
+    message = refusal(rewrite(saved, tmp_path / "bad.keras", config=one_more))
+    assert "give (None, 4), as it describes itself" in message
+
+
+def test_a_model_of_another_keras_says_which_to_install(saved, tmp_path):
+    def unknown(config):
+        config["config"]["layers"][1]["class_name"] = "LayerOfTomorrow"
+        return config
+
+    bad = rewrite(
+        saved,
+        tmp_path / "bad.keras",
+        config=unknown,
+        metadata=lambda metadata: {**metadata, "keras_version": "9.9.9"},
+    )
+    assert refusal(bad).endswith("it was written by Keras 9.9.9: pip install keras==9.9.9")
 
 
 def test_an_error_without_a_message_is_still_one_line(model, tmp_path, monkeypatch):

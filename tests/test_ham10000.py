@@ -69,10 +69,13 @@ def test_an_image_without_file_has_no_path(write_ham10000):
     ("spoil", "message"),
     [
         (lambda text: text.replace("mel", "wart"), "received 'wart' in line 3"),
-        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001"), "comes again in line 3"),
+        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001"), "comes again with .* line 3"),
+        (lambda text: text.splitlines()[0], "a row for each image, received none"),
+        (lambda text: "<!DOCTYPE html><html>" + text, "is a web page; download the file itself"),
+        (lambda text: text + '"', "cannot be read: .*; correct that place"),
         (lambda text: text.replace("dx,", "diagnosis,"), "should have the columns image_id and dx"),
         (lambda text: text.replace("ISIC_", "ISIC_9"), "none of them is in"),
-        (lambda text: "", "should have the columns"),
+        (lambda text: "", "begins with nothing"),
     ],
 )
 def test_bad_metadata_is_refused_with_its_place(write_ham10000, spoil, message):
@@ -82,6 +85,38 @@ def test_bad_metadata_is_refused_with_its_place(write_ham10000, spoil, message):
     with pytest.raises(DataError, match=message) as caught:
         read_metadata(root)
     assert "\n" not in str(caught.value)
+
+
+def test_a_table_in_another_encoding_is_refused(write_ham10000):
+    root = write_ham10000(LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_bytes(table.read_bytes() + b"HAM_9,ISIC_9,nv,histo,50,male,R\xfccken\n")
+    with pytest.raises(DataError, match="table in UTF-8, but cannot be read"):
+        read_metadata(root)
+
+
+def test_a_row_that_stands_twice_is_taken_once_and_that_is_said(write_ham10000):
+    root = write_ham10000(LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    with pytest.warns(DataWarning, match="1 rows stand twice, such as ISIC_0000001"):
+        assert len(read_metadata(root)) == len(LABELS)
+
+
+def test_a_lesion_with_two_diagnoses_is_kept_whole_and_that_is_said(write_ham10000):
+    root = write_ham10000(LABELS, lesions=dict.fromkeys(LABELS, "HAM_1"))
+    with pytest.warns(DataWarning, match="1 lesions have more than one diagnosis, such as HAM_1"):
+        frame = read_metadata(root)
+    assert frame["label"].tolist() == list(LABELS.values())
+    assert split_by_lesion(frame, seed=0).nunique() == 1
+
+
+def test_ids_cannot_lead_out_of_the_folder(write_ham10000, tmp_path):
+    (tmp_path / "outside.jpg").write_bytes(b"")
+    root = write_ham10000(LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace("ISIC_0000001", "../outside"))
+    assert read_metadata(root)["path"].isna().tolist() == [True, False, False, False]
 
 
 def test_missing_folder_and_missing_table_are_refused(tmp_path):

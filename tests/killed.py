@@ -1,0 +1,79 @@
+"""Run train.py and send this process SIGKILL at a chosen point: python killed.py "step 3" FLAGS
+
+Points: `step N`, at the end of the N-th step; `write N`, half way through the N-th piece written
+into a model or state; `rename N`, before the N-th file gets its final name; `never`.
+"""
+
+import io
+import os
+import signal
+import sys
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+kind, _, number = sys.argv[1].partition(" ")
+left = int(number or 0)
+
+
+def count(what: str) -> bool:
+    """Count down what is waited for; returns whether it is the moment."""
+    global left
+    if what != kind:
+        return False
+    left -= 1
+    return left == 0
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+rename = os.replace
+
+
+def replace(source, target) -> None:
+    if count("rename"):
+        kill()
+    rename(source, target)
+
+
+class Halved(io.FileIO):
+    """A file whose writer is killed in the middle of a piece."""
+
+    def write(self, data) -> int:
+        if count("write"):
+            super().write(bytes(data)[: len(data) // 2])
+            kill()
+        return super().write(data)
+
+
+os.replace = replace
+open_zip = zipfile.ZipFile.__init__
+
+
+def init(self, file, mode="r", *args, **options) -> None:
+    # Models and states are zip archives; both are written through this.
+    if mode == "w":
+        raw = file.fileno() if hasattr(file, "fileno") else os.fspath(file)
+        file = Halved(os.dup(raw) if isinstance(raw, int) else raw, "w")
+    open_zip(self, file, mode, *args, **options)
+
+
+zipfile.ZipFile.__init__ = init
+
+import train  # noqa: E402
+from models.progress import Progress  # noqa: E402
+
+after_step = Progress.on_train_batch_end
+
+
+def on_train_batch_end(self, batch, logs=None) -> None:
+    after_step(self, batch, logs)
+    if count("step"):
+        kill()
+
+
+Progress.on_train_batch_end = on_train_batch_end
+sys.exit(train.main(sys.argv[2:]))
