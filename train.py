@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     """Read, build, decode, fit, report."""
+    check_output(Path(settings.output_dir))
     frame, missing = read_images(settings)
     model, settings, device = build(settings, args)
     images, unreadable = decode(frame, settings)
@@ -74,11 +75,29 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     started = time.monotonic()
     with explained(run_dir):
         result = fit(model, frame, images, settings, run_dir)
-        temperature = calibrate(frame, images["val"], run_dir)
+        temperature = calibrate(frame, images["val"], settings, run_dir)
         seconds = time.monotonic() - started
         report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
         finish_run(run_dir)
     return 1 if missing or unreadable else 0
+
+
+def check_output(folder: Path) -> None:
+    """Find out now, and not after an epoch, whether a run can be written.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise DataError(
+            f"--output_dir should be a folder that can be written, received {folder} ({reason}); "
+            "name another"
+        )
 
 
 @contextlib.contextmanager
@@ -375,7 +394,9 @@ def fit(
     )
 
 
-def calibrate(frame: "pd.DataFrame", images: "np.ndarray", run_dir: Path) -> float:
+def calibrate(
+    frame: "pd.DataFrame", images: "np.ndarray", settings: TrainConfig, run_dir: Path
+) -> float:
     """Fit a temperature to the kept model on the validation images, and keep it in its file."""
     import numpy as np
 
@@ -388,7 +409,9 @@ def calibrate(frame: "pd.DataFrame", images: "np.ndarray", run_dir: Path) -> flo
     model = load_model(path)
     labels = frame.loc[frame["split"] == "val", "label"]
     y_true = labels.map({name: place for place, name in enumerate(CLASS_NAMES)}).to_numpy()
-    batches = np.array_split(images, max(1, len(images) // 64))
+    # In batches of the size that training has shown to fit into memory.
+    size = settings.batch_size
+    batches = [images[start : start + size] for start in range(0, len(images), size)]
     y_prob = np.concatenate([predict_probabilities(model, batch) for batch in batches])
     # A resumed run may have been stopped when this was done already.
     y_prob = at_temperature_one(y_prob, get_description(model).temperature)

@@ -7,6 +7,7 @@ time; those for pictures and tables load no TensorFlow.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -191,8 +192,9 @@ class Worker:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
-        self.process.stdin.write(f"{path}\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died; there is no answer then
+            self.process.stdin.write(f"{path}\n")
+            self.process.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             # A new process starts first.
@@ -207,7 +209,8 @@ class Worker:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
             self.process.stdout.close()
             self.process = None
 

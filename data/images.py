@@ -66,8 +66,10 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     try:
         return decode_image(path, image_size)
     except Exception as error:  # for a broken file Pillow's decoders raise whatever they meet
+        empty = os.path.isfile(path) and os.path.getsize(path) == 0
         raise DataError(
-            f"{path} should be an image, but cannot be read as one: {_reason(error)}"
+            f"{path} should be an image, but cannot be read as one: "
+            f"{'the file is empty' if empty else _reason(error)}"
         ) from error
 
 

@@ -209,20 +209,21 @@ def run_killed(point: str, argv: list[str]) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_kill_at_any_moment_loses_nothing(sample_dir, tmp_path):
-    argv = [*SMALL, "--data_dir", str(sample_dir), "--epochs", "9"]
+    argv = [*SMALL, "--data_dir", str(sample_dir), "--epochs", "40"]
+    argv += ["--patience", "99"]
     whole = run_killed("never", [*argv, "--output_dir", str(tmp_path / "whole")])
     assert whole.returncode == 0, whole.stderr
     (expected,) = (tmp_path / "whole").iterdir()
     rng = np.random.default_rng(0)
-    points = [f"step {n}" for n in rng.integers(1, 14, 8)]
-    points += [f"write {n}" for n in rng.integers(1, 60, 8)]
-    points += [f"rename {n}" for n in rng.integers(5, 12, 8)]
+    points = [f"step {n}" for n in rng.integers(1, 9, 8)]
+    points += [f"write {n}" for n in rng.integers(1, 40, 8)]
+    points += [f"rename {n}" for n in rng.integers(1, 6, 8)]
     rng.shuffle(points)
     command = [*argv, "--output_dir", str(tmp_path / "killed")]
     killed = 0
     for point in points:
         done = run_killed(point, command)
-        assert done.returncode in (-9, 0, 2), done.stderr
+        assert done.returncode in (-9, 0), done.stderr
         killed += done.returncode == -9
         for run in (tmp_path / "killed").glob("*"):
             if (run / "model.keras").exists():
@@ -230,7 +231,7 @@ def test_kill_at_any_moment_loses_nothing(sample_dir, tmp_path):
             if (run / "resume.json").exists():
                 command = ["--resume", str(run)]
     done = run_killed("never", command)
-    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0, done.stderr
     assert killed >= 20
     (run,) = [path.parent for path in (tmp_path / "killed").glob("*/learning_curves.png")]
     assert (run / "history.csv").read_bytes() == (expected / "history.csv").read_bytes()
@@ -238,4 +239,4 @@ def test_kill_at_any_moment_loses_nothing(sample_dir, tmp_path):
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         assert (a == b).all()
     settings = config.load(config.TrainConfig, run / "config.json")
-    assert settings.epochs == 9
+    assert settings.epochs == 40
