@@ -54,8 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     """Read, build, decode, fit, report."""
-    check_output(Path(settings.output_dir))
     frame, missing = read_images(settings)
+    check_output(Path(settings.output_dir))
     model, settings, device = build(settings, args)
     images, unreadable = decode(frame, settings)
     frame = frame.drop(index=unreadable)

@@ -450,5 +450,5 @@ def test_a_second_run_in_the_same_second_gets_a_folder_of_its_own(tmp_path, monk
     monkeypatch.setattr(train.time, "strftime", lambda _: "now")
     settings = config.TrainConfig(output_dir=str(tmp_path))
     frame = pd.DataFrame(columns=["image_id", "lesion_id", "label", "split"])
-    names = [train.start_run(frame, settings).name for _ in range(3)]
+    names = [train.start_run(frame, settings, {}).name for _ in range(3)]
     assert names == ["mobilenet-now", "mobilenet-now-2", "mobilenet-now-3"]
