@@ -86,7 +86,8 @@ def damage_model(content: bytes, rng: np.random.Generator) -> bytes:
             if name == target:
                 is_text = name == "config.json" and rng.random() < 0.6
                 member = (damage_json if is_text else damage)(member, rng)
-            new.writestr(name, member)
+            # Without the time of day, which a name alone would bring into the file.
+            new.writestr(zipfile.ZipInfo(name), member)
     return out.getvalue()
 
 
