@@ -78,7 +78,15 @@ class _Checked:
 class TrainConfig(_Checked):
     """Settings of `train.py`; the defaults are those of the MobileNetV2 recipe."""
 
-    data_dir: str = flag(DATA_DIR, "data", "folder with the metadata CSV and the images")
+    data_dir: str = flag(
+        DATA_DIR, "data", "folder of HAM10000, of an ISIC challenge, or with a folder a class"
+    )
+    extra_data_dir: tuple[str, ...] = flag(
+        (), "data", "folders of further images, to learn from only; in the same layouts"
+    )
+    allow_missing: bool = flag(
+        False, "data", "train although more than 1 % of the labelled images have no file"
+    )
     sample: bool = flag(False, "data", f"make up a small data set in {SAMPLE_DIR} and train on it")
     image_size: int = flag(192, "data", "side of the model's input, pixels", minimum=32)
 

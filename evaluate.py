@@ -100,12 +100,14 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
 
 def select_images(data_dir: str, split: str, description: "Description") -> "pd.DataFrame":
     """Return the rows of the metadata that have an image and are in the model's split."""
-    from data.ham10000 import read_metadata, select_split
+    from data.ham10000 import select_split
+    from data.sources import drop_missing, read_dataset
 
-    frame = read_metadata(data_dir)
-    for image_id in frame.loc[frame["path"].isna(), "image_id"]:
-        print(f"left out: {image_id} has no image file in {data_dir}", file=sys.stderr)
-    frame = frame[frame["path"].notna()]
+    dataset = read_dataset(data_dir)
+    print(f"{data_dir}: {dataset.layout}", *dataset.notes, sep="\n  ")
+    frame, line = drop_missing(dataset.frame, data_dir)
+    if line:
+        print(line, file=sys.stderr)
     unknown = sorted(set(frame["label"]) - set(description.class_names))
     if unknown:
         raise DataError(

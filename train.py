@@ -125,23 +125,14 @@ def what_is_left(run_dir: Path, *, resumes: bool = True) -> str:
 
 
 def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
-    """Read and split the metadata; returns the rows with an image, and the number without."""
-    from data.ham10000 import SPLIT_NAMES, read_metadata, split_by_lesion
+    """Read and split the data; returns the rows with an image, and the number without."""
+    from data.ham10000 import SPLIT_NAMES, split_by_lesion
     from data.sample import write_sample_dataset
 
     if settings.sample and not Path(settings.data_dir).exists():
         print(f"making up sample pictures in {settings.data_dir}", flush=True)
         write_sample_dataset(settings.data_dir, images_per_class=settings.sample_images_per_class)
-    frame = read_metadata(settings.data_dir)
-    missing = frame.loc[frame["path"].isna(), "image_id"]
-    if len(missing) > settings.missing_image_limit * len(frame):
-        raise DataError(
-            f"{len(missing)} of {len(frame)} images in the metadata have no file in "
-            f"{settings.data_dir}, such as {missing.iloc[0]}; unpack all image archives there"
-        )
-    for image_id in missing:
-        print(f"left out: {image_id} has no image file", file=sys.stderr)
-    frame = frame[frame["path"].notna()].reset_index(drop=True)
+    frame, missing = read_folder(settings.data_dir, settings)
     frame["split"] = split_by_lesion(
         frame,
         seed=settings.seed,
@@ -165,7 +156,48 @@ def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
             f"{settings.data_dir} has too few lesions to train and to validate "
             f"({frame['lesion_id'].nunique()}); give it at least three of each diagnosis"
         )
-    return frame, len(missing)
+    for folder in settings.extra_data_dir:
+        extra, without = read_folder(folder, settings)
+        frame = add_extra(frame, extra)
+        missing += without
+    return frame, missing
+
+
+def read_folder(data_dir: str, settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
+    """Read a data set and say what it is; returns the rows with an image, and the number without.
+
+    Raises:
+        DataError: it cannot be used, or too many images are missing.
+    """
+    from data.sources import drop_missing, read_dataset
+
+    dataset = read_dataset(data_dir)
+    print(f"{data_dir}: {dataset.layout}", *dataset.notes, sep="\n  ", flush=True)
+    frame, line = drop_missing(dataset.frame, data_dir)
+    missing = len(dataset.frame) - len(frame)
+    if missing > settings.missing_image_limit * len(dataset.frame) and not settings.allow_missing:
+        raise DataError(
+            f"{line.removeprefix('left out: ')}; unpack all image archives there, or train without "
+            "them by --allow_missing"
+        )
+    if line:
+        print(line, file=sys.stderr)
+    return frame, missing
+
+
+def add_extra(frame: "pd.DataFrame", extra: "pd.DataFrame") -> "pd.DataFrame":
+    """Add images to those to learn from, and say how many were kept out."""
+    from data.extra import add_training_data
+
+    frame, counts = add_training_data(frame, extra)
+    print(
+        f"  {counts.added:,} of {len(extra):,} images are added to those to learn from\n"
+        f"  kept out, since they are in validation or test: {counts.by_id:,} by id or lesion, "
+        f"{counts.by_pixels:,} by their pixels, {counts.by_lesion:,} that show the same lesions\n"
+        f"  left out, since they are learned from already: {counts.repeated:,}",
+        flush=True,
+    )
+    return frame
 
 
 def build(
@@ -210,17 +242,27 @@ def decode(
 ) -> "tuple[dict[str, np.ndarray], list[int]]":
     """Decode what training and validation need; returns the images by split, and the failures.
 
-    Validation pictures are decoded as `evaluate.py` will; training pictures a little larger.
-    """
-    from data.pipeline import decode_images
+    All headers come first, those of the test images too, so that what is no image is known in
+    seconds. Validation pictures are decoded as `evaluate.py` will; training pictures a little
+    larger.
 
+    Raises:
+        DataError: nothing is left to learn from, or to choose by.
+    """
+    from data.pipeline import check_images, decode_images
+
+    unreadable = []
+    for place, message in check_images(frame["path"].tolist()).items():
+        print(f"left out: {message}", file=sys.stderr)
+        unreadable.append(frame.index[place])
+    good = frame.drop(index=unreadable)
     sizes = {
         "train": round(settings.image_size * settings.stored_size_factor),
         "val": settings.image_size,
     }
-    images, unreadable = {}, []
+    images = {}
     for split, size in sizes.items():
-        rows = frame.index[frame["split"] == split]
+        rows = good.index[good["split"] == split]
         images[split], failures = decode_images(
             frame.loc[rows, "path"].tolist(),
             image_size=size,
@@ -234,6 +276,11 @@ def decode(
         for place, message in failures.items():
             print(f"left out: {message}", file=sys.stderr)
             unreadable.append(rows[place])
+        if not len(images[split]):
+            raise DataError(
+                f"none of the images of the split {split!r} in {settings.data_dir} can be read; "
+                "unpack the image archives anew"
+            )
     return images, unreadable
 
 

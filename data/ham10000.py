@@ -6,7 +6,7 @@ doi:10.1038/sdata.2018.161.
 
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,20 +57,26 @@ def read_metadata(data_dir: str | os.PathLike) -> "pd.DataFrame":
     """
     root = Path(data_dir)
     if not root.is_dir():
+        raise DataError(no_folder(data_dir))
+    tables, paths = list_files(root)
+    table = find_table(tables)
+    if table is None:
         raise DataError(
-            f"expected a folder with the HAM10000 metadata CSV and images, found no folder "
-            f"{str(data_dir)!r}; download the data set, or name its folder with --data_dir"
+            f"expected HAM10000_metadata.csv or another table with the columns image_id and dx in "
+            f"{root}, found none among {len(tables)} possible files; put the metadata file there"
         )
-    tables, images = _scan(root)
-    table = _choose_table(root, tables)
-    frame = _read_table(table)
-    frame["path"] = [images.get(image_id) for image_id in frame["image_id"]]
-    if frame["path"].isna().all():
-        raise DataError(
-            f"{table} lists {len(frame)} images such as {frame['image_id'].iloc[0]}.jpg, and none "
-            f"of them is in {root} or below; put the image folders there"
-        )
+    frame = _check_metadata(read_table(table, ("image_id", "dx")), table)
+    add_paths(frame, paths, table)
     return frame
+
+
+def no_folder(data_dir: str | os.PathLike) -> str:
+    """Return what to say where there are no data."""
+    return (
+        f"expected a folder of images with their diagnoses, found no folder {str(data_dir)!r}; "
+        f"fetch HAM10000 with python -m data.download --output_dir {data_dir}, or name another "
+        "folder with --data_dir"
+    )
 
 
 def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
@@ -85,39 +91,67 @@ def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
     Returns:
         Path by image_id, of the files named `<image_id>_segmentation.png`; empty without any.
     """
-    _, images = _scan(Path(data_dir))
+    _, paths = list_files(Path(data_dir))
     return {
         name.removesuffix(_MASK_ENDING): path
-        for name, path in images.items()
+        for name, path in _by_id(paths).items()
         if name.endswith(_MASK_ENDING)
     }
 
 
-def _scan(root: Path) -> tuple[list[Path], dict[str, str]]:
-    """List the possible tables, and the images by id; of two copies the first path is taken."""
+def list_files(root: Path) -> tuple[list[Path], list[str]]:
+    """List a folder's possible tables and its images, in a fixed order, with all its subfolders."""
     tables: list[Path] = []
-    images: dict[str, str] = {}
+    images: list[str] = []
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _IMAGE_SUFFIXES:
-                images.setdefault(stem, os.path.join(folder, name))
-            elif suffix.lower() in _TABLE_SUFFIXES:
+            suffix = os.path.splitext(name)[1].lower()
+            # What macOS writes beside files on other systems' disks is neither.
+            if name.startswith("._"):
+                continue
+            if suffix in _IMAGE_SUFFIXES:
+                images.append(os.path.join(folder, name))
+            elif suffix in _TABLE_SUFFIXES:
                 tables.append(Path(folder, name))
     return tables, images
 
 
-def _choose_table(root: Path, tables: list[Path]) -> Path:
-    """Return the metadata table: the one of that name, else the first with its columns."""
+def _by_id(paths: Iterable[str]) -> dict[str, str]:
+    """Return paths by image_id, their file names without ending; of two copies the first."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(Path(path).stem, path)
+    return found
+
+
+def add_paths(frame: "pd.DataFrame", paths: Iterable[str], table: Path) -> None:
+    """Add to each row of a table the path of its image, None where there is none.
+
+    Args:
+        frame: with a column `image_id`; receives a column `path`.
+        paths: the images that are there.
+        table: where the rows come from.
+
+    Raises:
+        DataError: none of the rows has an image.
+    """
+    images = _by_id(paths)
+    frame["path"] = [images.get(image_id) for image_id in frame["image_id"]]
+    if frame["path"].isna().all():
+        raise DataError(
+            f"{table} lists {len(frame)} images such as {frame['image_id'].iloc[0]}.jpg, and none "
+            "of them is in its folder or another of the data set; put the image folders there"
+        )
+
+
+def find_table(tables: Sequence[Path]) -> Path | None:
+    """Return HAM10000's metadata: the table of that name, else the first with its columns."""
     named = [path for path in tables if path.stem.lower() == "ham10000_metadata"]
     for path in named or tables:
         if named or {"image_id", "dx"} <= set(_read_header(path)[0]):
             return path
-    raise DataError(
-        f"expected HAM10000_metadata.csv or another table with the columns image_id and dx in "
-        f"{root}, found none among {len(tables)} possible files; put the metadata file there"
-    )
+    return None
 
 
 def _read_header(path: Path) -> tuple[list[str], str]:
@@ -128,7 +162,19 @@ def _read_header(path: Path) -> tuple[list[str], str]:
     return [name.strip().strip('"') for name in line.split(separator)], separator
 
 
-def _read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
+    """Read a table as text: separated by commas or tabs, with any line ends, in UTF-8.
+
+    Args:
+        path: the file.
+        needed: columns that it has to have.
+
+    Returns:
+        Its rows, all values str without spaces around them, empty where nothing stands.
+
+    Raises:
+        DataError: it is no such table, lacks a column or has no rows.
+    """
     # Here alone, so that who only wants the names of the classes does not wait for pandas.
     import pandas as pd
 
@@ -139,10 +185,10 @@ def _read_table(path: Path) -> "pd.DataFrame":
         raise DataError(
             f"{path} should be a table, but is a web page; download the file itself, not the page"
         )
-    missing = {"image_id", "dx"} - set(columns)
-    if missing:
+    if not set(needed) <= set(columns):
+        names = " and ".join(needed)
         raise DataError(
-            f"{path} should have the columns image_id and dx, received {', '.join(columns)[:200]}"
+            f"{path} should have the columns {names}, received {', '.join(columns)[:200]}"
         )
     try:
         frame = pd.read_csv(
@@ -161,7 +207,14 @@ def _read_table(path: Path) -> "pd.DataFrame":
     if frame.empty:
         raise DataError(f"{path} should have a row for each image, received none")
     frame.columns = frame.columns.str.strip()
-    frame = frame.apply(lambda column: column.str.strip()).rename(columns={"dx": "label"})
+    return frame.apply(lambda column: column.str.strip())
+
+
+def _check_metadata(frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
+    """Check the rows of HAM10000's table, repair what can be, and keep the columns in use."""
+    import pandas as pd
+
+    frame = frame.rename(columns={"dx": "label"})
     frame["label"] = frame["label"].str.lower()
     unknown = frame.loc[~frame["label"].isin(CLASS_NAMES), "label"]
     if len(unknown):
@@ -172,7 +225,7 @@ def _read_table(path: Path) -> "pd.DataFrame":
     same = frame.duplicated()
     if same.any():
         example = frame.loc[same, "image_id"].iloc[0]
-        _warn(f"{path}: {same.sum()} rows stand twice, such as {example}; one of each is taken")
+        warn(f"{path}: {same.sum()} rows stand twice, such as {example}; one of each is taken")
         frame = frame[~same]
     repeated = frame.loc[frame["image_id"].duplicated(), "image_id"]
     if len(repeated):
@@ -182,14 +235,14 @@ def _read_table(path: Path) -> "pd.DataFrame":
         )
     frame = frame.reset_index(drop=True)
     if "lesion_id" not in frame:
-        _warn(
+        warn(
             f"{path} has no column lesion_id: every image counts as its own lesion, and two "
             "photographs of one lesion can end up in training and test"
         )
         frame["lesion_id"] = frame["image_id"]
     diagnoses = frame.groupby("lesion_id")["label"].nunique()
     if (diagnoses > 1).any():
-        _warn(
+        warn(
             f"{path}: {(diagnoses > 1).sum()} lesions have more than one diagnosis, such as "
             f"{diagnoses.idxmax()}; each image keeps its own, and the lesion stays in one split"
         )
@@ -199,7 +252,8 @@ def _read_table(path: Path) -> "pd.DataFrame":
     return frame[[name for name in kept if name in frame]].copy()
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Say that data can be used, but not as their owner may think."""
     warnings.warn(message, DataWarning, stacklevel=3)
 
 

@@ -41,7 +41,8 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
             os.path.join(folder, name)
             for folder, _, names in os.walk(source)
             for name in names
-            if os.path.splitext(name)[1].lower() in suffixes
+            # What macOS writes beside files on other systems' disks is named like them.
+            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._")
         ]
         if not inside:
             raise DataError(f"expected images in the folder {source}, found none")
@@ -66,11 +67,43 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     try:
         return decode_image(path, image_size)
     except Exception as error:  # for a broken file Pillow's decoders raise whatever they meet
-        empty = os.path.isfile(path) and os.path.getsize(path) == 0
-        raise DataError(
-            f"{path} should be an image, but cannot be read as one: "
-            f"{'the file is empty' if empty else _reason(error)}"
-        ) from error
+        raise _refusal(path, error) from error
+
+
+def load_pixels(path: str | os.PathLike) -> np.ndarray:
+    """Read the whole picture in its own size.
+
+    Args:
+        path: a file that Pillow can read.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB 0..255, upright.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            _check(image)
+            return np.asarray(_upright_rgb(image))
+    except Exception as error:  # as in load_image
+        raise _refusal(path, error) from error
+
+
+def check_image(path: str | os.PathLike) -> None:
+    """Read the header of an image file only.
+
+    Args:
+        path: a file that Pillow can read.
+
+    Raises:
+        DataError: `load_image` would refuse the file, as far as its header tells.
+    """
+    try:
+        with Image.open(path) as image:
+            _check(image)
+    except Exception as error:  # as in load_image
+        raise _refusal(path, error) from error
 
 
 def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.ndarray:
@@ -94,10 +127,8 @@ def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.n
         _check(image)
         # Lets the JPEG decoder halve large pictures while decoding, never below the target.
         image.draft("RGB", (image_size, image_size))
-        # In place, and converted only where needed: copies cost a tenth of the whole.
-        ImageOps.exif_transpose(image, in_place=True)
-        upright = image if image.mode == "RGB" else _to_rgb(image)
-        return np.asarray(_central_square(upright, image_size, Image.Resampling.BICUBIC))
+        square = _central_square(_upright_rgb(image), image_size, Image.Resampling.BICUBIC)
+        return np.asarray(square)
 
 
 def _check(image: Image.Image) -> None:
@@ -110,6 +141,12 @@ def _check(image: Image.Image) -> None:
     # Pillow would hand it to Ghostscript, and run what somebody else wrote.
     if image.format == "EPS":
         raise ValueError("EPS files are programs; convert it to PNG")
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    # In place, and converted only where needed: copies cost a tenth of the whole.
+    ImageOps.exif_transpose(image, in_place=True)
+    return image if image.mode == "RGB" else _to_rgb(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -143,6 +180,14 @@ def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
         raise DataError(f"{path} should be a mask, but cannot be read: {_reason(error)}") from error
     # Grey levels come from scaling, and half of the range is the edge.
     return np.asarray(_central_square(upright, image_size, Image.Resampling.NEAREST)) >= 128
+
+
+def _refusal(path: str | os.PathLike, error: Exception) -> DataError:
+    empty = os.path.isfile(path) and os.path.getsize(path) == 0
+    return DataError(
+        f"{path} should be an image, but cannot be read as one: "
+        f"{'the file is empty' if empty else _reason(error)}"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data import DataError
-from data.images import load_image
+from data.images import check_image, load_image
 from data.memory import fits_in_memory
 
 # Pillow releases the interpreter lock while it decodes and scales.
@@ -54,6 +54,28 @@ def iterate_batches(
                     failures[place] = str(error)
             shape = (len(images), image_size, image_size, 3)
             yield places, np.stack(images) if images else np.zeros(shape, np.uint8), failures
+
+
+def check_images(paths: Sequence[str]) -> dict[int, str]:
+    """Read the headers of image files, a small part of the time that decoding takes.
+
+    Args:
+        paths: image files.
+
+    Returns:
+        A message for each place in `paths` whose file is no image that can be used.
+    """
+
+    def check(path: str) -> str:
+        try:
+            check_image(path)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        messages = pool.map(check, paths)
+        return {place: message for place, message in enumerate(messages) if message}
 
 
 def decode_images(

@@ -1,11 +1,13 @@
 """Run train.py and send this process SIGKILL at a chosen point: python killed.py "step 3" FLAGS
 
 Points: `step N`, at the end of the N-th step; `write N`, half way through the N-th piece written
-into a model or state; `rename N`, before the N-th file gets its final name; `never`.
+into a model or state; `rename N`, before the N-th file gets its final name; `never`. One more
+does not kill: from the end of the N-th step of `full N` on, files cannot grow beyond 4 KiB.
 """
 
 import io
 import os
+import resource
 import signal
 import sys
 import zipfile
@@ -73,6 +75,8 @@ def on_train_batch_end(self, batch, logs=None) -> None:
     after_step(self, batch, logs)
     if count("step"):
         kill()
+    if count("full"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
 
 Progress.on_train_batch_end = on_train_batch_end

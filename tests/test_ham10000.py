@@ -74,7 +74,7 @@ def test_an_image_without_file_has_no_path(write_ham10000):
         (lambda text: "<!DOCTYPE html><html>" + text, "is a web page; download the file itself"),
         (lambda text: text + '"', "cannot be read: .*; correct that place"),
         (lambda text: text.replace("dx,", "diagnosis,"), "should have the columns image_id and dx"),
-        (lambda text: text.replace("ISIC_", "ISIC_9"), "none of them is in"),
+        (lambda text: text.replace("ISIC_", "ISIC_9"), "none of them is in its folder"),
         (lambda text: "", "begins with nothing"),
     ],
 )

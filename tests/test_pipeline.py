@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.augmentation import build_augmentation
-from data.pipeline import decode_images, iterate_batches, make_dataset
+from data.pipeline import check_images, decode_images, iterate_batches, make_dataset
 
 
 @pytest.fixture
@@ -30,6 +30,13 @@ def test_batches_come_in_order_and_name_what_cannot_be_read(paths):
     ]
     assert [list(failures) for _, _, failures in batches] == [[], [5], []]
     assert "5.png" in batches[1][2][5]
+
+
+def test_headers_tell_which_files_are_no_images(paths):
+    Path(paths[7]).write_bytes(b"")
+    failures = check_images(paths)
+    assert list(failures) == [5, 7]
+    assert failures[7].endswith("the file is empty")
 
 
 def test_a_batch_of_broken_files_is_empty(paths):

@@ -1,6 +1,7 @@
 """A training that was stopped goes on to the same end."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -240,3 +241,24 @@ def test_kill_at_any_moment_loses_nothing(sample_dir, tmp_path):
         assert (a == b).all()
     settings = config.load(config.TrainConfig, run / "config.json")
     assert settings.epochs == 40
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_the_model_before_and_the_run_goes_on(sample_dir, tmp_path):
+    argv = [*SMALL, "--data_dir", str(sample_dir), "--epochs", "3", "--output_dir"]
+    # Six steps an epoch: the save after the second one finds no room.
+    done = run_killed("full 7", [*argv, str(tmp_path / "full")])
+    assert done.returncode == 2
+    (run,) = (tmp_path / "full").iterdir()
+    *_, line = done.stderr.splitlines()
+    assert re.fullmatch(
+        rf"train\.py: error: .*File too large.*; the best epoch so far is {run}/model\.keras; "
+        rf"to go on: python train\.py --resume {run}",
+        line,
+    )
+    load_model(run / "model.keras")
+    assert not list(run.glob("*part*"))
+    assert run_killed("never", ["--resume", str(run)]).returncode == 0
+    assert run_killed("never", [*argv, str(tmp_path / "whole")]).returncode == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    assert (run / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()

@@ -17,6 +17,7 @@ import config
 import evaluate
 import predict
 import train
+from data.sample import write_sample_dataset
 from models import transfer
 from models.bundle import get_description, load_model
 from models.progress import Progress
@@ -233,9 +234,95 @@ def test_evaluate_leaves_a_broken_image_out_and_says_so(run_dir, sample_dir, tmp
     assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
     assert f"{first}.jpg should be an image" in err
-    assert f"{second} has no image file" in err
+    assert f"1 of 70 labels have no image file in {data}: {second}" in err
     left = (split["split"] == "test").sum() - 2
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == left
+
+
+def as_challenge(sample_dir, root) -> pd.DataFrame:
+    """Copy a data set into the layout of ISIC 2018, with one more label than images."""
+    table = pd.read_csv(sample_dir / "HAM10000_metadata.csv")
+    (root / "ISIC2018_Task3_Test_Input").mkdir(parents=True)
+    for path in sample_dir.glob("*/*.jpg"):
+        os.link(path, root / "ISIC2018_Task3_Test_Input" / path.name)
+    columns = ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    truth = pd.DataFrame({name: (table["dx"] == name.lower()) * 1.0 for name in columns})
+    truth.insert(0, "image", table["image_id"])
+    truth.loc[len(truth)] = ["ISIC_0035068", 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    truth.to_csv(root / "ISIC2018_Task3_Test_GroundTruth.csv", index=False)
+    groups = table.rename(columns={"image_id": "image"})[["image", "lesion_id"]]
+    groups.to_csv(root / "ISIC2018_Task3_Test_LesionGroupings.csv", index=False)
+    return table
+
+
+def test_the_layout_of_a_challenge_gives_the_figures_of_ham10000s(
+    run_dir, sample_dir, tmp_path, capsys
+):
+    root = tmp_path / "ISIC2018_Task3_Test"
+    as_challenge(sample_dir, root)
+    figures = []
+    for folder in (sample_dir, root):
+        argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(folder)]
+        argv += ["--split", "all", "--output_dir", str(tmp_path / f"out-{folder.name}")]
+        assert evaluate.main(argv) == 0
+        found = json.loads((tmp_path / f"out-{folder.name}" / "metrics.json").read_text())
+        # HAM10000 knows more groups.
+        figures.append({name: value for name, value in found.items() if name != "subgroups"})
+    assert figures[0] == figures[1]
+    captured = capsys.readouterr()
+    assert f"{root}: ISIC challenge, ISIC2018_Task3_Test_GroundTruth.csv and" in captured.out
+    assert "classes: MEL = mel, NV = nv" in captured.out
+    assert f"1 of 71 labels have no image file in {root}: ISIC_0035068" in captured.err
+
+
+def test_extra_data_are_learned_from_but_not_what_validation_or_test_show(
+    sample_dir, tmp_path, capsys
+):
+    extra = tmp_path / "more" / "ISIC"
+    as_challenge(sample_dir, extra)
+    # Ten pictures that are new, under new ids.
+    made_up = tmp_path / "new"
+    write_sample_dataset(made_up, images_per_class=10, seed=5)
+    new = tmp_path / "classes" / "melanoma"
+    new.mkdir(parents=True)
+    for place, path in enumerate(sorted(made_up.glob("*/*.jpg"))[:10]):
+        os.link(path, new / f"other-{place}.jpg")
+    # A picture of the test split under another name.
+    argv = ["--model", "sequential", *SMALL, "--epochs", "1", "--data_dir", str(sample_dir)]
+    assert train.main([*argv, "--output_dir", str(tmp_path / "plain")]) == 0
+    (plain,) = (tmp_path / "plain").iterdir()
+    split = pd.read_csv(plain / "split.csv")
+    hidden = split.loc[split["split"] == "test", "image_id"].iloc[0]
+    os.link(next(sample_dir.glob(f"*/{hidden}.jpg")), new / "renamed.jpg")
+    capsys.readouterr()
+    argv += ["--extra_data_dir", str(extra), str(new.parent), "--allow_missing"]
+    assert train.main([*argv, "--output_dir", str(tmp_path / "more-runs")]) == 1
+    out = capsys.readouterr().out
+    held = (split["split"] != "train").sum()
+    assert f"{held} by id or lesion, 0 by their pixels" in out
+    assert f"left out, since they are learned from already: {70 - held}" in out
+    assert "10 of 11 images are added" in out
+    assert "0 by id or lesion, 1 by their pixels" in out
+    (run,) = (tmp_path / "more-runs").iterdir()
+    more = pd.read_csv(run / "split.csv")
+    assert more[: len(split)].equals(split)
+    assert set(more["split"][len(split) :]) == {"train"}
+    model = run / "model.keras"
+    assert {f"other-{place}" for place in range(10)} <= set(
+        get_description(load_model(model)).train_image_ids
+    )
+
+
+def test_many_missing_images_stop_a_training_unless_that_is_allowed(sample_dir, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(sample_dir, data)
+    sorted(data.glob("*/*.jpg"))[0].unlink()
+    argv = ["--model", "sequential", *SMALL, "--epochs", "1", "--data_dir", str(data)]
+    argv += ["--output_dir", str(tmp_path / "runs")]
+    assert train.main(argv) == 2
+    assert "1 of 70 labels have no image file" in capsys.readouterr().err
+    assert train.main([*argv, "--allow_missing"]) == 1
+    assert "left out: 1 of 70 labels" in capsys.readouterr().err
 
 
 def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, capsys):
@@ -320,11 +407,25 @@ def test_training_leaves_broken_and_missing_images_out(sample_dir, tmp_path, cap
     data = tmp_path / "data"
     shutil.copytree(sample_dir, data)
     images = sorted(data.glob("*/*.jpg"))
+    # What the header tells is said of the test's images, too; what only decoding tells is not.
     for image in images[:12]:
         image.write_bytes(b"broken")
-    argv = ["--model", "sequential", "--data_dir", str(data), "--output_dir", str(tmp_path)]
+    for image in images[12:24]:
+        image.write_bytes(image.read_bytes()[:-500])
+    argv = ["--model", "sequential", "--data_dir", str(data), "--output_dir", str(tmp_path / "r")]
     assert train.main([*argv, *SMALL, "--epochs", "1"]) == 1
-    assert capsys.readouterr().err.count("should be an image") >= 1
+    said = capsys.readouterr().err
+    assert said.count("it is in no format that Pillow knows") == 12
+    (run,) = (tmp_path / "r").iterdir()
+    kept = pd.read_csv(run / "split.csv")
+    cut = sum(kept["image_id"].isin([image.stem for image in images[12:24]]))
+    assert said.count("image file is truncated") == 12 - cut
+    assert cut < 12
+    assert not set(kept["image_id"]) & {image.stem for image in images[:12]}
+    for image in images:
+        image.write_bytes(b"broken")
+    assert train.main([*argv, *SMALL]) == 2
+    assert "none of the images of the split 'train'" in capsys.readouterr().err.splitlines()[-1]
     images[0].unlink()
     assert train.main([*argv, *SMALL]) == 2
     err = capsys.readouterr().err
