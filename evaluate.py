@@ -114,7 +114,7 @@ def select_images(data_dir: str, split: str, description: "Description") -> "pd.
             f"{data_dir} has the diagnoses {', '.join(unknown)}, which the model does not know; "
             f"it knows {', '.join(description.class_names)}"
         )
-    return select_split(
+    chosen = select_split(
         frame,
         split,
         train_image_ids=description.train_image_ids,
@@ -122,6 +122,24 @@ def select_images(data_dir: str, split: str, description: "Description") -> "pd.
         validation_image_ids=description.validation_image_ids,
         validation_lesion_ids=description.validation_lesion_ids,
     ).reset_index(drop=True)
+    if split == "all" and (known := count_known(chosen, description)):
+        print(f"warning: {note_on_known(known, len(chosen))}", file=sys.stderr)
+    return chosen
+
+
+def count_known(frame: "pd.DataFrame", description: "Description") -> int:
+    """Return how many images took part in training, or show a lesion that did."""
+    images = {*description.train_image_ids, *description.validation_image_ids}
+    lesions = {*description.train_lesion_ids, *description.validation_lesion_ids}
+    return int((frame["image_id"].isin(images) | frame["lesion_id"].isin(lesions)).sum())
+
+
+def note_on_known(known: int, total: int) -> str:
+    """Say what images that the model knows do to its figures."""
+    return (
+        f"{known:,} of these {total:,} images, or others of their lesions, took part in training "
+        "or in choosing the model: the figures flatter it"
+    )
 
 
 @dataclass(frozen=True)
@@ -308,7 +326,7 @@ def write(
             "input": f"{description.image_size} x {description.image_size} pixels, central square"
             + (", mean over eight flips and turns" if settings.tta else ""),
         },
-        notes=notes_on(settings, description),
+        notes=notes_on(settings, description, frame),
         names={**DIAGNOSES, **SUBGROUP_NAMES},
         figures=figures,
         mistakes=find_mistakes(model, answers, description),
@@ -317,13 +335,13 @@ def write(
     return output_dir
 
 
-def notes_on(settings: EvaluateConfig, description: "Description") -> list[str]:
+def notes_on(
+    settings: EvaluateConfig, description: "Description", frame: "pd.DataFrame"
+) -> list[str]:
     """Return what a reader of the report must know first."""
     notes = ["For research and teaching only: no medical device, no medical advice."]
-    if settings.split in ("train", "val"):
-        notes.append(
-            "These images took part in training or in choosing the model: the figures flatter it."
-        )
+    if known := count_known(frame, description):
+        notes.append(note_on_known(known, len(frame)) + ".")
     if description.temperature == 1.0:
         notes.append("The model's probabilities were not calibrated (temperature 1).")
     return notes

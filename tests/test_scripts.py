@@ -272,6 +272,7 @@ def test_the_layout_of_a_challenge_gives_the_figures_of_ham10000s(
     captured = capsys.readouterr()
     assert f"{root}: ISIC challenge, ISIC2018_Task3_Test_GroundTruth.csv and" in captured.out
     assert "classes: MEL = mel, NV = nv" in captured.out
+    assert "of these 70 images, or others of their lesions, took part in training" in captured.err
     assert f"1 of 71 labels have no image file in {root}: ISIC_0035068" in captured.err
 
 
