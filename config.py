@@ -101,14 +101,14 @@ class TrainConfig(_Checked):
         0.3, "model", "share of features dropped before the last layer", minimum=0.0, maximum=0.95
     )
 
-    head_epochs: int = flag(2, "optimization", "epochs on the frozen backbone", minimum=0)
-    epochs: int = flag(24, "optimization", "epochs after the head phase", minimum=0)
+    head_epochs: int = flag(1, "optimization", "epochs on the frozen backbone", minimum=0)
+    epochs: int = flag(20, "optimization", "epochs after the head phase", minimum=0)
     batch_size: int = flag(32, "optimization", "images per step", minimum=1)
     head_learning_rate: float = flag(
         2e-3, "optimization", "highest Adam step size of the head phase", minimum=0.0
     )
     learning_rate: float = flag(
-        1e-3, "optimization", "highest Adam step size of the main phase", minimum=0.0
+        1e-3, "optimization", "highest Adam step size after the head phase", minimum=0.0
     )
     lr_schedule: str = flag(
         "cosine",
@@ -152,6 +152,12 @@ class TrainConfig(_Checked):
     stored_size_factor: float = 1.17
     # "auto" keeps the decoded pictures in memory when they take at most half of what is free.
     image_store: str = field(default="auto", metadata={"choices": ("auto", "memory", "file")})
+    # The head, and this share of the epochs after it, learn from pictures of this share of the
+    # size, rounded to a multiple of 32, by which the backbone divides.
+    small_epochs_share: float = 0.4
+    small_size_share: float = 2 / 3
+    # Weights that have learned from small pictures need smaller steps.
+    full_size_rate_share: float = 0.5
     warmup_share: float = 0.1
     weight_decay: float = 1e-4
     # Keras's 0.999 would lag behind the weights by thousands of steps.
@@ -159,7 +165,7 @@ class TrainConfig(_Checked):
     batch_norm_momentum: float = 0.98
     # Training adds this share of the log class shares to the logits, so that the model answers
     # with rare classes more often: balanced accuracy for a little accuracy.
-    logit_adjustment: float = 0.3
+    logit_adjustment: float = 0.15
     # A lesion has no upright side: every angle is as likely.
     rotation_degrees: float = 180.0
     flip: bool = True
@@ -192,6 +198,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "image_size": 96,
         "weights": "none",
         "head_epochs": 0,
+        "small_epochs_share": 0.0,
         "epochs": 15,
         "learning_rate": 2e-3,
         "average_epochs": 0.0,
@@ -199,10 +206,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_MILD_AUGMENTATION,
     },
     # Small pictures for the sake of time; a few hundred give too few steps in batches of 32.
-    "sample": {"data_dir": SAMPLE_DIR, "image_size": 80, "epochs": 8, "batch_size": 16},
+    "sample": {
+        "data_dir": SAMPLE_DIR,
+        "image_size": 80,
+        "small_epochs_share": 0.0,
+        "epochs": 8,
+        "batch_size": 16,
+    },
     # Without ImageNet there is nothing to keep frozen.
     "from_scratch": {
         "head_epochs": 0,
+        "small_epochs_share": 0.0,
         "epochs": 24,
         "learning_rate": 3e-3,
         "fine_tune_layers": -1,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from models.training import Result
+    from models.training import Phase, Result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     started = time.monotonic()
     with explained(run_dir):
         result = fit(model, frame, images, settings, run_dir)
-        temperature = calibrate(frame, images["val"], settings, run_dir)
+        temperature = calibrate(frame, images, settings, run_dir)
         seconds = time.monotonic() - started
         report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
         finish_run(run_dir)
@@ -239,8 +239,9 @@ def build(
 
 def decode(
     frame: "pd.DataFrame", settings: TrainConfig
-) -> "tuple[dict[str, np.ndarray], list[int]]":
-    """Decode what training and validation need; returns the images by split, and the failures.
+) -> "tuple[dict[tuple[str, int], np.ndarray], list[int]]":
+    """Decode what training and validation need; returns the images by split and size of the model's
+    input, and the failures.
 
     All headers come first, those of the test images too, so that what is no image is known in
     seconds. Validation pictures are decoded as `evaluate.py` will; training pictures a little
@@ -256,45 +257,49 @@ def decode(
         print(f"left out: {message}", file=sys.stderr)
         unreadable.append(frame.index[place])
     good = frame.drop(index=unreadable)
-    sizes = {
-        "train": round(settings.image_size * settings.stored_size_factor),
-        "val": settings.image_size,
-    }
-    images = {}
-    for split, size in sizes.items():
-        rows = good.index[good["split"] == split]
-        images[split], failures = decode_images(
-            frame.loc[rows, "path"].tolist(),
-            image_size=size,
-            store=settings.image_store,
-            store_dir=Path(settings.output_dir, "cache"),
-            on_progress=lambda done, total: config.show_count("decoding", done, total),
-        )
-        file = getattr(images[split], "filename", None)
-        if file and not failures:
-            print(f"decoded {split} pictures are in {file}, not in memory; later runs use them")
-        for place, message in failures.items():
-            print(f"left out: {message}", file=sys.stderr)
-            unreadable.append(rows[place])
-        if not len(images[split]):
-            raise DataError(
-                f"none of the images of the split {split!r} in {settings.data_dir} can be read; "
-                "unpack the image archives anew"
+    images: dict[tuple[str, int], np.ndarray] = {}
+    for side in sorted({phase.image_size for phase in plan(settings)}):
+        for split, size in (("train", round(side * settings.stored_size_factor)), ("val", side)):
+            rows = good.index[good["split"] == split]
+            images[split, side], failures = decode_images(
+                good.loc[rows, "path"].tolist(),
+                image_size=size,
+                store=settings.image_store,
+                store_dir=Path(settings.output_dir, "cache"),
+                on_progress=lambda done, total: config.show_count("decoding", done, total),
             )
+            file = getattr(images[split, side], "filename", None)
+            if file and not failures:
+                print(f"decoded {split} pictures are in {file}, not in memory; later runs use them")
+            for message in failures.values():
+                print(f"left out: {message}", file=sys.stderr)
+            broken = [rows[place] for place in failures]
+            unreadable += broken
+            good = good.drop(index=broken)
+            if not len(images[split, side]):
+                raise DataError(
+                    f"none of the images of the split {split!r} in {settings.data_dir} can be "
+                    "read; unpack the image archives anew"
+                )
+    # A file that could be read at the first size only would shift all after it.
+    if any(len(images[split, side]) != (good["split"] == split).sum() for split, side in images):
+        raise DataError(
+            f"images in {settings.data_dir} changed while they were read; start the training again"
+        )
     return images, unreadable
 
 
 def collect_facts(
-    frame: "pd.DataFrame", images: "dict[str, np.ndarray]", settings: TrainConfig
+    frame: "pd.DataFrame", images: "dict[tuple[str, int], np.ndarray]", settings: TrainConfig
 ) -> dict:
     """Return what has to be the same for a stopped training to go on, as JSON values."""
     from data.pipeline import checksums
 
     values = {**dataclasses.asdict(settings), "resume": None}
     learned = {}
-    for split, pictures in images.items():
+    for split in ("train", "val"):
         rows = frame[frame["split"] == split]
-        numbers = checksums(pictures)
+        numbers = checksums(images[split, plan(settings)[-1].image_size])
         for image_id, label, number in zip(rows["image_id"], rows["label"], numbers, strict=True):
             learned[image_id] = [split, label, number]
     return json.loads(json.dumps({"settings": values, "images": learned}))
@@ -358,7 +363,7 @@ def finish_run(run_dir: Path) -> None:
 def fit(
     model: "keras.Model",
     frame: "pd.DataFrame",
-    images: "dict[str, np.ndarray]",
+    images: "dict[tuple[str, int], np.ndarray]",
     settings: TrainConfig,
     run_dir: Path,
 ) -> "Result":
@@ -369,7 +374,7 @@ def fit(
     from data.ham10000 import CLASS_NAMES, class_shares, class_weights
     from data.pipeline import count_steps, make_dataset
     from models.bundle import set_split
-    from models.training import Phase, train_model
+    from models.training import train_model
 
     learned, chosen_by = frame[frame["split"] == "train"], frame[frame["split"] == "val"]
     set_split(
@@ -382,49 +387,38 @@ def fit(
     one_hot = dict(zip(CLASS_NAMES, np.eye(len(CLASS_NAMES), dtype=np.float32), strict=True))
     weight_of = class_weights(learned["label"], settings.class_weights)
     log_shares = np.log(class_shares(learned["label"]))
-    augmentation = build_augmentation(
-        image_size=settings.image_size,
-        rotation_degrees=settings.rotation_degrees,
-        flip=settings.flip,
-        view=settings.view,
-        shift=settings.shift,
-        brightness=settings.brightness,
-        contrast=settings.contrast,
-        color_cast=settings.color_cast,
-        sharpness=settings.sharpness,
-    )
 
-    def make_training_data(first_epoch: int):
+    def make_training_data(side: int, first_epoch: int):
         return make_dataset(
-            images["train"],
+            images["train", side],
             np.stack(learned["label"].map(one_hot)),
             weights=learned["label"].map(weight_of).to_numpy(np.float32),
             batch_size=settings.batch_size,
-            augmentation=augmentation,
+            augmentation=build_augmentation(
+                image_size=side,
+                rotation_degrees=settings.rotation_degrees,
+                flip=settings.flip,
+                view=settings.view,
+                shift=settings.shift,
+                brightness=settings.brightness,
+                contrast=settings.contrast,
+                color_cast=settings.color_cast,
+                sharpness=settings.sharpness,
+            ),
             seed=settings.seed,
             first_epoch=first_epoch,
         )
 
-    has_backbone = settings.model != "sequential"
+    def make_validation_data(side: int):
+        targets = np.stack(chosen_by["label"].map(one_hot))
+        return make_dataset(images["val", side], targets, batch_size=settings.batch_size)
+
     steps = count_steps(len(learned), settings.batch_size)
-    layers = settings.fine_tune_layers if has_backbone else None
     return train_model(
         model,
         make_training_data,
-        make_dataset(
-            images["val"],
-            np.stack(chosen_by["label"].map(one_hot)),
-            batch_size=settings.batch_size,
-        ),
-        phases=[
-            Phase("head", settings.head_epochs, settings.head_learning_rate, 0),
-            Phase(
-                "fine-tune" if has_backbone else "train",
-                settings.epochs,
-                settings.learning_rate,
-                layers,
-            ),
-        ],
+        make_validation_data,
+        phases=plan(settings),
         steps_per_epoch=steps,
         run_dir=run_dir,
         batch_norm_trains=settings.batch_norm_trains,
@@ -441,8 +435,41 @@ def fit(
     )
 
 
+def plan(settings: TrainConfig) -> "list[Phase]":
+    """Return the phases of a training that have epochs."""
+    from models.training import Phase
+
+    full = settings.image_size
+    if settings.model == "sequential":
+        return [Phase("train", settings.epochs, settings.learning_rate, None, full)]
+    first = round(settings.epochs * settings.small_epochs_share)
+    small = min(full, max(32, 32 * round(full * settings.small_size_share / 32)))
+    layers, rate = settings.fine_tune_layers, settings.learning_rate
+    phases = [
+        Phase(
+            "head",
+            settings.head_epochs,
+            settings.head_learning_rate,
+            0,
+            small if first else full,
+        ),
+        Phase("small", first, rate, layers, small),
+        Phase(
+            "fine-tune",
+            settings.epochs - first,
+            rate * (settings.full_size_rate_share if first else 1.0),
+            layers,
+            full,
+        ),
+    ]
+    return [phase for phase in phases if phase.epochs]
+
+
 def calibrate(
-    frame: "pd.DataFrame", images: "np.ndarray", settings: TrainConfig, run_dir: Path
+    frame: "pd.DataFrame",
+    images: "dict[tuple[str, int], np.ndarray]",
+    settings: TrainConfig,
+    run_dir: Path,
 ) -> float:
     """Fit a temperature to the kept model on the validation images, and keep it in its file."""
     import numpy as np
@@ -457,8 +484,8 @@ def calibrate(
     labels = frame.loc[frame["split"] == "val", "label"]
     y_true = labels.map({name: place for place, name in enumerate(CLASS_NAMES)}).to_numpy()
     # In batches of the size that training has shown to fit into memory.
-    size = settings.batch_size
-    batches = [images[start : start + size] for start in range(0, len(images), size)]
+    size, pictures = settings.batch_size, images["val", get_description(model).image_size]
+    batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     y_prob = np.concatenate([predict_probabilities(model, batch) for batch in batches])
     # A resumed run may have been stopped when this was done already.
     y_prob = at_temperature_one(y_prob, get_description(model).temperature)

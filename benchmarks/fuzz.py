@@ -152,12 +152,12 @@ def serve(kind: str, memory: int) -> None:
             model.predict_on_batch(np.zeros((1, side, side, 3), np.uint8))
     else:
         from data import DataError as Refusal
-        from data.ham10000 import read_metadata
         from data.images import load_image
+        from data.sources import read_dataset
 
         def use(path: str) -> None:
             if kind == "table":
-                read_metadata(Path(path).parent)
+                read_dataset(Path(path).parent)
             else:
                 load_image(path, 64)
 

@@ -132,13 +132,19 @@ def download_ham10000(
     _ask_for_space(missing, root)
     for source in missing:
         path = root / (f"{source.name}.zip" if source.images else source.name)
+        progress = Progress(f"downloading {path.name}", bytes_=True)
+
+        def interrupt(line: str, progress: Progress = progress) -> None:
+            progress.clear()
+            say(line)
+
         fetch(
             source.address,
             path,
             md5=source.md5,
             size=source.size,
-            say=say,
-            on_progress=Progress(f"downloading {path.name}", bytes_=True),
+            say=interrupt,
+            on_progress=progress,
             sleep=sleep,
             timeout=timeout,
         )
@@ -266,7 +272,8 @@ def _is_unpacked(path: Path, member: zipfile.ZipInfo) -> bool:
 class Progress:
     """A line that says how far it is, how fast, and how long it will take.
 
-    On a terminal it is kept up to date; elsewhere a line is printed at each tenth.
+    On a terminal it is kept up to date; elsewhere what takes longer than a second gets a line at
+    each tenth.
     """
 
     def __init__(self, what: str, *, bytes_: bool = False) -> None:
@@ -285,14 +292,19 @@ class Progress:
         ended = done == total
         if sys.stderr.isatty():
             if ended:
-                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+                self.clear()
             elif now > self.shown + 0.2:
                 self.shown = now
                 print(f"\r\x1b[K{self._line(done, total, speed)}", end="", file=sys.stderr)
                 sys.stderr.flush()
-        elif total and done * 10 // total > self.tenth and not ended:
+        elif total and done * 10 // total > self.tenth and not ended and now > since + 1:
             self.tenth = done * 10 // total
             print(self._line(done, total, speed), file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Clear the line, so that another can be printed there."""
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _line(self, done: int, total: int | None, speed: float) -> str:
         def show(value: float) -> str:
@@ -306,7 +318,10 @@ class Progress:
 
 
 def _format_bytes(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count / 1e3:.1f} kB"
 
 
 def _format_seconds(seconds: float) -> str:

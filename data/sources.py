@@ -144,15 +144,13 @@ def _read_challenge(
     about = [
         path for path in tables if path.stem.lower().endswith(("_lesiongroupings", "_metadata"))
     ]
-    for path in about:
-        more = read_table(path, ("image",)).rename(columns=_ISIC_COLUMNS)
-        columns = [
-            name
-            for name in ("lesion_id", "dx_type", "age", "sex", "localization")
-            if name in more and name not in frame
-        ]
-        more = more.drop_duplicates("image_id")[["image_id", *columns]]
-        frame = frame.merge(more, on="image_id", how="left")
+    if about:
+        # Those of training and of test may lie side by side.
+        more = pd.concat(read_table(path, ("image",)) for path in about)
+        more = more.rename(columns=_ISIC_COLUMNS).drop_duplicates("image_id")
+        known_columns = ("lesion_id", "dx_type", "age", "sex", "localization")
+        columns = [name for name in known_columns if name in more]
+        frame = frame.merge(more[["image_id", *columns]], on="image_id", how="left")
     frame = frame.fillna("")
     add_paths(frame, paths, table)
     _add_lesions(frame, table)

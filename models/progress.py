@@ -15,13 +15,17 @@ class Progress(keras.callbacks.Callback):
     of a training.
 
     Args:
-        phases: `models.training.Phase` objects, for their names and lengths.
+        phases: `models.training.Phase` objects, for their names, lengths and sizes of pictures.
         steps_per_epoch: steps of each epoch.
     """
 
     def __init__(self, phases: list, steps_per_epoch: int) -> None:
         super().__init__()
         self.phase_of = [phase.name for phase in phases for _ in range(phase.epochs)]
+        # The time of a step grows with the number of pixels.
+        self.cost_of = [
+            (phase.image_size or 1) ** 2 for phase in phases for _ in range(phase.epochs)
+        ]
         self.steps = steps_per_epoch
         self.redrawn = 0.0
 
@@ -58,8 +62,8 @@ class Progress(keras.callbacks.Callback):
         return f"epoch {self.epoch + 1:>{len(str(total))}}/{total} {self.phase_of[self.epoch]:<9}"
 
     def _time_left(self, epoch_seconds: float, share: float) -> str:
-        epochs_left = len(self.phase_of) - self.epoch - share
-        return format_seconds(epochs_left * epoch_seconds)
+        costs = self.cost_of[self.epoch :]
+        return format_seconds(epoch_seconds * (sum(costs) / costs[0] - share))
 
 
 def format_seconds(seconds: float) -> str:

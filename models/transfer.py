@@ -64,6 +64,35 @@ def build_transfer(
     return keras.Model(inputs, outputs, name=name)
 
 
+def at_size(model: keras.Model, image_size: int) -> keras.Model:
+    """Return the same model, weights included, for pictures of another size.
+
+    Args:
+        model: from `build_transfer`; its backbone is made of convolutions, which take any size.
+        image_size: side of the input, pixels.
+
+    Returns:
+        A model with weights of its own, not compiled; its description names the new size.
+    """
+    config = model.get_config()
+    old = (None, *model.input_shape[1:])
+
+    def change(item):
+        if isinstance(item, dict):
+            return {key: change(value) for key, value in item.items()}
+        if isinstance(item, list | tuple):
+            if tuple(item) == old:
+                return (None, image_size, image_size, old[-1])
+            return type(item)(change(value) for value in item)
+        return item
+
+    config = change(config)
+    config["layers"][-1]["config"]["description"]["image_size"] = image_size
+    other = model.__class__.from_config(config)
+    other.set_weights(model.get_weights())
+    return other
+
+
 def unfreeze(model: keras.Model, count: int, *, batch_norm_trains: bool = False) -> None:
     """Choose which layers of the backbone learn; the head always does.
 

@@ -86,7 +86,8 @@ def test_from_nothing_to_data_that_can_be_read(owner, tmp_path):
     assert len(list((root / "HAM10000_images_part_2").iterdir())) == 3
     # What, how large, under which licence: before anything is asked for.
     assert "CC BY-NC 4.0" in said[0]
-    assert said[2] == "  HAM10000_images_part_1: 0.0 MB, 4 images"
+    size = owner.sources[1].size / 1000
+    assert said[2] == f"  HAM10000_images_part_1: {size:.1f} kB, 4 images"
     assert said[-1] == f"{root}: complete, 7 images"
 
 
@@ -194,7 +195,7 @@ def test_images_that_the_table_does_not_list_are_noticed(owner, tmp_path):
 
 def test_without_space_nothing_is_asked_for(owner, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(DataError, match=r"needs 0\.0 MB of free disk, received 0\.0 MB"):
+    with pytest.raises(DataError, match=r"needs .* kB of free disk, received 0\.1 kB"):
         run(owner, tmp_path)
     assert owner.requests == []
 

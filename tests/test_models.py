@@ -4,7 +4,7 @@ import pytest
 
 from models import MODEL_NAMES, ModelError, WeightsUnavailableError, build_model, transfer
 from models.bundle import get_description
-from models.transfer import BACKBONE, unfreeze
+from models.transfer import BACKBONE, at_size, unfreeze
 
 CLASSES = ("a", "b", "c")
 
@@ -36,6 +36,19 @@ def test_the_baseline_is_sequential_and_small():
     model = build_model("sequential", image_size=96, class_names=tuple("abcdefg"))
     assert isinstance(model, keras.Sequential)
     assert model.count_params() < 2_000_000
+
+
+def test_another_size_has_the_same_weights_and_says_its_size():
+    model = build_model("mobilenet", image_size=64, class_names=CLASSES)
+    small = at_size(model, 32)
+    assert get_description(small).image_size == 32
+    assert get_description(model).image_size == 64
+    for one, other in zip(model.get_weights(), small.get_weights(), strict=True):
+        assert (one == other).all()
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    built = build("mobilenet")
+    built.set_weights(model.get_weights())
+    assert np.allclose(small.predict_on_batch(images), built.predict_on_batch(images), atol=1e-6)
 
 
 def test_unfreeze_counts_from_the_end_and_keeps_batch_norm_still():

@@ -529,6 +529,23 @@ def test_what_is_not_there_is_said_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_head_and_the_first_epochs_learn_from_small_pictures():
+    def plan(**options):
+        phases = train.plan(config.TrainConfig(**options))
+        return [(p.name, p.epochs, p.learning_rate, p.image_size) for p in phases]
+
+    assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
+        ("head", 1, 2e-3, 128),
+        ("small", 4, 1e-3, 128),
+        ("fine-tune", 6, 5e-4, 192),
+    ]
+    # There is nothing smaller to begin with, or no epoch to do it in.
+    assert [size for *_, size in plan(image_size=32)] == [32, 32, 32]
+    assert plan(epochs=1)[-1] == ("fine-tune", 1, 1e-3, 192)
+    assert [size for *_, size in plan(epochs=0)] == [192]
+    assert plan(model="sequential", weights="none", image_size=96)[0][3] == 96
+
+
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
 @pytest.mark.parametrize("flags", [["--help"], ["--no_such_flag"]])
 def test_help_and_wrong_flags_answer_before_tensorflow_is_loaded(name, flags):

@@ -87,6 +87,7 @@ def test_metadata_of_2019_have_the_columns_of_ham10000(challenge):
         "image,age_approx,anatom_site_general,lesion_id,sex\n"
         "ISIC_2,,upper extremity,MSK_1,female\nISIC_1,55.0,head/neck,,male\n"
     )
+    (root / "ISIC_2019_Test_Metadata.csv").write_text("image,age_approx,sex\nISIC_9,20,male\n")
     with pytest.warns(DataWarning, match="3 of 4 images have no lesion_id"):
         frame = read_dataset(root).frame
     assert frame["lesion_id"].tolist() == ["ISIC_1", "MSK_1", "ISIC_3", "ISIC_4"]

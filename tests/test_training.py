@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score
 from data.augmentation import build_augmentation
 from data.pipeline import make_dataset
 from models import build_model
-from models.bundle import load_model
+from models.bundle import ClassProbabilities, get_description, load_model
 from models.progress import format_seconds
 from models.schedules import learning_rate_at
 from models.training import AdjustedCrossentropy, BalancedAccuracy, Phase, train_model
@@ -30,7 +30,7 @@ def fit(run_dir, *, model=None, phases=None, seed=0, steps=STEPS, **options):
     model = model or build_model("sequential", image_size=32, class_names=CLASSES)
     augmentation = build_augmentation(image_size=32, rotation_degrees=180, brightness=0.05)
 
-    def training_data(first_epoch):
+    def training_data(side, first_epoch):
         return make_dataset(
             images,
             targets,
@@ -43,7 +43,7 @@ def fit(run_dir, *, model=None, phases=None, seed=0, steps=STEPS, **options):
     result = train_model(
         model,
         training_data,
-        make_dataset(images, targets, batch_size=8),
+        lambda side: make_dataset(images, targets, batch_size=8),
         phases=phases or [Phase("train", 3, 1e-3)],
         steps_per_epoch=steps,
         run_dir=run_dir,
@@ -133,6 +133,35 @@ def test_phases_follow_each_other_with_their_own_rates_and_layers(tmp_path):
         learning_rate_at(4, schedule="cosine", peak=1e-3, total_steps=4, warmup_steps=0)
     )
     assert result.history[2]["learning_rate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_phase_on_small_pictures_hands_its_weights_on(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(inputs))
+    x = keras.layers.Dense(2, name="logits")(keras.layers.GlobalMaxPooling2D()(x))
+    description = {"model": "tiny", "class_names": CLASSES, "image_size": 16}
+    model = keras.Model(inputs, ClassProbabilities(description)(x))
+    images, targets = data()
+    sides = []
+
+    def batches(side, first_epoch=None):
+        sides.append(side)
+        augmentation = None if first_epoch is None else (lambda batch, seed, step: batch)
+        pictures = images[:, :side, :side]
+        return make_dataset(pictures, targets, batch_size=8, augmentation=augmentation)
+
+    # Nothing learns at the full size: what is there comes from the small pictures.
+    phases = [Phase("small", 1, 1e-2, image_size=8), Phase("full", 1, 0.0, image_size=16)]
+    before = model.get_weights()
+    result = train_model(
+        model, batches, batches, phases=phases, steps_per_epoch=2, run_dir=tmp_path
+    )
+    assert sides == [8, 8, 16, 16]
+    kept = load_model(tmp_path / "model.keras")
+    assert get_description(kept).image_size == phases[result.best_epoch - 1].image_size
+    for old, new, saved in zip(before, model.get_weights(), kept.get_weights(), strict=True):
+        assert not np.allclose(old, new)
+        assert np.allclose(new, saved, atol=1e-7)
 
 
 def test_stops_early_and_keeps_the_best(tmp_path):
