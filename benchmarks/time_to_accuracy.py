@@ -1,16 +1,21 @@
 """Minutes until a validation accuracy is reached: this project's recipe against the usual one.
 
-Both run alone, one after the other, on the same split, from the start of the command until they
-have reached an accuracy of 0.82 and a balanced accuracy of 0.60, or the time is over; their epochs'
-lines are read as they come. Where one did not get there, the highest level of both counts.
+Both train on the same split. They run in turns of a minute, the other one paused, so that a
+machine that drifts favours neither, and each has a clock that stands still in the pauses. It starts
+with the command and stops when accuracy 0.82 and balanced accuracy 0.60 are reached, or the time is
+over; the lines that epochs leave are read as they come. Where one did not get there, the highest
+level of both counts.
 """
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.machine import parse_arguments
@@ -19,33 +24,92 @@ GOALS = {"accuracy": 0.82, "balanced": 0.60}
 FIGURES = re.compile(
     r"\| validation: .* accuracy (?P<accuracy>[\d.]+) +balanced (?P<balanced>[\d.]+)"
 )
+TURN_SECONDS = 60
 COLORS = {"this project": "tab:blue", "usual": "tab:orange"}
 
 # Minutes, accuracy and balanced accuracy at the end of each epoch.
 Curve = list[dict[str, float]]
 
 
-def run(command: list[str], limit_minutes: float) -> Curve:
-    """Run a training to its goals or until the time is over; returns its figures by the minute."""
-    started = time.monotonic()
-    curve: Curve = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        timer = threading.Timer(60 * limit_minutes, process.kill)
-        timer.start()
-        for line in process.stdout:
+class Contender:
+    """A training that runs in turns.
+
+    Args:
+        label: for people.
+        command: arguments of the process.
+        limit_minutes: of its own clock, until it is ended.
+    """
+
+    def __init__(self, label: str, command: list[str], limit_minutes: float) -> None:
+        self.label, self.command, self.limit = label, command, limit_minutes
+        self.curve: Curve = []
+        self.process: subprocess.Popen | None = None
+        self.before, self.since = 0.0, None
+
+    @property
+    def minutes(self) -> float:
+        """What the clock shows."""
+        running = 0.0 if self.since is None else time.monotonic() - self.since
+        return (self.before + running) / 60
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended, reached both goals, or used up its time."""
+        reached = all(minutes_until(self.curve, *goal) < self.limit for goal in GOALS.items())
+        ended = self.process is not None and self.process.poll() is not None
+        return ended or reached or self.minutes >= self.limit
+
+    def turn(self, seconds: float) -> None:
+        """Let it run for so long, or until it is done.
+
+        Raises:
+            SystemExit: it failed.
+        """
+        started = self.since = time.monotonic()
+        if self.process is None:
+            # A session of its own can be paused and ended with all that it started.
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.PIPE, text=True, start_new_session=True
+            )
+            self.reader = threading.Thread(target=self._read, daemon=True)
+            self.reader.start()
+        else:
+            os.killpg(self.process.pid, signal.SIGCONT)
+        while time.monotonic() < started + seconds and not self.done:
+            self.reader.join(0.2)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGSTOP)
+        self.before, self.since = 60 * self.minutes, None
+        if self.process.poll():
+            sys.exit(f"{' '.join(self.command)} ended with {self.process.returncode}")
+
+    def end(self) -> None:
+        """End the process, paused or not."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.reader.join()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
             found = FIGURES.search(line)
             if found:
-                minutes = (time.monotonic() - started) / 60
                 figures = {name: float(value) for name, value in found.groupdict().items()}
-                curve.append({"minutes": minutes, **figures})
-                print(f"{minutes:5.1f} min  {line.rstrip()}", flush=True)
-            if curve and all(minutes_until(curve, *goal) < limit_minutes for goal in GOALS.items()):
-                process.kill()
-        stopped = process.wait() < 0
-        timer.cancel()
-    if not stopped and process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return curve
+                self.curve.append({"minutes": self.minutes, **figures})
+                print(f"{self.label:<12} {self.minutes:5.1f} min  {line.rstrip()}", flush=True)
+
+
+def race(contenders: list[Contender], turn: Callable[[Contender], None]) -> None:
+    """Give each its turns until all are done, and end them whatever happens."""
+    try:
+        while waiting := [one for one in contenders if not one.done]:
+            for one in waiting:
+                turn(one)
+    finally:
+        for one in contenders:
+            one.end()
 
 
 def minutes_until(curve: Curve, name: str, level: float) -> float:
@@ -100,15 +164,17 @@ def main() -> None:
         output=("runs/time_to_accuracy.png", "picture of the curves"),
     )
     data = ["--data_dir", args.data_dir]
-    curves = {}
     with tempfile.TemporaryDirectory() as scratch:
         commands = {
             "this project": ["train.py", *data, "--output_dir", scratch],
             "usual": ["-m", "benchmarks.usual_recipe", *data],
         }
-        for label, command in commands.items():
-            print(f"\n{label}", flush=True)
-            curves[label] = run([sys.executable, *command], args.limit_minutes)
+        contenders = [
+            Contender(label, [sys.executable, *command], args.limit_minutes)
+            for label, command in commands.items()
+        ]
+        race(contenders, lambda one: one.turn(TURN_SECONDS))
+    curves = {one.label: one.curve for one in contenders}
     plot(curves, Path(args.output))
     print(f"\ncurves: {args.output}\n\nminutes          this project   usual   ratio")
     ratios = [

@@ -46,6 +46,47 @@ def test_reads_the_lines_that_training_prints(capsys):
     assert found.groupdict() == {"accuracy": "0.751", "balanced": "0.625"}
 
 
+def line(accuracy: float, balanced: float) -> str:
+    return f"| validation: loss 1.0  accuracy {accuracy}  balanced {balanced} |"
+
+
+WAIT = "import signal; signal.pause()"
+
+
+def contender(code: str) -> time_to_accuracy.Contender:
+    return time_to_accuracy.Contender("a", [sys.executable, "-uc", code], limit_minutes=5)
+
+
+def test_who_has_reached_both_goals_is_ended_and_the_others_go_on(capsys):
+    wins = contender(
+        f"print('{line(0.5, 0.7)}'); print('{line(0.9, 0.5)}'); import signal; signal.pause()"
+    )
+    loses = contender(f"print('{line(0.5, 0.5)}')")
+    time_to_accuracy.race([wins, loses], lambda one: one.turn(60))
+    assert wins.process.returncode < 0
+    assert loses.process.returncode == 0
+    assert [point["accuracy"] for point in wins.curve] == [0.5, 0.9]
+    assert [point["balanced"] for point in loses.curve] == [0.5]
+
+
+def test_a_training_that_fails_ends_all(capsys):
+    waits = contender(WAIT)
+    fails = contender("raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="ended with 3"):
+        time_to_accuracy.race([waits, fails], lambda one: one.turn(60 if one is fails else 0))
+    assert waits.process.returncode < 0
+
+
+def test_the_clock_stands_still_between_turns(capsys):
+    one = contender(WAIT)
+    one.turn(0)
+    before = one.minutes
+    assert one.minutes == before
+    assert not one.done
+    one.end()
+    assert one.process.returncode < 0
+
+
 def test_measurements_are_taken_in_turn_and_their_median_counts():
     taken = []
 
