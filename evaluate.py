@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import config
 from config import EvaluateConfig, TrainConfig
 from data import DataError
-from models import ModelError
+from models import ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +43,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nevaluate.py: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("evaluate.py: error: out of memory: lower --batch_size", file=sys.stderr)
+        return 2
 
 
 def choose_data_dir(settings: EvaluateConfig) -> tuple[str, str]:

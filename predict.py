@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import config
 from config import PredictConfig
 from data import DataError
-from models import ModelError
+from models import ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\npredict.py: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("predict.py: error: out of memory: lower --batch_size", file=sys.stderr)
+        return 2
 
 
 def predict(settings: PredictConfig) -> int:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from data import DataError
+from data.folders import walk
 
 # In smaller pictures nothing can be seen; larger ones take gigabytes to decode.
 MIN_SIDE = 8
@@ -19,7 +20,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
 
     Args:
         sources: files, taken as they are, and folders, searched with all their subfolders for
-            files with an ending that Pillow can read.
+            files with an ending that Pillow can decode.
 
     Returns:
         Paths in the order of the sources, sorted within a folder.
@@ -31,7 +32,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
     suffixes = {
         suffix
         for suffix, format_name in Image.registered_extensions().items()
-        if format_name in Image.OPEN
+        if format_name in Image.OPEN and _has_decoder(format_name)
     }
     for source in sources:
         if not os.path.isdir(source):
@@ -39,7 +40,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
             continue
         inside = [
             os.path.join(folder, name)
-            for folder, _, names in os.walk(source)
+            for folder, names in walk(source)
             for name in names
             # What macOS writes beside files on other systems' disks is named like them.
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._")
@@ -48,6 +49,13 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
             raise DataError(f"expected images in the folder {source}, found none")
         paths += sorted(inside)
     return paths
+
+
+def _has_decoder(format_name: str) -> bool:
+    """Tell whether Pillow decodes a format itself; of some it knows the header only."""
+    factory = Image.OPEN[format_name][0]
+    is_stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+    return not is_stub and format_name != "MPEG"
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -151,8 +159,11 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError("its grey levels are not those of 16 bits; convert it to PNG")
         # Pillow's own conversion would cut off all above 255.
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((levels / 257).round().astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     over = Image.new("RGBA", image.size, "white")

@@ -11,13 +11,14 @@ from data import DataError
 from data.ham10000 import (
     CLASS_NAMES,
     DIAGNOSES,
+    add_lesions,
     add_paths,
     find_table,
     list_files,
     no_folder,
     read_metadata,
     read_table,
-    warn,
+    to_years,
 )
 
 if TYPE_CHECKING:
@@ -153,9 +154,11 @@ def _read_challenge(
         frame = frame.merge(more[["image_id", *columns]], on="image_id", how="left")
     frame = frame.fillna("")
     add_paths(frame, paths, table)
-    _add_lesions(frame, table)
+    if "lesion_id" not in frame:
+        frame["lesion_id"] = ""
+    add_lesions(frame, table)
     if "age" in frame:
-        frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+        frame["age"] = to_years(frame["age"], table)
     present = [name for name in known if (frame["label"] == name).any()]
     beside = "".join(f" and {path.name}" for path in about)
     return _map(frame, present, f"ISIC challenge, {table.name}{beside}", root)
@@ -182,21 +185,8 @@ def _read_folders(root: Path, paths: list[str]) -> Dataset:
             f"python -m data.download"
         )
     frame["lesion_id"] = ""
-    _add_lesions(frame, root)
+    add_lesions(frame, root)
     return _map(frame, names, "a folder for each class", root)
-
-
-def _add_lesions(frame: "pd.DataFrame", source: Path) -> None:
-    """Make an image whose lesion is not known a lesion of its own."""
-    if "lesion_id" not in frame:
-        frame["lesion_id"] = ""
-    alone = frame["lesion_id"] == ""
-    if alone.any():
-        warn(
-            f"{source}: {alone.sum():,} of {len(frame):,} images have no lesion_id: each counts as "
-            "a lesion of its own, and two photographs of one can end up in training and test"
-        )
-        frame.loc[alone, "lesion_id"] = frame.loc[alone, "image_id"]
 
 
 def _map(frame: "pd.DataFrame", names: Iterable[str], layout: str, root: Path) -> Dataset:
