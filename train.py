@@ -137,11 +137,9 @@ def what_is_left(run_dir: Path, *, resumes: bool = True) -> str:
     """Say what a training that was stopped leaves, and how it goes on."""
     kept = run_dir / "model.keras"
     best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
-    return (
-        f"{best}; to go on: python train.py --resume {shlex.quote(str(run_dir))}"
-        if resumes
-        else best
-    )
+    if not resumes:
+        return best
+    return f"{best}; to go on: python train.py --resume {shlex.quote(str(run_dir))}"
 
 
 def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":

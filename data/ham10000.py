@@ -203,12 +203,8 @@ def read_table(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
                 keep_default_na=False,
                 index_col=False,
             )
-    except pd.errors.ParserWarning as error:
-        raise DataError(
-            f"{path} should have {len(columns)} fields in each row, received more; put what holds "
-            "a comma in quotes"
-        ) from error
-    except (ValueError, OverflowError, MemoryError) as error:  # pandas's errors are ValueErrors
+    # Most of pandas's errors are ValueErrors.
+    except (ValueError, OverflowError, MemoryError, pd.errors.ParserWarning) as error:
         raise DataError(
             f"{path} should be a table in UTF-8, but cannot be read: "
             f"{' '.join(str(error).split())[:200]}; correct that place or copy the file anew"
