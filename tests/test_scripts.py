@@ -326,6 +326,20 @@ def test_many_missing_images_stop_a_training_unless_that_is_allowed(sample_dir, 
     assert "left out: 1 of 70 labels" in capsys.readouterr().err
 
 
+def test_out_of_memory_says_which_flag_to_lower(run_dir, sample_dir, monkeypatch, capsys):
+    def without_memory(*_, **__):
+        raise MemoryError
+
+    model = ["--model_path", str(run_dir / "model.keras")]
+    monkeypatch.setattr("models.inference.predict_views", without_memory)
+    assert evaluate.main(model) == 2
+    monkeypatch.setattr("models.inference.predict_probabilities", without_memory)
+    assert predict.main([*model, "--image", str(next(sample_dir.rglob("*.jpg")))]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{name}.py: error: out of memory: lower --batch_size" for name in ("evaluate", "predict")
+    ]
+
+
 def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, capsys):
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
     argv = ["--image", str(image), "--model_path", str(run_dir / "model.keras")]
