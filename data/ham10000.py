@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import DataError, DataWarning
+from data import DataError, DataWarning, one_line
 from data.folders import walk
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def read_table(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
     if not set(needed) <= set(columns):
         names = " and ".join(needed)
         raise DataError(
-            f"{path} should have the columns {names}, received {_printable(', '.join(columns))}"
+            f"{path} should have the columns {names}, received {', '.join(columns)[:200]}"
         )
     try:
         with warnings.catch_warnings():
@@ -289,20 +289,15 @@ def to_years(ages: "pd.Series", source: Path) -> "pd.Series":
     wrong = ages[years.isna() & ~ages.str.lower().isin(_NO_AGE)]
     if len(wrong):
         warn(
-            f"{source}: {len(wrong)} ages are no years, such as {_printable(wrong.iloc[0])!r}; "
+            f"{source}: {len(wrong)} ages are no years, such as {wrong.iloc[0][:200]!r}; "
             "these images are in no age group"
         )
     return years
 
 
-def _printable(text: str) -> str:
-    """Return the beginning of a text of whatever a file holds, fit for one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
-
-
 def warn(message: str) -> None:
     """Say that data can be used, but not as their owner may think."""
-    warnings.warn(message, DataWarning, stacklevel=3)
+    warnings.warn(one_line(message), DataWarning, stacklevel=3)
 
 
 def split_by_lesion(

@@ -163,9 +163,10 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     for path in paths:
         try:
             state = os.stat(path)
-            digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(path))
+            digest.update(f"\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
         except OSError:
-            digest.update(f"{path}\0missing\0".encode())
+            digest.update(os.fsencode(path) + b"\0missing\0")
     return digest.hexdigest()[:16]
 
 

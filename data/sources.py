@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import DataError
+from data import DataError, one_line
 from data.ham10000 import (
     CLASS_NAMES,
     DIAGNOSES,
@@ -170,11 +170,12 @@ def _read_folders(root: Path, paths: list[str]) -> Dataset:
 
     frame = pd.DataFrame({"path": paths}, dtype=str)
     frame["label"] = [Path(path).parent.name for path in paths]
-    frame["image_id"] = [Path(path).stem for path in paths]
+    frame["image_id"] = [_as_text(Path(path).stem) for path in paths]
     # Numbered anew in each folder: the folder is part of the name then.
     again = frame["image_id"].duplicated(keep=False)
     frame.loc[again, "image_id"] = [
-        Path(path).relative_to(root).with_suffix("").as_posix() for path in frame.loc[again, "path"]
+        _as_text(Path(path).relative_to(root).with_suffix("").as_posix())
+        for path in frame.loc[again, "path"]
     ]
     names = list(dict.fromkeys(frame["label"]))
     if not any(_class_of(name) for name in names):
@@ -187,6 +188,11 @@ def _read_folders(root: Path, paths: list[str]) -> Dataset:
     frame["lesion_id"] = ""
     add_lesions(frame, root)
     return _map(frame, names, "a folder for each class", root)
+
+
+def _as_text(name: str) -> str:
+    """Return the name of a file, which need not be UTF-8, as text that can stand in a table."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _map(frame: "pd.DataFrame", names: Iterable[str], layout: str, root: Path) -> Dataset:
@@ -233,4 +239,4 @@ def drop_missing(frame: "pd.DataFrame", data_dir: str | os.PathLike) -> "tuple[p
         f"left out: {len(missing):,} of {len(frame):,} labels have no image file in {data_dir}: "
         f"{names}"
     )
-    return frame[frame["path"].notna()].reset_index(drop=True), line
+    return frame[frame["path"].notna()].reset_index(drop=True), one_line(line)

@@ -390,6 +390,24 @@ def test_predict_explains_each_image_in_a_picture_of_its_own(run_dir, sample_dir
     assert "should be one of akiec" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="its names of files are text")
+def test_predict_takes_files_of_any_name(run_dir, sample_dir, tmp_path, capsys):
+    names = [b"l\xe4sion.jpg", b"two\nlines.jpg", rb"$\no $ formula.jpg", b"n" * 251 + b".jpg"]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in names:
+        os.link(next(sample_dir.rglob("*.jpg")), os.path.join(os.fsencode(folder), name))
+    argv = ["--model_path", str(run_dir / "model.keras"), "--image", str(folder)]
+    argv += ["--explain", str(tmp_path / "explained"), "--output"]
+    for ending in (".csv", ".json"):
+        assert predict.main([*argv, str(tmp_path / f"table{ending}")]) == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert len(table) == len(json.loads((tmp_path / "table.json").read_text())) == 4
+    assert f"{folder}/l\\udce4sion.jpg" in table["image"].tolist()
+    assert len(list((tmp_path / "explained").glob("*.png"))) == 4
+    assert "/two?lines.jpg" in capsys.readouterr().out
+
+
 def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeypatch, capsys):
     monkeypatch.setattr(config, "RUNS_DIR", str(run_dir.parent))
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
