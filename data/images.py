@@ -15,6 +15,10 @@ MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
 
 
+class _UnfitError(ValueError):
+    """A picture that could be decoded, but is not taken; the message says what to do."""
+
+
 def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
     """List image files, those inside of folders included.
 
@@ -143,12 +147,17 @@ def _check(image: Image.Image) -> None:
     """Refuse by the header what should not be decoded."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise ValueError(f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed")
+        raise _UnfitError(
+            f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed; "
+            "take a larger one"
+        )
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken")
+        raise _UnfitError(
+            f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken; scale it down"
+        )
     # Pillow would hand it to Ghostscript, and run what somebody else wrote.
     if image.format == "EPS":
-        raise ValueError("EPS files are programs; convert it to PNG")
+        raise _UnfitError("EPS files are programs; convert it to PNG")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -161,7 +170,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         levels = np.asarray(image)
         if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError("its grey levels are not those of 16 bits; convert it to PNG")
+            raise _UnfitError("its grey levels are not those of 16 bits; convert it to PNG")
         # Pillow's own conversion would cut off all above 255.
         return Image.fromarray((levels / 257).round().astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
@@ -197,16 +206,25 @@ def _refusal(path: str | os.PathLike, error: Exception) -> DataError:
     empty = os.path.isfile(path) and os.path.getsize(path) == 0
     return DataError(
         f"{path} should be an image, but cannot be read as one: "
-        f"{'the file is empty' if empty else _reason(error)}"
+        f"{'the file is empty; copy it anew' if empty else _reason(error)}"
     )
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a file cannot be read, without its path, which is said already."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is in no format that Pillow knows"
+    """Say in a few words why a file cannot be read, without its path, and what to do."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    match error:
+        case _UnfitError():
+            return text
+        case UnidentifiedImageError():
+            return "it is in no format that Pillow knows; convert it to PNG"
+        case Image.DecompressionBombError():
+            return f"far more than {MAX_PIXELS:,} pixels; scale it down"
+        case FileNotFoundError():
+            return f"{text}; look at its name"
+        case PermissionError():
+            return f"{text}; allow reading it"
+    return f"{' '.join(text.split())}; copy it anew"
 
 
 def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:

@@ -38,7 +38,7 @@ def test_headers_tell_which_files_are_no_images(paths):
     Path(paths[7]).write_bytes(b"")
     failures = check_images(paths)
     assert list(failures) == [5, 7]
-    assert failures[7].endswith("the file is empty")
+    assert failures[7].endswith("the file is empty; copy it anew")
 
 
 def test_a_batch_of_broken_files_is_empty(paths):
