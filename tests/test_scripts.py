@@ -326,6 +326,17 @@ def test_many_missing_images_stop_a_training_unless_that_is_allowed(sample_dir, 
     assert "left out: 1 of 70 labels" in capsys.readouterr().err
 
 
+def test_results_that_cannot_be_written_are_noticed_before_any_prediction(
+    run_dir, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(evaluate, "predict", None)
+    argv = ["--model_path", str(run_dir / "model.keras"), "--output_dir", str(tmp_path / "file")]
+    assert evaluate.main(argv) == 2
+    message = "cannot be written (File exists); name another with --output_dir"
+    assert capsys.readouterr().err == f"evaluate.py: error: {tmp_path}/file {message}\n"
+
+
 def test_out_of_memory_says_which_flag_to_lower(run_dir, sample_dir, monkeypatch, capsys):
     def without_memory(*_, **__):
         raise MemoryError
