@@ -213,7 +213,7 @@ METADATA = {
     "missing column `dx`": text(FRAME.drop(columns="dx")),
     "unknown `dx`": text(changed("dx", 5, "wart")),
     "the same image with two labels": text(pd.concat([FRAME, FRAME.iloc[:1].assign(dx="nv")])),
-    "a comma without quotes in a field": text(changed("localization", 4, "back, left")).replace(
+    "a comma without quotes in a field": text(changed("localization", 0, "back, left")).replace(
         b'"', b""
     ),
     "a web page saved as CSV": b"<!DOCTYPE html>\n<html><body>Log in</body></html>\n",
