@@ -88,7 +88,9 @@ class TrainConfig(_Checked):
         False, "data", "train although more than 1 % of the labelled images have no file"
     )
     sample: bool = flag(False, "data", f"make up a small data set in {SAMPLE_DIR} and train on it")
-    image_size: int = flag(192, "data", "side of the model's input, pixels", minimum=32)
+    image_size: int = flag(
+        192, "data", "side of the model's input, pixels", minimum=32, maximum=2048
+    )
 
     model: str = flag("mobilenet", "model", "architecture")
     weights: str = flag(

@@ -1,5 +1,6 @@
 """Measure a trained model: python evaluate.py --model_path runs/NAME/model.keras"""
 
+import os
 import sys
 import time
 import warnings
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import config
 from config import EvaluateConfig, TrainConfig
 from data import DataError
-from models import ModelError
+from models import ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nevaluate.py: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("evaluate.py: error: out of memory: lower --batch_size", file=sys.stderr)
+        return 2
 
 
 def choose_data_dir(settings: EvaluateConfig) -> tuple[str, str]:
@@ -84,11 +90,12 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
         print(
             "temperature 1: this model was not calibrated, its training was stopped or predates it"
         )
+    output_dir = make_output_dir(settings)
     ready = time.monotonic()
     answers, unreadable = predict(model, frame, data_dir, settings)
     predicted = time.monotonic()
     metrics = measure(answers, description)
-    output_dir = write(model, answers, metrics, settings, description)
+    write(model, answers, metrics, settings, description, output_dir)
     done = time.monotonic()
     print(
         f"\n{format_metrics(metrics)}\n\nstart {ready - started:.0f} s, inference "
@@ -125,6 +132,24 @@ def select_images(data_dir: str, split: str, description: "Description") -> "pd.
     if split == "all" and (known := count_known(chosen, description)):
         print(f"warning: {note_on_known(known, len(chosen))}", file=sys.stderr)
     return chosen
+
+
+def make_output_dir(settings: EvaluateConfig) -> Path:
+    """Make the folder of the results now, and not when all is done; returns it.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    beside = Path(settings.model_path).parent / f"evaluation-{settings.split}"
+    folder = Path(settings.output_dir) if settings.output_dir else beside
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise DataError(f"{folder} cannot be written ({reason}); name another with --output_dir")
+    return folder
 
 
 def count_known(frame: "pd.DataFrame", description: "Description") -> int:
@@ -279,8 +304,9 @@ def write(
     metrics: dict,
     settings: EvaluateConfig,
     description: "Description",
-) -> Path:
-    """Write the report; returns its folder."""
+    output_dir: Path,
+) -> None:
+    """Write the report."""
     from data.ham10000 import DIAGNOSES
     from data.subgroups import SUBGROUP_NAMES
     from metrics.calibration import reliability
@@ -291,8 +317,6 @@ def write(
 
     frame, y_true, y_prob = answers.frame, answers.y_true, answers.y_prob
     names, calibration = description.class_names, metrics["calibration"]
-    beside = Path(settings.model_path).parent / f"evaluation-{settings.split}"
-    output_dir = Path(settings.output_dir) if settings.output_dir else beside
     predictions = prediction_table(frame["image_id"].tolist(), y_prob, names)
     predictions["label"] = frame["label"].to_numpy()
     predictions["lesion_id"] = frame["lesion_id"].to_numpy()
@@ -332,7 +356,6 @@ def write(
         mistakes=find_mistakes(model, answers, description),
     )
     write_report(output_dir, metrics=metrics, predictions=predictions, figures=figures, page=page)
-    return output_dir
 
 
 def notes_on(

@@ -1,6 +1,7 @@
 """Name the diagnosis of a lesion in a picture: python predict.py --image lesion.jpg"""
 
 import contextlib
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import config
 from config import PredictConfig
-from data import DataError
-from models import ModelError
+from data import DataError, one_line
+from models import ModelError, is_out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\npredict.py: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("predict.py: error: out of memory: lower --batch_size", file=sys.stderr)
+        return 2
 
 
 def predict(settings: PredictConfig) -> int:
@@ -87,7 +93,7 @@ def predict(settings: PredictConfig) -> int:
             for name, row in zip(names, y_prob, strict=True):
                 ranked = sorted(zip(row, description.class_names, strict=True), reverse=True)
                 show = format_line if as_lines else format_bars
-                print(show(name, ranked[: settings.top_k]))
+                print(show(one_line(name), ranked[: settings.top_k]))
             if explain:
                 explain.write(names, images, y_prob)
             if writer:
@@ -144,13 +150,15 @@ class Explanations:
             figure = plot_explanation(
                 image,
                 overlay(image, seen),
-                title=f"{Path(name).name}: {label} {row[place]:.1%}",
+                title=f"{one_line(Path(name).name)}: {label} {row[place]:.1%}",
                 empty=not seen.any(),
             )
-            save_figure(figure, self.folder / self._free_name(f"{Path(name).stem}-{label}"))
+            save_figure(figure, self.folder / self._free_name(Path(name).stem, label))
 
-    def _free_name(self, stem: str) -> str:
+    def _free_name(self, stem: str, label: str) -> str:
         """Return a file name not yet given in this call: folders may repeat names."""
+        # With what is added it may have 255 bytes.
+        stem = f"{os.fsdecode(os.fsencode(stem)[:200])}-{label}"
         number, name = 1, f"{stem}.png"
         while name in self.taken:
             number += 1

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -15,7 +16,13 @@ from typing import TYPE_CHECKING
 import config
 from config import TrainConfig
 from data import DataError
-from models import MODEL_NAMES, DivergedError, ModelError, WeightsUnavailableError
+from models import (
+    MODEL_NAMES,
+    DivergedError,
+    ModelError,
+    WeightsUnavailableError,
+    is_out_of_memory,
+)
 
 # What a training started from, kept until it is finished.
 FACTS_FILE = "resume.json"
@@ -50,20 +57,29 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("\ntrain.py: " + "; ".join(["stopped", *stop.args]), file=sys.stderr)
         return 130
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"train.py: error: {OUT_OF_MEMORY}", file=sys.stderr)
+        return 2
 
 
 def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     """Read, build, decode, fit, report."""
+    if settings.resume:
+        started = read_facts(Path(settings.resume))
+        check_unchanged("settings", started, collect_settings(settings), settings.resume)
     frame, missing = read_images(settings)
     check_output(Path(settings.output_dir))
     model, settings, device = build(settings, args)
     images, unreadable = decode(frame, settings)
     frame = frame.drop(index=unreadable)
-    facts = collect_facts(frame, images, settings)
+    learned = collect_images(frame, images, settings)
     if settings.resume:
         run_dir = Path(settings.resume)
-        check_unchanged(run_dir, facts)
+        check_unchanged("images", started, learned, settings.resume)
     else:
+        facts = {"settings": collect_settings(settings), "images": learned}
         run_dir = start_run(frame, settings, facts)
     print(
         f"{len(frame)} images of {frame['lesion_id'].nunique()} lesions: "
@@ -103,8 +119,6 @@ def check_output(folder: Path) -> None:
 @contextlib.contextmanager
 def explained(run_dir: Path) -> Iterator[None]:
     """Add to what stops a training what is left of it, and how it goes on."""
-    import tensorflow as tf
-
     try:
         yield
     except KeyboardInterrupt:
@@ -113,7 +127,9 @@ def explained(run_dir: Path) -> Iterator[None]:
         raise ModelError(f"{error}; {what_is_left(run_dir, resumes=False)}") from error
     except OSError as error:
         raise ModelError(f"{error}; {what_is_left(run_dir)}") from error
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(f"{OUT_OF_MEMORY}; {what_is_left(run_dir, resumes=False)}") from error
 
 
@@ -121,7 +137,9 @@ def what_is_left(run_dir: Path, *, resumes: bool = True) -> str:
     """Say what a training that was stopped leaves, and how it goes on."""
     kept = run_dir / "model.keras"
     best = f"the best epoch so far is {kept}" if kept.exists() else "no epoch was finished"
-    return f"{best}; to go on: python train.py --resume {run_dir}" if resumes else best
+    if not resumes:
+        return best
+    return f"{best}; to go on: python train.py --resume {shlex.quote(str(run_dir))}"
 
 
 def read_images(settings: TrainConfig) -> "tuple[pd.DataFrame, int]":
@@ -289,45 +307,68 @@ def decode(
     return images, unreadable
 
 
-def collect_facts(
+def collect_settings(settings: TrainConfig) -> dict:
+    """Return the settings that have to be the same for a stopped training to go on, as JSON."""
+    return json.loads(json.dumps({**dataclasses.asdict(settings), "resume": None}))
+
+
+def collect_images(
     frame: "pd.DataFrame", images: "dict[tuple[str, int], np.ndarray]", settings: TrainConfig
 ) -> dict:
-    """Return what has to be the same for a stopped training to go on, as JSON values."""
+    """Return what of the images has to be the same, in their order, as JSON values."""
     from data.pipeline import checksums
 
-    values = {**dataclasses.asdict(settings), "resume": None}
     learned = {}
     for split in ("train", "val"):
         rows = frame[frame["split"] == split]
         numbers = checksums(images[split, plan(settings)[-1].image_size])
-        for image_id, label, number in zip(rows["image_id"], rows["label"], numbers, strict=True):
-            learned[image_id] = [split, label, number]
-    return json.loads(json.dumps({"settings": values, "images": learned}))
+        names = ("image_id", "label", "lesion_id")
+        for image_id, *facts, number in zip(*(rows[name] for name in names), numbers, strict=True):
+            learned[image_id] = [split, *facts, number]
+    return learned
 
 
-def check_unchanged(run_dir: Path, facts: dict) -> None:
-    """Compare what a stopped training started from with what is there now.
+def read_facts(run_dir: Path) -> dict:
+    """Return what a stopped training started from: its settings and images.
 
     Raises:
-        DataError: they differ, or the run is finished.
+        DataError: the run is finished, or the file is damaged.
     """
     path = run_dir / FACTS_FILE
     if not path.is_file():
         raise DataError(f"{run_dir} holds no training that was stopped; nothing to resume")
-    started = json.loads(path.read_text(encoding="utf-8"))
-    for kind, remedy in (
-        ("settings", "put them back into config.json"),
-        ("images", "put them back"),
-    ):
-        before, now = started[kind], facts[kind]
-        names = sorted(before.keys() | now.keys())
-        differ = [name for name in names if before.get(name) != now.get(name)]
-        if differ:
-            name = differ[0]
-            raise DataError(
-                f"{len(differ)} {kind} are not what {run_dir} started with, such as {name}: "
-                f"{before.get(name)} then, {now.get(name)} now; {remedy}, or start a new training"
-            )
+    try:
+        started = json.loads(path.read_text(encoding="utf-8"))
+        return {kind: dict(started[kind]) for kind in ("settings", "images")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path} should hold what the training started from, but is damaged; start a new "
+            "training"
+        ) from error
+
+
+def check_unchanged(kind: str, started: dict, now: dict, run_dir: str) -> None:
+    """Compare the settings or images of a stopped training with those of now.
+
+    Raises:
+        DataError: they differ.
+    """
+    before = started[kind]
+    remedy = {"settings": "put them back into config.json", "images": "put them back"}[kind]
+    names = sorted(before.keys() | now.keys())
+    differ = [name for name in names if before.get(name) != now.get(name)]
+    if differ:
+        name = differ[0]
+        raise DataError(
+            f"{len(differ)} {kind} are not what {run_dir} started with, such as {name}: "
+            f"{before.get(name)} then, {now.get(name)} now; {remedy}, or start a new training"
+        )
+    # What is learned in a step depends on the places in the table.
+    if kind == "images" and list(before) != list(now):
+        raise DataError(
+            f"the images are in another order than {run_dir} started with; {remedy}, or start a "
+            "new training"
+        )
 
 
 def start_run(frame: "pd.DataFrame", settings: TrainConfig, facts: dict) -> Path:

@@ -87,6 +87,7 @@ TEST = (
 )
 # What a file of unknown size is taken for, in bytes an image, when space is asked for.
 _TYPICAL_IMAGE = 300_000
+_BAR_WIDTH = 16
 
 
 def download_ham10000(
@@ -312,7 +313,10 @@ class Progress:
 
         if not total:
             return f"{self.what}  {show(done)}  {show(speed)}/s"
-        line = f"{self.what}  {done / total:4.0%}  {show(done)} of {show(total)}  {show(speed)}/s"
+        filled = min(done, total) * _BAR_WIDTH // total
+        bar = "█" * filled + "░" * (_BAR_WIDTH - filled)
+        line = f"{self.what} {bar} {done / total:4.0%}  {show(done)} of {show(total)}"
+        line = f"{line}  {show(speed)}/s"
         left = (total - done) / speed if speed else 0
         return f"{line}  {_format_seconds(left)} left" if left else line
 

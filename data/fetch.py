@@ -182,8 +182,8 @@ def _judge(error: urllib.error.HTTPError, url: str, start: int) -> None:
             seconds = min(float(wait), LONGEST_WAIT) if wait.isdigit() else 0.0
             raise _TroubleError(f"the server answers {error.code} {error.reason}", seconds)
         raise DataError(
-            f"{url} should be a file, the server answers {error.code} {error.reason}; fetch it by "
-            "hand from its owners' page"
+            f"{url} should be a file, the server answers {error.code} "
+            f"{str(error.reason).splitlines()[0]}; fetch it by hand from its owners' page"
         )
 
 

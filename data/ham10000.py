@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data import DataError, DataWarning
+from data import DataError, DataWarning, one_line
+from data.folders import walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ CLASS_NAMES = tuple(DIAGNOSES)
 MALIGNANT = ("akiec", "bcc", "mel")
 SPLIT_NAMES = ("train", "val", "test")
 
+_NO_AGE = ("", "na", "nan", "none", "null", "unknown")
 _TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _MASK_ENDING = "_segmentation"
@@ -103,9 +105,8 @@ def list_files(root: Path) -> tuple[list[Path], list[str]]:
     """List a folder's possible tables and its images, in a fixed order, with all its subfolders."""
     tables: list[Path] = []
     images: list[str] = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        for name in sorted(names):
+    for folder, names in walk(root):
+        for name in names:
             suffix = os.path.splitext(name)[1].lower()
             # What macOS writes beside files on other systems' disks is neither.
             if name.startswith("._"):
@@ -191,15 +192,19 @@ def read_table(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
             f"{path} should have the columns {names}, received {', '.join(columns)[:200]}"
         )
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            index_col=False,
-        )
-    except (ValueError, OverflowError, MemoryError) as error:  # pandas's errors are ValueErrors
+        with warnings.catch_warnings():
+            # Of a row with too many fields pandas would drop the last, and those before be wrong.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                encoding="utf-8-sig",
+                keep_default_na=False,
+                index_col=False,
+            )
+    # Most of pandas's errors are ValueErrors.
+    except (ValueError, OverflowError, MemoryError, pd.errors.ParserWarning) as error:
         raise DataError(
             f"{path} should be a table in UTF-8, but cannot be read: "
             f"{' '.join(str(error).split())[:200]}; correct that place or copy the file anew"
@@ -212,8 +217,6 @@ def read_table(path: Path, needed: Sequence[str]) -> "pd.DataFrame":
 
 def _check_metadata(frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     """Check the rows of HAM10000's table, repair what can be, and keep the columns in use."""
-    import pandas as pd
-
     frame = frame.rename(columns={"dx": "label"})
     frame["label"] = frame["label"].str.lower()
     unknown = frame.loc[~frame["label"].isin(CLASS_NAMES), "label"]
@@ -240,6 +243,7 @@ def _check_metadata(frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
             "photographs of one lesion can end up in training and test"
         )
         frame["lesion_id"] = frame["image_id"]
+    add_lesions(frame, path)
     diagnoses = frame.groupby("lesion_id")["label"].nunique()
     if (diagnoses > 1).any():
         warn(
@@ -247,14 +251,53 @@ def _check_metadata(frame: "pd.DataFrame", path: Path) -> "pd.DataFrame":
             f"{diagnoses.idxmax()}; each image keeps its own, and the lesion stays in one split"
         )
     if "age" in frame:
-        frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+        frame["age"] = to_years(frame["age"], path)
     kept = ("image_id", "lesion_id", "label", "dx_type", "age", "sex", "localization")
     return frame[[name for name in kept if name in frame]].copy()
 
 
+def add_lesions(frame: "pd.DataFrame", source: Path) -> None:
+    """Make an image whose lesion is not known a lesion of its own, and say so.
+
+    Args:
+        frame: with `image_id`, and `lesion_id`, empty where it is not known; changed.
+        source: where the rows come from.
+    """
+    alone = frame["lesion_id"] == ""
+    if alone.any():
+        warn(
+            f"{source}: {alone.sum():,} of {len(frame):,} images have no lesion_id: each counts as "
+            "a lesion of its own, and two photographs of one can end up in training and test"
+        )
+        frame.loc[alone, "lesion_id"] = frame.loc[alone, "image_id"]
+
+
+def to_years(ages: "pd.Series", source: Path) -> "pd.Series":
+    """Return ages as numbers, and say which are none.
+
+    Args:
+        ages: str, empty or a word such as `unknown` where an age is missing.
+        source: where they come from.
+
+    Returns:
+        float64, in 0..150, or NaN.
+    """
+    import pandas as pd
+
+    years = pd.to_numeric(ages, errors="coerce").astype(float)
+    years = years.where(years.between(0, 150))
+    wrong = ages[years.isna() & ~ages.str.lower().isin(_NO_AGE)]
+    if len(wrong):
+        warn(
+            f"{source}: {len(wrong)} ages are no years, such as {wrong.iloc[0][:200]!r}; "
+            "these images are in no age group"
+        )
+    return years
+
+
 def warn(message: str) -> None:
     """Say that data can be used, but not as their owner may think."""
-    warnings.warn(message, DataWarning, stacklevel=3)
+    warnings.warn(one_line(message), DataWarning, stacklevel=3)
 
 
 def split_by_lesion(

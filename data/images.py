@@ -5,13 +5,18 @@ from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from data import DataError
+from data.folders import walk
 
 # In smaller pictures nothing can be seen; larger ones take gigabytes to decode.
 MIN_SIDE = 8
 MAX_PIXELS = 100_000_000
+
+
+class _UnfitError(ValueError):
+    """A picture that could be decoded, but is not taken; the message says what to do."""
 
 
 def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
@@ -19,7 +24,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
 
     Args:
         sources: files, taken as they are, and folders, searched with all their subfolders for
-            files with an ending that Pillow can read.
+            files with an ending that Pillow can decode.
 
     Returns:
         Paths in the order of the sources, sorted within a folder.
@@ -31,7 +36,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
     suffixes = {
         suffix
         for suffix, format_name in Image.registered_extensions().items()
-        if format_name in Image.OPEN
+        if format_name in Image.OPEN and _has_decoder(format_name)
     }
     for source in sources:
         if not os.path.isdir(source):
@@ -39,7 +44,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
             continue
         inside = [
             os.path.join(folder, name)
-            for folder, _, names in os.walk(source)
+            for folder, names in walk(source)
             for name in names
             # What macOS writes beside files on other systems' disks is named like them.
             if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._")
@@ -48,6 +53,13 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
             raise DataError(f"expected images in the folder {source}, found none")
         paths += sorted(inside)
     return paths
+
+
+def _has_decoder(format_name: str) -> bool:
+    """Tell whether Pillow decodes a format itself; of some it knows the header only."""
+    factory = Image.OPEN[format_name][0]
+    is_stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
+    return not is_stub and format_name != "MPEG"
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -135,12 +147,17 @@ def _check(image: Image.Image) -> None:
     """Refuse by the header what should not be decoded."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise ValueError(f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed")
+        raise _UnfitError(
+            f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed; "
+            "take a larger one"
+        )
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken")
+        raise _UnfitError(
+            f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken; scale it down"
+        )
     # Pillow would hand it to Ghostscript, and run what somebody else wrote.
     if image.format == "EPS":
-        raise ValueError("EPS files are programs; convert it to PNG")
+        raise _UnfitError("EPS files are programs; convert it to PNG")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -151,8 +168,11 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
+        levels = np.asarray(image)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise _UnfitError("its grey levels are not those of 16 bits; convert it to PNG")
         # Pillow's own conversion would cut off all above 255.
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((levels / 257).round().astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     over = Image.new("RGBA", image.size, "white")
@@ -186,16 +206,25 @@ def _refusal(path: str | os.PathLike, error: Exception) -> DataError:
     empty = os.path.isfile(path) and os.path.getsize(path) == 0
     return DataError(
         f"{path} should be an image, but cannot be read as one: "
-        f"{'the file is empty' if empty else _reason(error)}"
+        f"{'the file is empty; copy it anew' if empty else _reason(error)}"
     )
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a file cannot be read, without its path, which is said already."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is in no format that Pillow knows"
+    """Say in a few words why a file cannot be read, without its path, and what to do."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    match error:
+        case _UnfitError():
+            return text
+        case UnidentifiedImageError():
+            return "it is in no format that Pillow knows; convert it to PNG"
+        case Image.DecompressionBombError():
+            return f"far more than {MAX_PIXELS:,} pixels; scale it down"
+        case FileNotFoundError():
+            return f"{text}; look at its name"
+        case PermissionError():
+            return f"{text}; allow reading it"
+    return f"{' '.join(text.split())}; copy it anew"
 
 
 def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:

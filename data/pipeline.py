@@ -116,6 +116,10 @@ def decode_images(
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+        # Without its place on the disk, writing to a mapped file kills the process when it is full.
+        if hasattr(os, "posix_fallocate"):
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         images, failures = _fill(array, paths, on_progress)
         array.flush()
         # With pictures left out it serves this run only: the files may be mended by the next.
@@ -159,9 +163,10 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     for path in paths:
         try:
             state = os.stat(path)
-            digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(path))
+            digest.update(f"\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
         except OSError:
-            digest.update(f"{path}\0missing\0".encode())
+            digest.update(os.fsencode(path) + b"\0missing\0")
     return digest.hexdigest()[:16]
 
 

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data import DataError
+from data import DataError, one_line
 from data.ham10000 import (
     CLASS_NAMES,
     DIAGNOSES,
+    add_lesions,
     add_paths,
     find_table,
     list_files,
     no_folder,
     read_metadata,
     read_table,
-    warn,
+    to_years,
 )
 
 if TYPE_CHECKING:
@@ -153,9 +154,11 @@ def _read_challenge(
         frame = frame.merge(more[["image_id", *columns]], on="image_id", how="left")
     frame = frame.fillna("")
     add_paths(frame, paths, table)
-    _add_lesions(frame, table)
+    if "lesion_id" not in frame:
+        frame["lesion_id"] = ""
+    add_lesions(frame, table)
     if "age" in frame:
-        frame["age"] = pd.to_numeric(frame["age"], errors="coerce")
+        frame["age"] = to_years(frame["age"], table)
     present = [name for name in known if (frame["label"] == name).any()]
     beside = "".join(f" and {path.name}" for path in about)
     return _map(frame, present, f"ISIC challenge, {table.name}{beside}", root)
@@ -167,11 +170,12 @@ def _read_folders(root: Path, paths: list[str]) -> Dataset:
 
     frame = pd.DataFrame({"path": paths}, dtype=str)
     frame["label"] = [Path(path).parent.name for path in paths]
-    frame["image_id"] = [Path(path).stem for path in paths]
+    frame["image_id"] = [_as_text(Path(path).stem) for path in paths]
     # Numbered anew in each folder: the folder is part of the name then.
     again = frame["image_id"].duplicated(keep=False)
     frame.loc[again, "image_id"] = [
-        Path(path).relative_to(root).with_suffix("").as_posix() for path in frame.loc[again, "path"]
+        _as_text(Path(path).relative_to(root).with_suffix("").as_posix())
+        for path in frame.loc[again, "path"]
     ]
     names = list(dict.fromkeys(frame["label"]))
     if not any(_class_of(name) for name in names):
@@ -182,21 +186,13 @@ def _read_folders(root: Path, paths: list[str]) -> Dataset:
             f"python -m data.download"
         )
     frame["lesion_id"] = ""
-    _add_lesions(frame, root)
+    add_lesions(frame, root)
     return _map(frame, names, "a folder for each class", root)
 
 
-def _add_lesions(frame: "pd.DataFrame", source: Path) -> None:
-    """Make an image whose lesion is not known a lesion of its own."""
-    if "lesion_id" not in frame:
-        frame["lesion_id"] = ""
-    alone = frame["lesion_id"] == ""
-    if alone.any():
-        warn(
-            f"{source}: {alone.sum():,} of {len(frame):,} images have no lesion_id: each counts as "
-            "a lesion of its own, and two photographs of one can end up in training and test"
-        )
-        frame.loc[alone, "lesion_id"] = frame.loc[alone, "image_id"]
+def _as_text(name: str) -> str:
+    """Return the name of a file, which need not be UTF-8, as text that can stand in a table."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _map(frame: "pd.DataFrame", names: Iterable[str], layout: str, root: Path) -> Dataset:
@@ -243,4 +239,4 @@ def drop_missing(frame: "pd.DataFrame", data_dir: str | os.PathLike) -> "tuple[p
         f"left out: {len(missing):,} of {len(frame):,} labels have no image file in {data_dir}: "
         f"{names}"
     )
-    return frame[frame["path"].notna()].reset_index(drop=True), line
+    return frame[frame["path"].notna()].reset_index(drop=True), one_line(line)

@@ -257,7 +257,8 @@ def plot_explanation(
         A figure of two panels.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
+    # A name with two dollar signs is no formula.
+    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
     right = "nothing in it speaks for this class" if empty else "what speaks for this class"
     for axes, image, label in zip(
         figure.subplots(1, 2), (picture, explained), ("what the model saw", right), strict=True

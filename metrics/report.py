@@ -59,7 +59,8 @@ class PredictionWriter:
         self.rows = 0
 
     def __enter__(self) -> "PredictionWriter":
-        self.file = self.part.open("w", encoding="utf-8", newline="")
+        # Names of files need not be text.
+        self.file = self.part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
         return self
 
     def write(self, table: "pd.DataFrame") -> None:

@@ -3,6 +3,11 @@
 MODEL_NAMES = ("sequential", "mobilenet")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether Python or TensorFlow, which is not loaded for this, found no memory."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
 class ModelError(ValueError):
     """A model or its weights cannot be used; the message says what to do."""
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 from keras import ops
 
 from models import ModelError
@@ -17,10 +19,12 @@ from models import ModelError
 FORMAT = 1
 # Of a file's members unpacked; the largest model of this project has a tenth of it.
 MAX_BYTES = 1 << 30
+# More takes gigabytes for a batch of pictures.
+MAX_SIDE = 2048
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-# Layers that hold code of whoever wrote the file, or load it from elsewhere.
+# What holds code of whoever wrote the file, loads it from elsewhere, or reads other files.
 _CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-_MODULES = ("keras.", "keras_hub.")
+_CODE |= {"function", "__typespec__", "StringLookup", "IntegerLookup", "TextVectorization"}
 PIXEL_SCALING = "inside the model; feed 0..255"
 
 
@@ -172,6 +176,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"load it: {first_line(error)}{_advice(written_by)}"
         ) from error
     description = get_description(model)
+    _check_description(description, path)
     if description.format != FORMAT:
         raise ModelError(
             f"{path} has description format {description.format}, expected {FORMAT}; train it "
@@ -185,7 +190,34 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{path} should take {expected[0]} and give {expected[1]}, as it describes itself, "
             f"received {received[0]} and {received[1]}; train it again"
         )
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise ModelError(f"{path} has weights that are no numbers; train it again")
     return model
+
+
+def _check_description(description: Description, path: Path) -> None:
+    """Refuse a description that whoever uses the model would trip over."""
+    names, ids = description.class_names, ("train_", "validation_")
+    lists = [getattr(description, f"{a}{b}") for a in ids for b in ("image_ids", "lesion_ids")]
+    texts = [(description.model,), (description.pixel_scaling,), names, *lists]
+    side, temperature = description.image_size, description.temperature
+    checks = {
+        "texts": all(
+            isinstance(values, tuple) and all(isinstance(text, str) for text in values)
+            for values in texts
+        ),
+        "class_names": isinstance(names, tuple) and 1 < len(set(names)) == len(names),
+        "image_size": type(side) is int and 1 <= side <= MAX_SIDE,
+        "temperature": type(temperature) in (int, float)
+        and temperature > 0
+        and math.isfinite(temperature),
+    }
+    wrong = [name for name, right in checks.items() if not right]
+    if wrong:
+        raise ModelError(
+            f"{path} should describe itself as train.py does, but its {wrong[0]} cannot be used; "
+            "train it again"
+        )
 
 
 def _check_archive(path: Path) -> str:
@@ -210,7 +242,7 @@ def _check_archive(path: Path) -> str:
             weights = archive.read("model.weights.h5")
         for module, name in _classes(settings):
             ours = name == "ClassProbabilities"
-            known = module in (None, "keras", "builtins") or module.startswith(_MODULES)
+            known = module in (None, "keras") or module.startswith("keras.")
             if name in _CODE or not (known or ours):
                 raise ModelError(f"{foreign}it holds a {name} of {module}, which may run any code")
         with h5py.File(io.BytesIO(weights)) as file:

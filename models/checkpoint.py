@@ -69,7 +69,7 @@ def load_state(run_dir: str | os.PathLike) -> State | None:
                 for kind in ("model", "optimizer")
             }
             return State(json.loads(str(file["history"])), **values)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path} should hold the state of a training, but cannot be read: "
             f"{first_line(error)}; start the training anew"

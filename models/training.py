@@ -225,7 +225,8 @@ def train_model(
                 callback.on_test_begin()
             restore(model.variables, state.model)
             restore(model.optimizer.variables, state.optimizer)
-        watch = _StopAtNaN(schedule, first_step=start * steps_per_epoch)
+        flag = "--head_learning_rate" if phase.backbone_layers == 0 else "--learning_rate"
+        watch = _StopAtNaN(schedule, first_step=start * steps_per_epoch, flag=flag)
         model.fit(
             make_training_data(size, finished),
             validation_data=make_validation_data(size),
@@ -244,8 +245,9 @@ def train_model(
 class _StopAtNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no longer a number: nothing good comes of it any more."""
 
-    def __init__(self, schedule: LearningRateSchedule, first_step: int) -> None:
+    def __init__(self, schedule: LearningRateSchedule, *, first_step: int, flag: str) -> None:
         super().__init__()
+        self.flag = flag
         self.schedule = schedule
         self.first_step = first_step
 
@@ -259,7 +261,7 @@ class _StopAtNaN(keras.callbacks.Callback):
         rate = float(self.schedule(step - self.first_step))
         raise DivergedError(
             f"the loss became {logs['loss']} in step {step + 1} (epoch {self.epoch + 1}) at a "
-            f"learning rate of {rate:.2g}; train anew with a lower --learning_rate"
+            f"learning rate of {rate:.2g}; train anew with a lower {self.flag}"
         )
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import h5py
@@ -8,8 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from config import TrainConfig
 from models import ModelError, build_model
 from models.bundle import (
+    MAX_SIDE,
     get_description,
     load_model,
     newest_model,
@@ -229,6 +232,11 @@ def test_a_model_that_contradicts_its_description_is_refused(saved, tmp_path):
 
     message = refusal(rewrite(saved, tmp_path / "bad.keras", config=one_more))
     assert "give (None, 4), as it describes itself" in message
+
+
+def test_every_size_that_can_be_trained_can_be_loaded():
+    (size,) = [item for item in fields(TrainConfig) if item.name == "image_size"]
+    assert size.metadata["maximum"] == MAX_SIDE
 
 
 def test_a_model_of_another_keras_says_which_to_install(saved, tmp_path):

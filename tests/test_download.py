@@ -127,6 +127,20 @@ def test_a_second_call_goes_on_where_the_first_was_stopped(owner, tmp_path, monk
     assert [path for path, _ in owner.requests] == ["/HAM10000_images_part_2"]
 
 
+def test_pictures_that_are_not_all_unpacked_do_not_count_as_data(owner, tmp_path):
+    run(owner, tmp_path)
+    # As if the process had been killed in the middle of the last picture.
+    part = tmp_path / "HAM10000_images_part_2.part"
+    (tmp_path / "HAM10000_images_part_2").rename(part)
+    last = max(part.iterdir())
+    last.write_bytes(last.read_bytes()[:100])
+    assert read_metadata(tmp_path)["path"].isna().sum() == 3
+    assert run(owner, tmp_path)[-1] == f"{tmp_path}: complete, 7 images"
+    assert not part.exists()
+    last = tmp_path / "HAM10000_images_part_2" / last.name
+    assert len(last.read_bytes()) > 100
+
+
 def test_unpacking_keeps_what_is_whole_and_mends_what_is_not(tmp_path):
     path, folder = tmp_path / "a.zip", tmp_path / "images"
     path.write_bytes(archive({f"{n}.jpg": picture(n) for n in range(3)}))
@@ -226,6 +240,17 @@ def test_ctrl_c_says_how_it_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(download, "download_ham10000", stop)
     assert download.main(["--output_dir", str(tmp_path)]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_progress_is_a_bar_with_speed_and_time_left(monkeypatch, capsys):
+    seconds = iter([0.0, 2.0])
+    monkeypatch.setattr(download.time, "monotonic", lambda: next(seconds))
+    progress = download.Progress("downloading a.zip", bytes_=True)
+    progress(0, 400_000_000)
+    progress(100_000_000, 400_000_000)
+    assert capsys.readouterr().err == (
+        "downloading a.zip ████░░░░░░░░░░░░  25%  100.00 MB of 400.00 MB  50.00 MB/s  6 s left\n"
+    )
 
 
 def test_the_table_of_sources_is_that_of_the_owners():

@@ -158,6 +158,16 @@ def test_what_is_not_there_is_not_asked_for_again(owner, tmp_path, status):
     assert len(owner.requests) == 1
 
 
+def test_redirects_in_a_circle_are_one_line(owner, tmp_path):
+    def back(handler):
+        handler.send(303, b"", Location=owner.url + handler.path)
+
+    owner.script = [back] * 20
+    with pytest.raises(DataError, match=r"the server answers 303.*by hand") as caught:
+        Fetched(owner, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_after_many_tries_it_gives_up_and_keeps_what_came_for_the_next_call(owner, tmp_path):
     owner.script = [server.cut(1000), *[server.refuse(503)] * (len(WAITS) + 1)]
     with pytest.raises(DataError, match="the same command goes on later"):

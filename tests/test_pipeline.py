@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ def test_headers_tell_which_files_are_no_images(paths):
     Path(paths[7]).write_bytes(b"")
     failures = check_images(paths)
     assert list(failures) == [5, 7]
-    assert failures[7].endswith("the file is empty")
+    assert failures[7].endswith("the file is empty; copy it anew")
 
 
 def test_a_batch_of_broken_files_is_empty(paths):
@@ -90,6 +92,20 @@ def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = np.zeros((count, 12, 12, 3), np.uint8)
     images[:] = np.arange(count, dtype=np.uint8)[:, None, None, None]
     return images, np.eye(count, dtype=np.float32), np.arange(count, dtype=np.float32)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space")
+def test_an_array_file_takes_its_place_on_the_disk_before_it_is_filled(
+    paths, tmp_path, monkeypatch
+):
+    def full(file, start, length):
+        assert length > 10 * 8 * 8 * 3
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        decode_images(paths, image_size=8, store="file", store_dir=tmp_path / "c")
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 def test_without_augmentation_one_pass_in_order():

@@ -123,6 +123,13 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path):
         fit(tmp_path, phases=[Phase("train", 2, 1e30)], lr_schedule="constant", warmup_share=0.0)
 
 
+def test_a_head_that_diverges_names_the_flag_of_its_rate(tmp_path, monkeypatch):
+    phases = [Phase("head", 2, 1e30, backbone_layers=0), Phase("train", 2, 1e-3)]
+    monkeypatch.setattr("models.training.unfreeze", lambda *_, **__: None)
+    with pytest.raises(DivergedError, match=r"lower --head_learning_rate$"):
+        fit(tmp_path, phases=phases, lr_schedule="constant", warmup_share=0.0)
+
+
 def test_a_damaged_or_foreign_state_is_refused(tmp_path):
     fit(tmp_path, phases=PHASES[:1])
     state = (tmp_path / "resume.npz").read_bytes()
@@ -201,6 +208,42 @@ def test_resume_of_no_run_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main(["--resume", str(tmp_path)])
     assert "should name the folder of a run" in capsys.readouterr().err
+
+
+def test_the_command_to_resume_can_be_pasted_whatever_the_folder_is_called(tmp_path):
+    line = train.what_is_left(tmp_path / "my runs" / "a")
+    assert line.endswith(f"python train.py --resume '{tmp_path}/my runs/a'")
+
+
+@pytest.mark.slow
+def test_resume_goes_through_all_phases_of_mobilenet(sample_dir, tmp_path, monkeypatch, capsys):
+    from models.progress import Progress
+
+    # Head and first epoch on 32 px, two more on 64.
+    monkeypatch.setitem(config.PRESETS, "from_scratch", {"small_epochs_share": 0.4})
+    argv = ["--model", "mobilenet", "--weights", "none", "--image_size", "64", "--epochs", "3"]
+    argv += ["--data_dir", str(sample_dir), "--output_dir"]
+    assert train.main([*argv, str(tmp_path / "whole")]) == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    phases = [line.split(",")[1] for line in (whole / "history.csv").read_text().splitlines()]
+    assert phases[1:] == ["head", "small", "fine-tune", "fine-tune"]
+    command = [*argv, str(tmp_path / "stopped")]
+    for last in (0, 1, 2):
+
+        def interrupt(self, epoch, logs=None, last=last):
+            if epoch == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, "on_epoch_end", interrupt)
+            assert train.main(command) == 130
+        (run,) = (tmp_path / "stopped").iterdir()
+        load_model(run / "model.keras")
+        command = ["--resume", str(run)]
+    assert train.main(command) == 0
+    assert (run / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    one, other = (load_model(path / "model.keras") for path in (whole, run))
+    assert all((a == b).all() for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
 def run_killed(point: str, argv: list[str]) -> subprocess.CompletedProcess:

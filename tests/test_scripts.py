@@ -326,6 +326,31 @@ def test_many_missing_images_stop_a_training_unless_that_is_allowed(sample_dir, 
     assert "left out: 1 of 70 labels" in capsys.readouterr().err
 
 
+def test_results_that_cannot_be_written_are_noticed_before_any_prediction(
+    run_dir, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(evaluate, "predict", None)
+    argv = ["--model_path", str(run_dir / "model.keras"), "--output_dir", str(tmp_path / "file")]
+    assert evaluate.main(argv) == 2
+    message = "cannot be written (File exists); name another with --output_dir"
+    assert capsys.readouterr().err == f"evaluate.py: error: {tmp_path}/file {message}\n"
+
+
+def test_out_of_memory_says_which_flag_to_lower(run_dir, sample_dir, monkeypatch, capsys):
+    def without_memory(*_, **__):
+        raise MemoryError
+
+    model = ["--model_path", str(run_dir / "model.keras")]
+    monkeypatch.setattr("models.inference.predict_views", without_memory)
+    assert evaluate.main(model) == 2
+    monkeypatch.setattr("models.inference.predict_probabilities", without_memory)
+    assert predict.main([*model, "--image", str(next(sample_dir.rglob("*.jpg")))]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{name}.py: error: out of memory: lower --batch_size" for name in ("evaluate", "predict")
+    ]
+
+
 def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, capsys):
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
     argv = ["--image", str(image), "--model_path", str(run_dir / "model.keras")]
@@ -374,6 +399,24 @@ def test_predict_explains_each_image_in_a_picture_of_its_own(run_dir, sample_dir
     assert (tmp_path / "maps" / f"{first.stem}-{shown}.png").is_file()
     assert predict.main([*argv, "--explain_class", "melanoma"]) == 2
     assert "should be one of akiec" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names of files are text")
+def test_predict_takes_files_of_any_name(run_dir, sample_dir, tmp_path, capsys):
+    names = [b"l\xe4sion.jpg", b"two\nlines.jpg", rb"$\no $ formula.jpg", b"n" * 251 + b".jpg"]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in names:
+        os.link(next(sample_dir.rglob("*.jpg")), os.path.join(os.fsencode(folder), name))
+    argv = ["--model_path", str(run_dir / "model.keras"), "--image", str(folder)]
+    argv += ["--explain", str(tmp_path / "explained"), "--output"]
+    for ending in (".csv", ".json"):
+        assert predict.main([*argv, str(tmp_path / f"table{ending}")]) == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert len(table) == len(json.loads((tmp_path / "table.json").read_text())) == 4
+    assert f"{folder}/l\\udce4sion.jpg" in table["image"].tolist()
+    assert len(list((tmp_path / "explained").glob("*.png"))) == 4
+    assert "/two?lines.jpg" in capsys.readouterr().out
 
 
 def test_predict_uses_the_newest_run_and_says_which(run_dir, sample_dir, monkeypatch, capsys):

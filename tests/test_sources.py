@@ -1,3 +1,5 @@
+import os
+
 import pandas as pd
 import pytest
 from PIL import Image
@@ -104,6 +106,15 @@ def test_a_label_without_an_image_is_counted_and_named(challenge):
     assert drop_missing(frame, root)[1] == ""
 
 
+def test_whatever_a_table_holds_is_said_in_one_line(challenge):
+    broken = truth(LABELS).replace("ISIC_2,1.0,0.0", 'ISIC_2,1.0,"0.0\n\x1b[2J"')
+    broken = broken.replace("ISIC_1,0.0,1.0", 'ISIC_1,"\n",""')
+    with pytest.raises(DataError, match=r"received \?|received ,") as caught:
+        read_dataset(challenge(broken))
+    assert str(caught.value).isprintable()
+    assert drop_missing(pd.DataFrame({"image_id": ["a\nb"], "path": None}), "d")[1].isprintable()
+
+
 def test_many_labels_without_an_image_are_not_all_named():
     frame = pd.DataFrame({"image_id": [f"i{place}" for place in range(30)], "path": None})
     line = drop_missing(frame, "d")[1]
@@ -181,6 +192,13 @@ def test_images_numbered_anew_in_each_folder_stay_apart(tmp_path):
     frame = read_dataset(tmp_path).frame
     assert frame["image_id"].tolist() == ["mel/1", "2", "nv/1", "3"]
     assert frame["label"].tolist() == ["mel", "mel", "nv", "nv"]
+
+
+def test_names_that_are_no_text_become_ids_that_are(tmp_path):
+    write_images(tmp_path / "mel", ["1"])
+    os.link(tmp_path / "mel" / "1.jpg", os.fsencode(tmp_path) + b"/mel/l\xe4sion.jpg")
+    with pytest.warns(DataWarning, match="2 of 2 images"):
+        assert read_dataset(tmp_path).frame["image_id"].tolist() == ["1", r"l\xe4sion"]
 
 
 def test_what_macos_adds_is_no_image(tmp_path):
