@@ -28,7 +28,7 @@ HEADERS = {
 }
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A request that is not answered; holds the HTTP status and a sentence for the user."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -79,7 +79,7 @@ def build_app(
         nonlocal waiting
         try:
             if waiting >= max_waiting:
-                raise Refusal(503, "Too many pictures are waiting; try again in a moment.")
+                raise RefusedError(503, "Too many pictures are waiting; try again in a moment.")
             waiting += 1
             try:
                 async with asyncio.timeout(upload_seconds):
@@ -88,7 +88,7 @@ def build_app(
                     return JSONResponse(await run_in_threadpool(answer, content))
             finally:
                 waiting -= 1
-        except Refusal as refusal:
+        except RefusedError as refusal:
             return sentence(refusal.status, str(refusal))
         except TimeoutError:
             return sentence(408, "The picture took too long to arrive; try again.")
@@ -141,9 +141,11 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Read a request's content, and stop at the limit.
 
     Raises:
-        Refusal: there is more.
+        RefusedError: there is more.
     """
-    refusal = Refusal(413, f"This file is larger than {limit / 1e6:.0f} MB; choose a smaller one.")
+    refusal = RefusedError(
+        413, f"This file is larger than {limit / 1e6:.0f} MB; choose a smaller one."
+    )
     if request.headers.get("content-length", "0").isdigit() and (
         int(request.headers.get("content-length", "0")) > limit
     ):

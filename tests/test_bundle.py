@@ -261,7 +261,7 @@ def test_another_format_number_is_refused(model, tmp_path):
     description = get_description(future)
     future.layers[-1].description = type(description)(**{**vars(description), "format": 99})
     save_model(future, tmp_path / "future.keras")
-    with pytest.raises(ModelError, match="format 99, expected 1"):
+    with pytest.raises(ModelError, match="format 99, expected 2"):
         load_model(tmp_path / "future.keras")
 
 
