@@ -180,7 +180,7 @@ class TrainConfig(_Checked):
     # training above the score that this share of the validation images stays under.
     unsure_accuracy: float = 0.9
     familiar_share: float = 0.99
-    detector_components: int = 32
+    detector_components: int = 64
     # Kept are the weights averaged over about the last so many epochs; 0 keeps the last ones.
     average_epochs: float = 0.6
 

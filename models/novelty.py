@@ -9,33 +9,29 @@ import numpy as np
 
 from models import ModelError
 
-# A feature that hardly ever varied in training gets this share of the mean deviation, so that its
-# noise does not drown all others.
-_SCALE_FLOOR = 0.05
 _MAX_FEATURES, _MAX_COMPONENTS = 8192, 256
-_ARRAYS = {"mean": "<f4", "scale": "<f4", "variances": "<f4", "components": "<f2"}
+_ARRAYS = {"mean": "<f4", "variances": "<f4", "components": "<f2"}
 _NUMBERS = ("residual_variance", "threshold")
 
 
 @dataclass(frozen=True)
 class NoveltyDetector:
-    """How far a picture's features lie from those of the training pictures.
+    """How far the direction of a picture's features lies from those of the training pictures.
 
-    Probabilistic principal component analysis (Tipping & Bishop, *Probabilistic Principal
-    Component Analysis*, J. R. Stat. Soc. B 61 (1999), 611-622): a Gaussian with its own variance
-    along the first components and one variance for all the rest.
+    The features are brought to equal length first: how strong they are says how much there is to
+    see, and lesions differ in that, too. Then probabilistic principal component analysis (Tipping
+    & Bishop, *Probabilistic Principal Component Analysis*, J. R. Stat. Soc. B 61 (1999), 611-622):
+    a Gaussian with its own variance along the first components and one variance for all the rest.
 
     Attributes:
         mean: float32 `[features]`, of the training pictures.
-        scale: float32 `[features]`, their standard deviation, not too small.
-        variances: float32 `[components]`, of the scaled features along the components.
+        variances: float32 `[components]`, along the components.
         components: float16 `[components, features]`, orthonormal rows.
         residual_variance: of each direction outside the components.
         threshold: scores above it are unlike the training pictures.
     """
 
     mean: np.ndarray
-    scale: np.ndarray
     variances: np.ndarray
     components: np.ndarray
     residual_variance: float
@@ -50,9 +46,9 @@ class NoveltyDetector:
         Returns:
             float64 `[images]`, about 1 for pictures like those of the training.
         """
-        scaled = (features.astype(np.float64) - self.mean) / self.scale
-        inside = scaled @ self.components.astype(np.float64).T
-        outside = np.maximum((scaled**2).sum(axis=1) - (inside**2).sum(axis=1), 0)
+        away = _equal_length(features) - self.mean
+        inside = away @ self.components.astype(np.float64).T
+        outside = np.maximum((away**2).sum(axis=1) - (inside**2).sum(axis=1), 0)
         distance = (inside**2 / self.variances).sum(axis=1) + outside / self.residual_variance
         return distance / len(self.mean)
 
@@ -75,15 +71,13 @@ def fit_detector(features: np.ndarray, *, components: int) -> NoveltyDetector:
     """
     count, width = features.shape
     components = max(1, min(components, count // 4, width // 2))
-    features = features.astype(np.float64)
-    mean, spread = features.mean(axis=0), features.std(axis=0)
-    scale = np.maximum(spread, max(_SCALE_FLOOR * spread.mean(), 1e-6))
-    scaled = (features - mean) / scale
-    variances, vectors = np.linalg.eigh(scaled.T @ scaled / count)
+    features = _equal_length(features)
+    mean = features.mean(axis=0)
+    away = features - mean
+    variances, vectors = np.linalg.eigh(away.T @ away / count)
     variances, vectors = variances[::-1], vectors[:, ::-1]
     return NoveltyDetector(
         mean=mean.astype(np.float32),
-        scale=scale.astype(np.float32),
         variances=np.maximum(variances[:components], 1e-6).astype(np.float32),
         components=vectors[:, :components].T.astype(np.float16),
         residual_variance=max(float(variances[components:].mean()), 1e-6),
@@ -111,10 +105,10 @@ def read_detector(config: dict | None, *, features: int) -> NoveltyDetector | No
         numbers = {name: float(config[name]) for name in _NUMBERS}
         arrays = {name: _read_array(config[name], kind) for name, kind in _ARRAYS.items()}
         count = len(arrays["variances"])
-        sizes = {"mean": features, "scale": features, "components": count * features}
+        sizes = {"mean": features, "components": count * features}
         if count > _MAX_COMPONENTS or any(len(arrays[name]) != sizes[name] for name in sizes):
             raise ValueError(f"arrays of other sizes than {features} features need")
-        positive = (*arrays["scale"], *arrays["variances"], *numbers.values())
+        positive = (*arrays["variances"], *numbers.values())
         if not all(np.isfinite(array).all() for array in arrays.values()) or not all(
             0 < value < math.inf for value in positive
         ):
@@ -176,6 +170,13 @@ def missing_warnings(*, unsure_below: float | None, detector: NoveltyDetector | 
             "dermatoscopic ones: it gives none"
         )
     return ""
+
+
+def _equal_length(features: np.ndarray) -> np.ndarray:
+    """Return float64 rows whose squares have the mean 1; rows of zeros stay."""
+    features = features.astype(np.float64)
+    length = np.sqrt((features**2).mean(axis=1, keepdims=True))
+    return features / np.where(length > 0, length, 1)
 
 
 def _read_array(text: str, kind: str) -> np.ndarray:

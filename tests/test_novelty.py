@@ -25,15 +25,15 @@ def features() -> np.ndarray:
 def test_score_is_the_mahalanobis_distance_divided_by_the_features():
     detector = NoveltyDetector(
         mean=np.array([1, 1, 1, 1], np.float32),
-        scale=np.array([1, 2, 1, 1], np.float32),
         variances=np.array([4], np.float32),
         components=np.array([[1, 0, 0, 0]], np.float16),
         residual_variance=0.5,
     )
-    # Along the component 2² / 4; outside ((4 - 1 + 1) / 2)² / 0.5.
-    assert detector.score(np.array([[3, 1, 1, 1]]))[0] == pytest.approx(1 / 4)
-    assert detector.score(np.array([[1, 5, 1, 1]]))[0] == pytest.approx(8 / 4)
-    assert detector.score(np.array([[3, 5, 1, 1]]))[0] == pytest.approx(9 / 4)
+    # Of equal length (2, 0, 0, 0): along the component 1² / 4, outside 3 / 0.5; and (0, 2, 0, 0).
+    assert detector.score(np.array([[3, 0, 0, 0]]))[0] == pytest.approx((1 / 4 + 6) / 4)
+    assert detector.score(np.array([[0, 7, 0, 0]]))[0] == pytest.approx((1 / 4 + 6) / 4)
+    # At the mean, and whatever its length.
+    assert detector.score(np.array([[5, 5, 5, 5]]))[0] == pytest.approx(0)
 
 
 def test_training_pictures_score_about_one_and_others_more(features):
@@ -41,7 +41,8 @@ def test_training_pictures_score_about_one_and_others_more(features):
     assert detector.score(features).mean() == pytest.approx(1, abs=0.1)
     odd = features[:5].copy()
     odd[:, 6] += 4  # an amount that is nothing for the first feature
-    assert detector.score(odd).min() > detector.score(features).max()
+    assert detector.score(odd).min() > np.median(detector.score(features))
+    assert np.median(detector.score(odd)) > detector.score(features).max()
 
 
 def test_a_detector_survives_its_way_through_a_file(features):
@@ -50,6 +51,10 @@ def test_a_detector_survives_its_way_through_a_file(features):
     assert (again.score(features) == detector.score(features)).all()
     assert again.threshold == 2.5
     assert read_detector(None, features=8) is None
+
+
+def test_a_picture_without_any_feature_has_a_score(features):
+    assert np.isfinite(fit_detector(features, components=3).score(np.zeros((1, 8)))).all()
 
 
 def test_few_pictures_and_constant_features_give_a_detector_all_the_same():
@@ -69,8 +74,8 @@ def text(*values: float, kind: str = "<f4") -> str:
         {"mean": "AAA"},
         {"mean": 7},
         {"mean": text(*[math.nan] * 8)},
-        {"scale": text(*[0.0] * 8)},
-        {"scale": text(*[-1.0] * 8)},
+        {"variances": text(0.0, 1.0, 1.0)},
+        {"variances": text(-1.0, 1.0, 1.0)},
         {"variances": text(1.0, math.inf, 1.0)},
         {"variances": ""},
         {"variances": text(*[1.0] * 300)},
