@@ -143,7 +143,7 @@ def make_pictures(kind: str, count: int, *, image_size: int, seed: int) -> np.nd
 def main() -> int:
     """Score lesions and other pictures, and print the table."""
     args = parse_arguments(
-        __doc__, images=(200, "pictures of each kind"), seed=(2, "of the pictures")
+        __doc__, images=(60, "pictures of each kind"), seed=(1, "of the pictures")
     )
     start_tensorflow()
 

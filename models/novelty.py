@@ -151,8 +151,8 @@ def list_warnings(
         )
     if unsure_below is not None and confidence < unsure_below:
         found["unsure"] = (
-            f"The model is unsure. {unsure_accuracy:.0%} of its answers were right in pictures "
-            f"where it gave {unsure_below:.0%} or more; here it gives {confidence:.0%}."
+            f"The model is unsure: it gives its answer only {confidence:.0%}. Of its answers with "
+            f"{unsure_below:.0%} or more, {unsure_accuracy:.0%} were right."
         )
         if unsure_below >= 1:
             found["unsure"] = (

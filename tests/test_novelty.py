@@ -108,7 +108,8 @@ def test_warnings_come_on_their_side_of_the_thresholds(features):
     known = {"unsure_below": 0.7, "unsure_accuracy": 0.9, "detector": detector}
     assert list_warnings(0.7, 2.0, **known) == {}
     assert list(list_warnings(0.69, 2.1, **known)) == ["unlike", "unsure"]
-    assert "90% of its answers were right" in list_warnings(0.5, 0, **known)["unsure"]
+    sentence = list_warnings(0.5, 0, **known)["unsure"]
+    assert "only 50%. Of its answers with 70% or more, 90% were right." in sentence
     assert "as always" in list_warnings(0.5, 0, **{**known, "unsure_below": 1.0})["unsure"]
 
 
