@@ -2,7 +2,7 @@
 
 const find = (id) => document.getElementById(id);
 const percent = (share) =>
-  share > 0 && share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+  share > 0 && share < 0.001 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`;
 // The last picture asked for; answers to earlier ones are not shown.
 let latest = 0;
 let maxBytes = Infinity;
