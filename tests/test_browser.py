@@ -185,6 +185,7 @@ def test_what_is_no_lesion_is_warned_of(browser, url, tmp_path):
     element(browser, "file").send_keys(str(tmp_path / "noise.png"))
     wait_for(browser, answered)
     assert "does not look like a dermatoscopic picture" in element(browser, "warnings").text
+    assert element(browser, "answer").text == "Not a dermatoscopic picture?"
 
 
 def test_a_text_named_jpg_gets_a_sentence(browser, url, lesions, tmp_path):

@@ -39,8 +39,11 @@ function makeBar(item) {
 function show(result, name) {
   const answer = result.answer;
   find("source").textContent = name;
-  find("answer").textContent = `${answer.title[0].toUpperCase()}${answer.title.slice(1)}, ${percent(answer.probability)}`;
-  find("sentence").textContent = answer.sentence;
+  const title = `${answer.title[0].toUpperCase()}${answer.title.slice(1)}`;
+  const named = `${title}, ${percent(answer.probability)}`;
+  const unlike = result.warnings.some((item) => item.kind === "unlike");
+  find("answer").textContent = unlike ? "Not a dermatoscopic picture?" : named;
+  find("sentence").textContent = unlike ? `The model answers: ${named}.` : answer.sentence;
   find("warnings").replaceChildren(
     ...result.warnings.map((item) => element("p", `warning ${item.kind}`, item.text)),
   );
