@@ -160,9 +160,12 @@ def test_training_leaves_what_the_model_warns_by(run_dir, sample_dir, tmp_path, 
     argv = ["--model_path", str(run_dir / "model.keras"), "--image"]
     assert predict.main([*argv, unsure]) == 0
     assert "  warning: The model is unsure" in capsys.readouterr().out
-    shutil.copy(unsure, tmp_path / "unsure.jpg")
+    for name in ("a.jpg", "b.jpg"):  # a folder of one is shown with bars
+        shutil.copy(unsure, tmp_path / name)
     assert predict.main([*argv, str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[3].endswith("   unsure")
+    lines = [line for line in capsys.readouterr().out.splitlines() if ".jpg" in line]
+    assert len(lines) == 2
+    assert all(line.endswith("unsure") for line in lines)
 
 
 def test_a_model_file_without_thresholds_serves_and_says_what_it_lacks(
@@ -374,7 +377,8 @@ def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, cap
     assert "melanoma (mel)" in out
     assert "█" in out
     assert "no medical advice" in out
-    shares = [float(line.split("%")[0].split()[-1]) for line in out.splitlines() if "%" in line]
+    rows = [line for line in out.splitlines() if "%" in line and "warning: " not in line]
+    shares = [float(row.split("%")[0].split()[-1]) for row in rows]
     assert len(shares) == 7
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.5)
