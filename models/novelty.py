@@ -108,9 +108,11 @@ def read_detector(config: dict | None, *, features: int) -> NoveltyDetector | No
         sizes = {"mean": features, "components": count * features}
         if count > _MAX_COMPONENTS or any(len(arrays[name]) != sizes[name] for name in sizes):
             raise ValueError(f"arrays of other sizes than {features} features need")
-        positive = (*arrays["variances"], *numbers.values())
-        if not all(np.isfinite(array).all() for array in arrays.values()) or not all(
-            0 < value < math.inf for value in positive
+        positive = (*arrays["variances"], numbers["residual_variance"])
+        if (
+            not all(np.isfinite(array).all() for array in arrays.values())
+            or not all(0 < value < math.inf for value in positive)
+            or not 0 <= numbers["threshold"] < math.inf
         ):
             raise ValueError("values that are no variances")
     except (TypeError, ValueError, OverflowError, binascii.Error) as error:

@@ -58,7 +58,7 @@ def test_a_picture_without_any_feature_has_a_score(features):
 
 
 def test_few_pictures_and_constant_features_give_a_detector_all_the_same():
-    detector = replace(fit_detector(np.ones((3, 6)), components=32), threshold=1.0)
+    detector = replace(fit_detector(np.ones((3, 6)), components=32), threshold=0.0)
     assert np.isfinite(read_detector(detector.to_config(), features=6).score(np.ones((2, 6)))).all()
 
 
@@ -83,6 +83,7 @@ def text(*values: float, kind: str = "<f4") -> str:
         {"components": "A" * 10_000_000},
         {"threshold": None},
         {"threshold": math.nan},
+        {"threshold": -1.0},
         {"threshold": "1e999"},
         {"residual_variance": 0},
         {"residual_variance": []},
