@@ -177,6 +177,12 @@ class TrainConfig(_Checked):
     contrast: float = 0.15
     color_cast: float = 0.08
     sharpness: float = 0.7
+    # The warnings of a model: an answer is called unsure below the confidence from which on this
+    # share of the validation images was answered rightly; a picture is called unlike those of the
+    # training above the score that this share of the validation images stays under.
+    unsure_accuracy: float = 0.9
+    familiar_share: float = 0.99
+    detector_components: int = 64
     # Kept are the weights averaged over about the last so many epochs; 0 keeps the last ones.
     average_epochs: float = 0.6
 
@@ -283,6 +289,28 @@ class PredictConfig(_Checked):
             raise ValueError(f"--output must end in .csv or .json, received {self.output!r}")
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class says what --explain DIR draws; give both")
+
+
+@dataclass(frozen=True)
+class AppConfig(_Checked):
+    """Settings of `python -m app`."""
+
+    model_path: str | None = flag(
+        None,
+        "input",
+        f"the .keras file to use (default: the newest run's in {RUNS_DIR}, else the shipped model)",
+    )
+    host: str = flag("127.0.0.1", "run", "address to listen at; 127.0.0.1: this machine only")
+    port: int = flag(7860, "run", "port to listen at; 0: any free one", minimum=0, maximum=65535)
+
+    max_upload_bytes: int = 20_000_000
+    max_pixels: int = 50_000_000
+    # Pictures in work or waiting; who comes when there are so many is asked to come again.
+    max_waiting: int = 8
+    # A picture that takes longer to arrive is given up.
+    upload_seconds: float = 60.0
+    # Side of the pictures shown, pixels.
+    shown_size: int = 480
 
 
 class ArgumentParser(argparse.ArgumentParser):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NOTICE = "For research and teaching only: this is no medical advice."
 
 _BAR_WIDTH = 30
+_DOUBTS = {"unlike": "no dermatoscopic picture?", "unsure": "unsure"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(settings: PredictConfig) -> int:
     """Find the images, load the model, show and write the diagnosis of each image."""
+    import numpy as np
+
     from data.images import find_images
 
     paths = find_images(settings.image)
@@ -60,12 +63,20 @@ def predict(settings: PredictConfig) -> int:
 
     from data.pipeline import iterate_batches
     from metrics.report import PredictionWriter, prediction_table
-    from models.bundle import get_description, load_model
-    from models.inference import predict_probabilities
+    from models.bundle import choose_model, get_description, load_model
+    from models.inference import FeatureReader
+    from models.novelty import list_warnings, missing_warnings, read_detector
 
-    model_path, origin = choose_model(settings.model_path)
+    model_path, origin = choose_model(
+        settings.model_path,
+        runs_dir=config.RUNS_DIR,
+        shipped=config.PRETRAINED_MODEL,
+        root=Path(__file__).parent,
+    )
     model = load_model(model_path)
     description = get_description(model)
+    read = FeatureReader(model)
+    detector = read_detector(description.detector, features=read.count)
     if settings.explain_class not in (None, *description.class_names):
         raise ModelError(
             f"--explain_class should be one of {', '.join(description.class_names)}, received "
@@ -73,6 +84,8 @@ def predict(settings: PredictConfig) -> int:
         )
     explain = Explanations(model, settings, description) if settings.explain else None
     print(f"model: {origin}", flush=True)
+    if note := missing_warnings(unsure_below=description.unsure_below, detector=detector):
+        print(f"note: {note}", file=sys.stderr)
 
     # A few pictures get a block of bars each, whole folders a line for each picture.
     as_lines = len(paths) > len(settings.image)
@@ -85,15 +98,23 @@ def predict(settings: PredictConfig) -> int:
     done = unreadable = 0
     with writer or contextlib.nullcontext():
         for places, images, failures in batches:
-            y_prob = predict_probabilities(model, images, tta=settings.tta)
+            y_prob, features = read(images, tta=settings.tta)
+            scores = detector.score(features) if detector else np.zeros(len(images))
             config.clear_count()
             for message in failures.values():
                 print(f"left out: {message}", file=sys.stderr)
             names = [paths[place] for place in places]
-            for name, row in zip(names, y_prob, strict=True):
+            for name, row, score in zip(names, y_prob, scores, strict=True):
                 ranked = sorted(zip(row, description.class_names, strict=True), reverse=True)
+                doubts = list_warnings(
+                    float(row.max()),
+                    float(score),
+                    unsure_below=description.unsure_below,
+                    unsure_accuracy=description.unsure_accuracy,
+                    detector=detector,
+                )
                 show = format_line if as_lines else format_bars
-                print(show(one_line(name), ranked[: settings.top_k]))
+                print(show(one_line(name), ranked[: settings.top_k], doubts))
             if explain:
                 explain.write(names, images, y_prob)
             if writer:
@@ -167,22 +188,8 @@ class Explanations:
         return name
 
 
-def choose_model(model_path: str | None) -> tuple[Path, str]:
-    """Return the model file to use, and how to name it: the one asked for, else the newest run's,
-    else the one that comes with the project."""
-    from models.bundle import newest_model
-
-    if model_path is not None:
-        return Path(model_path), model_path
-    newest = newest_model(config.RUNS_DIR)
-    if newest is not None:
-        return newest, f"{newest} (the newest run)"
-    shipped = Path(__file__).parent / config.PRETRAINED_MODEL
-    return shipped, f"{config.PRETRAINED_MODEL} (the shipped one; {config.RUNS_DIR}/ has no run)"
-
-
-def format_bars(image: str, ranked: list[tuple[float, str]]) -> str:
-    """Lay out one picture's most probable classes with a bar each."""
+def format_bars(image: str, ranked: list[tuple[float, str]], doubts: dict[str, str]) -> str:
+    """Lay out one picture's most probable classes with a bar each, and the warnings."""
     from data.ham10000 import DIAGNOSES
 
     names = [f"{DIAGNOSES.get(name, name)} ({name})" for _, name in ranked]
@@ -190,13 +197,16 @@ def format_bars(image: str, ranked: list[tuple[float, str]]) -> str:
     lines = [f"\n{image}"]
     for (share, _), name in zip(ranked, names, strict=True):
         lines.append(f"  {name:<{width}}  {share:6.1%}  {'█' * round(share * _BAR_WIDTH)}")
+    lines += [f"  warning: {text}" for text in doubts.values()]
     return "\n".join(lines)
 
 
-def format_line(image: str, ranked: list[tuple[float, str]]) -> str:
-    """Lay out one picture's most probable classes as a line of a table."""
+def format_line(image: str, ranked: list[tuple[float, str]], doubts: dict[str, str]) -> str:
+    """Lay out one picture's most probable classes as a line of a table, warnings as a word."""
     shown = image if len(image) <= 40 else "…" + image[-39:]
-    return f"{shown:<40}  " + "   ".join(f"{name:<5} {share:6.1%}" for share, name in ranked)
+    cells = [f"{name:<5} {share:6.1%}" for share, name in ranked]
+    cells += [_DOUBTS[kind] for kind in doubts]
+    return f"{shown:<40}  " + "   ".join(cells)
 
 
 if __name__ == "__main__":

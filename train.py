@@ -92,6 +92,7 @@ def train(settings: TrainConfig, args: argparse.Namespace) -> int:
     with explained(run_dir):
         result = fit(model, frame, images, settings, run_dir)
         temperature = calibrate(frame, images, settings, run_dir)
+        fit_warnings(frame, images, settings, run_dir)
         seconds = time.monotonic() - started
         report(result, frame, settings, run_dir, temperature=temperature, seconds=seconds)
         finish_run(run_dir)
@@ -534,6 +535,50 @@ def calibrate(
     set_temperature(model, temperature)
     save_model(model, path)
     return temperature
+
+
+def fit_warnings(
+    frame: "pd.DataFrame",
+    images: "dict[tuple[str, int], np.ndarray]",
+    settings: TrainConfig,
+    run_dir: Path,
+) -> None:
+    """Fit what the kept model warns by, and keep it in its file: the confidence below which an
+    answer is unsure, and a detector of pictures that are no dermatoscopic ones."""
+    import numpy as np
+
+    from data.ham10000 import CLASS_NAMES
+    from data.pipeline import scale_batch
+    from models.bundle import get_description, load_model, save_model, set_warnings
+    from models.calibration import fit_confidence_threshold
+    from models.inference import FeatureReader
+    from models.novelty import fit_detector
+
+    path = run_dir / "model.keras"
+    model = load_model(path)
+    read, side = FeatureReader(model), get_description(model).image_size
+
+    def ask(split: str) -> "tuple[np.ndarray, np.ndarray]":
+        size, pictures = settings.batch_size, images[split, side]
+        starts = range(0, len(pictures), size)
+        answers = [read(scale_batch(pictures[start : start + size], side)) for start in starts]
+        return np.concatenate([y for y, _ in answers]), np.concatenate([f for _, f in answers])
+
+    detector = fit_detector(ask("train")[1], components=settings.detector_components)
+    y_prob, features = ask("val")
+    detector = dataclasses.replace(
+        detector, threshold=float(np.quantile(detector.score(features), settings.familiar_share))
+    )
+    labels = frame.loc[frame["split"] == "val", "label"]
+    y_true = labels.map({name: place for place, name in enumerate(CLASS_NAMES)}).to_numpy()
+    unsure_below = fit_confidence_threshold(y_true, y_prob, accuracy=settings.unsure_accuracy)
+    set_warnings(
+        model,
+        unsure_below=unsure_below,
+        unsure_accuracy=settings.unsure_accuracy,
+        detector=detector.to_config(),
+    )
+    save_model(model, path)
 
 
 def report(

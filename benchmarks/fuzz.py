@@ -145,11 +145,17 @@ def serve(kind: str, memory: int) -> None:
         start_tensorflow()
         from models import ModelError as Refusal
         from models.bundle import get_description, load_model
+        from models.inference import FeatureReader
+        from models.novelty import read_detector
 
         def use(path: str) -> None:
             model = load_model(path)
-            side = get_description(model).image_size
-            model.predict_on_batch(np.zeros((1, side, side, 3), np.uint8))
+            description, read = get_description(model), FeatureReader(model)
+            detector = read_detector(description.detector, features=read.count)
+            side = description.image_size
+            _, features = read(np.zeros((1, side, side, 3), np.uint8))
+            if detector:
+                detector.score(features)
     else:
         from data import DataError as Refusal
         from data.images import load_image

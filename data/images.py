@@ -1,5 +1,6 @@
 """The only place where a file becomes pixels."""
 
+import io
 import os
 from collections.abc import Iterable
 from typing import IO
@@ -82,6 +83,26 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
         raise _refusal(path, error) from error
 
 
+def load_bytes(content: bytes, image_size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a picture that is in memory, as the model sees it; see `load_image`.
+
+    Args:
+        content: of an image file.
+        image_size: side of the result, pixels.
+        max_pixels: larger pictures are refused by their header.
+
+    Raises:
+        DataError: the content cannot be read as an image.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            _check(image, max_pixels)
+        return decode_image(io.BytesIO(content), image_size)
+    except Exception as error:  # as in load_image
+        reason = _reason(error) if content else "it is empty"
+        raise DataError(f"this file cannot be read as an image: {reason}") from error
+
+
 def load_pixels(path: str | os.PathLike) -> np.ndarray:
     """Read the whole picture in its own size.
 
@@ -143,7 +164,7 @@ def decode_image(source: str | os.PathLike | IO[bytes], image_size: int) -> np.n
         return np.asarray(square)
 
 
-def _check(image: Image.Image) -> None:
+def _check(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse by the header what should not be decoded."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
@@ -151,9 +172,9 @@ def _check(image: Image.Image) -> None:
             f"{width} x {height} pixels, at least {MIN_SIDE} x {MIN_SIDE} are needed; "
             "take a larger one"
         )
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise _UnfitError(
-            f"{width} x {height} pixels, at most {MAX_PIXELS:,} are taken; scale it down"
+            f"{width} x {height} pixels, at most {max_pixels:,} are taken; scale it down"
         )
     # Pillow would hand it to Ghostscript, and run what somebody else wrote.
     if image.format == "EPS":

@@ -132,6 +132,22 @@ def decode_images(
             part.unlink()
 
 
+def scale_batch(images: np.ndarray, image_size: int) -> np.ndarray:
+    """Scale decoded pictures down to the model's input.
+
+    Args:
+        images: uint8 `[count, side, side, 3]`, 0..255.
+        image_size: side of the result, pixels, at most that of the images.
+
+    Returns:
+        uint8 `[count, image_size, image_size, 3]`; the images themselves where they have the size.
+    """
+    if images.shape[1] == image_size:
+        return images
+    scaled = tf.image.resize(images, (image_size, image_size), method="bicubic", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8).numpy()
+
+
 def checksums(images: np.ndarray) -> list[int]:
     """Return a number for each picture that another content would change.
 

@@ -16,7 +16,9 @@ from keras import ops
 
 from models import ModelError
 
-FORMAT = 1
+# 2 added what the warnings need; files of format 1 have none, and serve as before.
+FORMAT = 2
+_FORMATS = (1, 2)
 # Of a file's members unpacked; the largest model of this project has a tenth of it.
 MAX_BYTES = 1 << 30
 # More takes gigabytes for a batch of pictures.
@@ -42,6 +44,11 @@ class Description:
         train_lesion_ids: their lesions.
         validation_image_ids: images that chose the model among its epochs.
         validation_lesion_ids: their lesions.
+        unsure_below: confidence below which an answer comes with a warning; None without one.
+        unsure_accuracy: share of the validation images answered rightly among those with at least
+            this confidence.
+        detector: of pictures unlike those of the training, for `models.novelty.read_detector`;
+            None without one.
         format: version of this description.
     """
 
@@ -54,6 +61,9 @@ class Description:
     train_lesion_ids: tuple[str, ...] = ()
     validation_image_ids: tuple[str, ...] = ()
     validation_lesion_ids: tuple[str, ...] = ()
+    unsure_below: float | None = None
+    unsure_accuracy: float | None = None
+    detector: dict | None = None
     format: int = FORMAT
 
 
@@ -125,6 +135,26 @@ def set_temperature(model: keras.Model, temperature: float) -> None:
     model.layers[-1].description = replace(get_description(model), temperature=temperature)
 
 
+def set_warnings(
+    model: keras.Model, *, unsure_below: float, unsure_accuracy: float, detector: dict
+) -> None:
+    """Write into a model's description what it warns by.
+
+    Args:
+        model: ends in `ClassProbabilities`.
+        unsure_below: from `models.calibration.fit_confidence_threshold`.
+        unsure_accuracy: the accuracy that it was fitted for.
+        detector: from `models.novelty.NoveltyDetector.to_config`.
+    """
+    model.layers[-1].description = replace(
+        get_description(model),
+        unsure_below=unsure_below,
+        unsure_accuracy=unsure_accuracy,
+        detector=detector,
+        format=FORMAT,
+    )
+
+
 def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     """Save weights, architecture and description as one `.keras` file, whole or not at all.
 
@@ -177,11 +207,22 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         ) from error
     description = get_description(model)
     _check_description(description, path)
-    if description.format != FORMAT:
+    if description.format not in _FORMATS:
         raise ModelError(
             f"{path} has description format {description.format}, expected {FORMAT}; train it "
             "again with this version"
         )
+    for name in ("unsure_below", "unsure_accuracy"):
+        value = getattr(description, name)
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise ModelError(
+                f"{path} should have a share of 0 to 1 as {name}, received {str(value)[:50]}; "
+                "train it again"
+            )
+    if (description.unsure_below is None) != (description.unsure_accuracy is None):
+        raise ModelError(f"{path} has half of what a warning needs; train it again")
+    if not isinstance(description.detector, dict | None):
+        raise ModelError(f"{path} has a detector that is none; train it again")
     side, classes = description.image_size, len(description.class_names)
     expected = ((None, side, side, 3), (None, classes))
     received = (model.input_shape, model.output_shape)
@@ -305,3 +346,23 @@ def newest_model(runs_dir: str | os.PathLike) -> Path | None:
     """
     found = Path(runs_dir).glob("*/model.keras")
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def choose_model(
+    model_path: str | None, *, runs_dir: str, shipped: str, root: Path
+) -> tuple[Path, str]:
+    """Return the model file to use, and how to name it: the one asked for, else the newest run's,
+    else the one that comes with the project.
+
+    Args:
+        model_path: the one asked for, None for none.
+        runs_dir: folder of the run directories.
+        shipped: the model that comes with the project, relative to `root`.
+        root: folder of the project.
+    """
+    if model_path is not None:
+        return Path(model_path), model_path
+    newest = newest_model(runs_dir)
+    if newest is not None:
+        return newest, f"{newest} (the newest run)"
+    return root / shipped, f"{shipped} (the shipped one; {runs_dir}/ has no run)"

@@ -1,4 +1,4 @@
-"""One temperature for a model's probabilities."""
+"""One temperature for a model's probabilities, and from which on they can be relied on."""
 
 import numpy as np
 
@@ -48,3 +48,25 @@ def at_temperature_one(y_prob: np.ndarray, temperature: float) -> np.ndarray:
     logits = temperature * np.log(np.maximum(y_prob.astype(np.float64), 1e-30))
     weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return weight / weight.sum(axis=-1, keepdims=True)
+
+
+def fit_confidence_threshold(y_true: np.ndarray, y_prob: np.ndarray, *, accuracy: float) -> float:
+    """Return the lowest confidence such that the answers given with it or more are mostly right.
+
+    Args:
+        y_true: int `[images]`, at least one.
+        y_prob: float `[images, classes]`.
+        accuracy: share of right answers among those with at least this confidence, in (0, 1].
+
+    Returns:
+        The threshold, in 0..1; 1 where no confidence reaches the accuracy.
+    """
+    confidence = y_prob.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = (y_prob.argmax(axis=1) == y_true)[order].cumsum()
+    share = right / np.arange(1, len(right) + 1)
+    confidence = confidence[order]
+    # Of equal confidences either all are below the threshold or none.
+    last = np.append(confidence[1:] < confidence[:-1], True)
+    reached = np.flatnonzero(last & (share >= accuracy))
+    return float(confidence[reached[-1]]) if len(reached) else 1.0

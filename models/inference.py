@@ -3,6 +3,44 @@
 import keras
 import numpy as np
 
+from models import ModelError
+
+
+class FeatureReader:
+    """Gives a model's probabilities and its pooled features, the last layer's input, in one pass.
+
+    Args:
+        model: from `build_model` or `models.bundle.load_model`.
+
+    Raises:
+        ModelError: the model has no layer named `logits`.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        if "logits" not in {layer.name for layer in model.layers}:
+            raise ModelError(f"{model.name} should have a last layer named logits; train it again")
+        features = model.get_layer("logits").input
+        self.count = features.shape[-1]
+        self._model = keras.Model(model.inputs, [model.outputs[0], features])
+
+    def __call__(self, images: np.ndarray, *, tta: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Ask for a batch.
+
+        Args:
+            images: uint8 or float32 `[batch, image_size, image_size, 3]`, 0..255; may be empty.
+            tta: see `predict_probabilities`; the features are those of the images as they are.
+
+        Returns:
+            float32 `[batch, classes]`, rows that sum to 1, and float32 `[batch, features]`.
+        """
+        if len(images) == 0:
+            classes = self._model.outputs[0].shape[-1]
+            return np.zeros((0, classes), np.float32), np.zeros((0, self.count), np.float32)
+        views = eight_views(images) if tta else [images]
+        answers = [self._model.predict_on_batch(view) for view in views]
+        y_prob = np.stack([np.asarray(answer[0]) for answer in answers]).mean(axis=0)
+        return y_prob, np.asarray(answers[0][1])
+
 
 def predict_probabilities(
     model: keras.Model, images: np.ndarray, *, tta: bool = False

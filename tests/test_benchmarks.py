@@ -107,6 +107,7 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "training --images 64 --steps 2 --rounds 1",
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
+        "no_skin --images 3",
     ],
 )
 def test_runs_and_ends_with_a_ratio(command, tmp_path):

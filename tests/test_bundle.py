@@ -1,7 +1,7 @@
 import json
 import os
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import h5py
@@ -13,13 +13,17 @@ from config import TrainConfig
 from models import ModelError, build_model
 from models.bundle import (
     MAX_SIDE,
+    choose_model,
     get_description,
     load_model,
     newest_model,
     save_model,
     set_split,
     set_temperature,
+    set_warnings,
 )
+from models.inference import FeatureReader
+from models.novelty import fit_detector, read_detector
 
 CLASSES = ("a", "b", "c")
 
@@ -269,7 +273,7 @@ def test_another_format_number_is_refused(model, tmp_path):
     description = get_description(future)
     future.layers[-1].description = type(description)(**{**vars(description), "format": 99})
     save_model(future, tmp_path / "future.keras")
-    with pytest.raises(ModelError, match="format 99, expected 1"):
+    with pytest.raises(ModelError, match="format 99, expected 2"):
         load_model(tmp_path / "future.keras")
 
 
@@ -280,3 +284,63 @@ def test_newest_model_is_the_one_written_last(tmp_path):
         (tmp_path / name / "model.keras").touch()
         os.utime(tmp_path / name / "model.keras", (when, when))
     assert newest_model(tmp_path) == tmp_path / "a" / "model.keras"
+
+
+def test_what_a_model_warns_by_is_in_the_file(tmp_path):
+    model = build_model("sequential", image_size=32, class_names=CLASSES)
+    features = np.random.default_rng(0).random((20, FeatureReader(model).count))
+    detector = replace(fit_detector(features, components=4), threshold=1.5)
+    set_warnings(model, unsure_below=0.7, unsure_accuracy=0.9, detector=detector.to_config())
+    save_model(model, tmp_path / "model.keras")
+    description = get_description(load_model(tmp_path / "model.keras"))
+    assert (description.unsure_below, description.unsure_accuracy) == (0.7, 0.9)
+    again = read_detector(description.detector, features=features.shape[1])
+    assert (again.score(features) == detector.score(features)).all()
+
+
+def test_a_file_of_format_1_still_serves(saved, tmp_path):
+    def make_older(config):
+        description = config["config"]["layers"][-1]["config"]["description"]
+        for name in ("unsure_below", "unsure_accuracy", "detector"):
+            del description[name]
+        description["format"] = 1
+        return config
+
+    older = load_model(rewrite(saved, tmp_path / "older.keras", config=make_older))
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    expected = load_model(saved).predict_on_batch(images)
+    assert (older.predict_on_batch(images) == expected).all()
+    assert get_description(older).detector is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unsure_below": "0.5", "unsure_accuracy": 0.9},
+        {"unsure_below": 1.5, "unsure_accuracy": 0.9},
+        {"unsure_below": float("nan"), "unsure_accuracy": 0.9},
+        {"unsure_below": 0.5},
+        {"unsure_below": [], "unsure_accuracy": {}},
+        {"detector": "text"},
+        {"detector": [1]},
+    ],
+    ids=str,
+)
+def test_thresholds_that_are_none_are_refused(saved, tmp_path, change):
+    def put(config):
+        config["config"]["layers"][-1]["config"]["description"].update(change)
+        return config
+
+    assert "train it again" in refusal(rewrite(saved, tmp_path / "bad.keras", config=put))
+
+
+def test_the_model_asked_for_comes_before_the_newest_before_the_shipped(tmp_path):
+    places = {"runs_dir": str(tmp_path / "runs"), "shipped": "m.keras", "root": tmp_path}
+    assert choose_model("x.keras", **places) == (Path("x.keras"), "x.keras")
+    path, name = choose_model(None, **places)
+    assert (path, "the shipped one" in name) == (tmp_path / "m.keras", True)
+    newest = tmp_path / "runs" / "a" / "model.keras"
+    newest.parent.mkdir(parents=True)
+    newest.touch()
+    path, name = choose_model(None, **places)
+    assert (path, "the newest run" in name) == (newest, True)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from metrics.calibration import calibration_metrics, reliability
-from models.calibration import fit_temperature
+from models.calibration import fit_confidence_threshold, fit_temperature
 
 
 def case(count: int = 4000, *, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,19 @@ def test_a_temperature_without_end_is_cut_off():
     y_prob = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert fit_temperature(np.array([0, 1]), y_prob) == pytest.approx(0.05)
     assert fit_temperature(np.array([1, 0]), y_prob) == pytest.approx(20)
+
+
+def test_confidence_threshold_is_the_lowest_above_which_the_share_is_right():
+    confidence = np.array([0.95, 0.9, 0.8, 0.7, 0.6])
+    y_prob = np.stack([confidence, 1 - confidence], axis=1)
+    y_true = np.array([0, 0, 1, 0, 1])
+    # Right so far: 1/1, 2/2, 2/3, 3/4, 3/5.
+    assert fit_confidence_threshold(y_true, y_prob, accuracy=1.0) == 0.9
+    assert fit_confidence_threshold(y_true, y_prob, accuracy=0.75) == 0.7
+    assert fit_confidence_threshold(y_true, y_prob, accuracy=0.6) == 0.6
+    assert fit_confidence_threshold(1 - y_true[:1], y_prob[:1], accuracy=0.5) == 1.0
+
+
+def test_equal_confidences_are_on_the_same_side_of_the_threshold():
+    y_prob = np.array([[0.9, 0.1], [0.8, 0.2], [0.8, 0.2]])
+    assert fit_confidence_threshold(np.array([0, 0, 1]), y_prob, accuracy=0.9) == 0.9

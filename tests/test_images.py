@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data import DataError
-from data.images import find_images, load_image, load_mask
+from data.images import find_images, load_bytes, load_image, load_mask
 
 
 def test_takes_the_central_square_and_keeps_shapes(tmp_path):
@@ -223,3 +223,15 @@ def test_a_mask_is_cut_at_half_of_the_range(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no mask")
     with pytest.raises(DataError, match="should be a mask"):
         load_mask(tmp_path / "broken.png", 2)
+
+
+def test_a_picture_in_memory_is_read_like_its_file(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path)
+    assert (load_bytes(path.read_bytes(), 24) == load_image(path, 24)).all()
+    with pytest.raises(DataError, match="60 x 40 pixels, at most 2,399 are taken"):
+        load_bytes(path.read_bytes(), 24, max_pixels=2399)
+    for content, reason in ((b"", "it is empty"), (b"text", "no format that Pillow knows")):
+        with pytest.raises(DataError, match=reason):
+            load_bytes(content, 24)

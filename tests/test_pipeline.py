@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.augmentation import build_augmentation
-from data.pipeline import check_images, decode_images, iterate_batches, make_dataset
+from data.pipeline import check_images, decode_images, iterate_batches, make_dataset, scale_batch
 
 
 @pytest.fixture
@@ -162,3 +162,15 @@ def test_fewer_images_than_a_batch_still_train():
     )
     batch, _ = next(iter(dataset))
     assert batch.shape == (3, 12, 12, 3)
+
+
+def test_scaled_pictures_keep_what_they_show_and_their_type():
+    plain = np.full((2, 45, 45, 3), 200, np.uint8)
+    assert (scale_batch(plain, 30) == np.full((2, 30, 30, 3), 200, np.uint8)).all()
+    assert scale_batch(plain, 45) is plain
+    # An edge stays where it is, and bicubic overshoot does not wrap around.
+    halves = np.zeros((1, 40, 40, 3), np.uint8)
+    halves[:, :, 20:] = 255
+    scaled = scale_batch(halves, 20)
+    assert (scaled[:, :, :8] == 0).all()
+    assert (scaled[:, :, 12:] == 255).all()

@@ -11,7 +11,8 @@ import config
 import evaluate
 from data.ham10000 import CLASS_NAMES
 from models.bundle import get_description, load_model
-from models.inference import predict_probabilities
+from models.inference import FeatureReader, predict_probabilities
+from models.novelty import read_detector
 
 PATH = Path(__file__).parent.parent / config.PRETRAINED_MODEL
 
@@ -43,6 +44,16 @@ def test_its_weights_are_those_that_training_ended_with(model):
     assert hashlib.sha256(content).hexdigest() == (
         "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628"
     )
+
+
+def test_warns_of_unsure_answers_and_of_pictures_that_are_no_skin(model):
+    description = get_description(model)
+    assert description.unsure_accuracy == 0.9
+    read = FeatureReader(model)
+    detector = read_detector(description.detector, features=read.count)
+    side = description.image_size
+    noise = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), np.uint8)
+    assert (detector.score(read(noise)[1]) > detector.threshold).all()
 
 
 def test_answers_with_probabilities(model):

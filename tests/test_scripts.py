@@ -1,5 +1,6 @@
 """The three scripts from end to end, as a user types them."""
 
+import dataclasses
 import json
 import os
 import re
@@ -17,9 +18,12 @@ import config
 import evaluate
 import predict
 import train
+from data.images import load_image
 from data.sample import write_sample_dataset
 from models import transfer
-from models.bundle import get_description, load_model
+from models.bundle import get_description, load_model, save_model
+from models.inference import FeatureReader
+from models.novelty import read_detector
 from models.progress import Progress
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +142,45 @@ def test_training_leaves_a_temperature_that_serves_the_validation_images(run_dir
     calibration = json.loads((tmp_path / "metrics.json").read_text())["calibration"]
     before, after = calibration["before"], calibration["after"]
     assert after["negative_log_likelihood"] < before["negative_log_likelihood"]
+
+
+def test_training_leaves_what_the_model_warns_by(run_dir, sample_dir, tmp_path, capsys):
+    model = load_model(run_dir / "model.keras")
+    description = get_description(model)
+    assert description.unsure_accuracy == config.TrainConfig().unsure_accuracy
+    assert 0 < description.unsure_below <= 1
+    detector = read_detector(description.detector, features=FeatureReader(model).count)
+    split = pd.read_csv(run_dir / "split.csv")
+    validation = set(split.loc[split["split"] == "val", "image_id"])
+    paths = [str(path) for path in sample_dir.rglob("*.jpg") if path.stem in validation]
+    y_prob, features = FeatureReader(model)(np.stack([load_image(path, 32) for path in paths]))
+    assert (detector.score(features) <= detector.threshold).mean() >= 0.9
+    # A bar each with the sentence, and a word in the lines of a folder.
+    unsure = paths[int(y_prob.max(axis=1).argmin())]
+    argv = ["--model_path", str(run_dir / "model.keras"), "--image"]
+    assert predict.main([*argv, unsure]) == 0
+    assert "  warning: The model is unsure" in capsys.readouterr().out
+    for name in ("a.jpg", "b.jpg"):  # a folder of one is shown with bars
+        shutil.copy(unsure, tmp_path / name)
+    assert predict.main([*argv, str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if ".jpg" in line]
+    assert len(lines) == 2
+    assert all(line.endswith("unsure") for line in lines)
+
+
+def test_a_model_file_without_thresholds_serves_and_says_what_it_lacks(
+    run_dir, sample_dir, tmp_path, capsys
+):
+    model = load_model(run_dir / "model.keras")
+    model.layers[-1].description = dataclasses.replace(
+        get_description(model), unsure_below=None, unsure_accuracy=None, detector=None
+    )
+    save_model(model, tmp_path / "model.keras")
+    image = str(next(sample_dir.rglob("*.jpg")))
+    assert predict.main(["--model_path", str(tmp_path / "model.keras"), "--image", image]) == 0
+    out, err = capsys.readouterr()
+    assert "warning" not in out
+    assert "predates the warnings" in err
 
 
 def test_figures_that_cannot_be_computed_are_null_and_the_report_stands(
@@ -359,7 +402,8 @@ def test_predict_shows_the_diagnosis_in_words_with_bars(run_dir, sample_dir, cap
     assert "melanoma (mel)" in out
     assert "█" in out
     assert "no medical advice" in out
-    shares = [float(line.split("%")[0].split()[-1]) for line in out.splitlines() if "%" in line]
+    rows = [line for line in out.splitlines() if "%" in line and "warning: " not in line]
+    shares = [float(row.split("%")[0].split()[-1]) for row in rows]
     assert len(shares) == 7
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(100, abs=0.5)

@@ -1,0 +1,303 @@
+"""The page in a real browser: Debian's Chromium, which finds no host but this one.
+
+Skipped where Chromium or a package is missing; REQUIRE_BROWSER=1 makes that a failure.
+"""
+
+import base64
+import http.client
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import config
+
+ROOT = Path(__file__).parent.parent
+WAIT_SECONDS = 30
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def selenium():
+    """The driver's package; what lacks it, or the browser, is skipped or fails."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    for package in ("selenium", "starlette", "uvicorn"):
+        try:
+            __import__(package)
+        except ModuleNotFoundError:
+            missing.append(package)
+    if missing:
+        reason = f"the browser tests need {', '.join(missing)}"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    import selenium.webdriver
+
+    return selenium
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> dict[str, Path]:
+    """The folders in which the page could leave something."""
+    root = tmp_path_factory.mktemp("stores")
+    stores = {name: root / name for name in ("home", "temporary", "work")}
+    for folder in stores.values():
+        folder.mkdir()
+    return stores
+
+
+@pytest.fixture(scope="module")
+def url(selenium, stores):
+    """The address of a page with the model that comes with the project."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "--port", "0"],
+        cwd=stores["work"],
+        env=os.environ
+        | {"HOME": str(stores["home"]), "TMPDIR": str(stores["temporary"])}
+        | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(stores["home"])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = ""
+        while not line.startswith("open "):
+            line = process.stdout.readline()
+            assert line, "the page did not start"
+        yield line.split()[1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def browser(selenium, tmp_path):
+    """A headless Chromium that records all its requests."""
+    options = selenium.webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # Chromium refuses to run as root with it
+        "--disable-dev-shm-usage",
+        "--window-size=1280,900",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    service = selenium.webdriver.chrome.service.Service(shutil.which("chromedriver"))
+    browser = selenium.webdriver.Chrome(options=options, service=service)
+    browser.get("about:blank")
+    yield browser
+    browser.quit()
+
+
+def element(browser, identifier: str):
+    return browser.find_element("id", identifier)
+
+
+def wait_for(browser, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, WAIT_SECONDS, poll_frequency=0.05).until(condition)
+
+
+def open_page(browser, url: str) -> None:
+    browser.get(url)
+    wait_for(browser, lambda it: len(it.find_elements("css selector", "#examples button")) == 4)
+
+
+def answered(browser) -> bool:
+    return element(browser, "result").is_displayed()
+
+
+def shares(browser) -> dict[str, float]:
+    rows = browser.find_elements("css selector", "#bars progress")
+    return {
+        row.get_attribute("aria-labelledby").removeprefix("bar-"): float(row.get_attribute("value"))
+        for row in rows
+    }
+
+
+def shown_pixels(browser, identifier: str) -> np.ndarray:
+    content = element(browser, identifier).get_attribute("src").partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def requested(browser) -> list[str]:
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory) -> dict[str, Path]:
+    """Painted lesions as files."""
+    from app.answer import paint_examples
+
+    folder = tmp_path_factory.mktemp("lesions")
+    files = {}
+    for name, content in paint_examples().items():
+        files[name] = folder / f"{name}.jpg"
+        files[name].write_bytes(content)
+    return files
+
+
+def ask_directly(url: str, content: bytes) -> dict:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("POST", "/predict", content)
+    return json.loads(connection.getresponse().read())
+
+
+def test_a_lesion_gets_its_bars_and_its_heat_map(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["mel"]))
+    wait_for(browser, answered)
+    expected = ask_directly(url, lesions["mel"].read_bytes())
+    found = shares(browser)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-3)
+    assert found == pytest.approx({c["name"]: c["probability"] for c in expected["classes"]})
+    assert element(browser, "answer").text.lower().startswith(expected["answer"]["title"].lower())
+    texts = [w.text for w in browser.find_elements("css selector", "#warnings p")]
+    assert texts == [warning["text"] for warning in expected["warnings"]]
+    assert element(browser, "source").text == "mel.jpg"
+    picture, heat = shown_pixels(browser, "picture"), shown_pixels(browser, "heat")
+    assert picture.shape == heat.shape == (480, 480, 3)
+    assert np.abs(picture.astype(int) - heat).max() > 50
+    assert "no medical advice" in browser.find_element("tag name", "main").text
+
+
+def test_what_is_no_lesion_is_warned_of(browser, url, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(tmp_path / "noise.png"))
+    wait_for(browser, answered)
+    assert "does not look like a dermatoscopic picture" in element(browser, "warnings").text
+    assert element(browser, "answer").text == "Not a dermatoscopic picture?"
+
+
+def test_a_text_named_jpg_gets_a_sentence(browser, url, lesions, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear reader, this is no picture.")
+    open_page(browser, url)
+    # Also after an answer, which must not stay beside it.
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, answered)
+    element(browser, "file").send_keys(str(tmp_path / "letter.jpg"))
+    wait_for(browser, lambda it: element(it, "error").is_displayed())
+    sentence = element(browser, "error").text
+    assert sentence.startswith("This file cannot be read as an image")
+    assert "Traceback" not in browser.page_source
+    assert not answered(browser)
+
+
+def test_too_large_files_and_pictures_get_a_sentence(browser, url, tmp_path):
+    open_page(browser, url)
+    with open(tmp_path / "large.jpg", "wb") as file:
+        file.truncate(config.AppConfig().max_upload_bytes + 1)
+    Image.new("L", (8000, 7000)).save(tmp_path / "wide.png")
+    for name, reason in (("large.jpg", "larger than 20 MB"), ("wide.png", "at most 50,000,000")):
+        element(browser, "file").send_keys(str(tmp_path / name))
+        wait_for(browser, lambda it, reason=reason: reason in element(it, "error").text)
+
+
+def test_two_tabs_at_once_do_not_mix(browser, url, lesions):
+    names = ("nv", "vasc")
+    tabs = []
+    for _ in names:
+        browser.switch_to.new_window("tab")
+        open_page(browser, url)
+        tabs.append(browser.current_window_handle)
+    # The first is still waiting when the second asks.
+    for tab, name in zip(tabs, names, strict=True):
+        browser.switch_to.window(tab)
+        element(browser, "file").send_keys(str(lesions[name]))
+    for tab, name in zip(tabs, names, strict=True):
+        browser.switch_to.window(tab)
+        wait_for(browser, answered)
+        expected = ask_directly(url, lesions[name].read_bytes())
+        assert element(browser, "source").text == f"{name}.jpg"
+        assert shares(browser) == pytest.approx(
+            {item["name"]: item["probability"] for item in expected["classes"]}
+        )
+
+
+def test_no_request_leaves_the_machine(browser, url):
+    requested(browser)  # those of Chromium's own start page
+    open_page(browser, url)
+    browser.find_elements("css selector", "#examples button")[0].click()
+    wait_for(browser, answered)
+    asked = requested(browser)
+    assert f"{url}/predict" in asked
+    for address in asked:
+        assert address.startswith(("data:", f"{url}/")), address
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    # What the page itself cannot do either: the browser refuses it.
+    refused = browser.execute_async_script(
+        "const done = arguments[0];"
+        "fetch('http://127.0.0.1:9/').then(() => done('asked'), () => done('refused'));"
+        "document.addEventListener('securitypolicyviolation', (e) => done(e.violatedDirective));"
+    )
+    assert refused in ("connect-src", "refused")
+
+
+def test_the_keyboard_alone_is_enough_and_readers_have_names(browser, url):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    def press(key: str) -> None:
+        ActionChains(browser).send_keys(key).perform()
+
+    open_page(browser, url)
+    focused = []
+    for _ in range(3):
+        press(Keys.TAB)
+        focused.append(browser.switch_to.active_element)
+    assert "file" in [item.get_attribute("id") for item in focused]
+    labels = [item.accessible_name for item in focused if item.tag_name in ("input", "button")]
+    assert labels[0] == "Choose a file"
+    assert "Painted example: melanoma" in labels
+    press(Keys.ENTER)
+    wait_for(browser, answered)
+    assert browser.switch_to.active_element.get_attribute("id") == "answer"
+    for image in browser.find_elements("css selector", "#result img"):
+        assert image.accessible_name
+    for bar in browser.find_elements("css selector", "#bars progress"):
+        assert bar.accessible_name
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_the_screen_in_both_colour_schemes(browser, url, width, scheme):
+    screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    open_page(browser, url)
+    browser.find_elements("css selector", "#examples button")[1].click()
+    wait_for(browser, answered)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = np.mean([int(part) for part in colour.strip("rgb()").split(",")])
+    assert (brightness > 128) == (scheme == "light")
+
+
+def test_nothing_is_stored(browser, url, stores, lesions):
+    before = {name: sorted(folder.rglob("*")) for name, folder in stores.items()}
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["bcc"]))
+    wait_for(browser, answered)
+    assert {name: sorted(folder.rglob("*")) for name, folder in stores.items()} == before
+    assert browser.get_cookies() == []
+    assert browser.execute_script("return localStorage.length + sessionStorage.length") == 0
