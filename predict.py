@@ -54,11 +54,12 @@ def predict(settings: PredictConfig) -> int:
 
     from data.pipeline import iterate_batches
     from metrics.report import PredictionWriter, prediction_table
-    from models.bundle import get_description, load_model
+    from models.bundle import get_description
     from models.inference import predict_probabilities
+    from models.tflite import open_model
 
     model_path, origin = choose_model(settings.model_path)
-    model = load_model(model_path)
+    model = open_model(model_path)
     description = get_description(model)
     if settings.explain_class not in (None, *description.class_names):
         raise ModelError(

@@ -82,6 +82,10 @@ def get_description(model: keras.Model) -> Description:
     Raises:
         ModelError: the model's last layer carries no description.
     """
+    # A models.tflite.TFLiteModel has it at hand.
+    described = getattr(model, "description", None)
+    if isinstance(described, Description):
+        return described
     layer = model.layers[-1]
     if not isinstance(layer, ClassProbabilities):
         raise ModelError(

@@ -1,0 +1,1 @@
+"""In people's hands: the web page (python -m app) and the model for the phone."""
