@@ -366,7 +366,7 @@ def notes_on(
 def find_mistakes(
     model: "keras.Model | TFLiteModel", answers: Answers, description: "Description"
 ) -> "list[Mistake]":
-    """Return the most confident mistakes, one of a lesion, each with a heat map if it can have one."""
+    """Return the most confident mistakes, one of a lesion, from a Keras model with heat maps."""
     import numpy as np
 
     from data.images import load_image
