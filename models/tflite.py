@@ -28,6 +28,7 @@ _MEMBER = "description.json"
 # A hundred thousand image ids take two megabytes.
 _MAX_DESCRIPTION = 1 << 24
 _MAX_ELEMENTS = 1 << 26
+_MAX_PARTS = 10_000
 # All that the models of this project become. Custom operations are left out, since TensorFlow's
 # interpreter would run any of TensorFlow's own as one, also those that write files.
 _OPERATIONS = {
@@ -170,6 +171,7 @@ class TFLiteModel:
             raise ModelError(f"{foreign}it is in another format")
         try:
             self.description, flatbuffer = _unpack(content, foreign)
+            _check_graph(flatbuffer, foreign)
             self._interpreter = _load(flatbuffer, self.description, foreign)
             self._input = self._interpreter.get_input_details()[0]["index"]
             self._output = self._interpreter.get_output_details()[0]["index"]
@@ -278,9 +280,7 @@ def _load(flatbuffer: bytes, description: Description, foreign: str) -> tf.lite.
     with quiet(), warnings.catch_warnings():
         # It says that the interpreter will move to another package.
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
-        # Making it verifies the flatbuffer's offsets, so that the checks can follow them.
         interpreter = tf.lite.Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
-        _check_graph(flatbuffer, foreign)
         side, classes = description.image_size, len(description.class_names)
         expected = [([-1, side, side, 3], np.uint8), ([-1, classes], np.float32)]
         details = [*interpreter.get_input_details(), *interpreter.get_output_details()]
@@ -296,17 +296,29 @@ def _load(flatbuffer: bytes, description: Description, foreign: str) -> tf.lite.
 
 
 def _check_graph(flatbuffer: bytes, foreign: str) -> None:
-    """Refuse operations and sizes that no model of this project has."""
-    graph = schema.ModelT.InitFromPackedBuf(flatbuffer)
-    if len(graph.subgraphs) != 1:
-        raise ModelError(f"{foreign}it holds {len(graph.subgraphs)} graphs")
-    for code in graph.operatorCodes:
-        # The newer field holds the larger number; older files have the other alone.
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    """Refuse what no model of this project has, before TensorFlow makes anything of it."""
+    root = schema.Model.GetRootAs(flatbuffer)
+    if root.SubgraphsLength() != 1:
+        raise ModelError(f"{foreign}it holds {root.SubgraphsLength()} graphs")
+    graph = root.Subgraphs(0)
+    count = max(root.OperatorCodesLength(), graph.TensorsLength(), graph.OperatorsLength())
+    if count > _MAX_PARTS:
+        raise ModelError(
+            f"{foreign}its graph has {count:,} parts, at most {_MAX_PARTS:,} are taken"
+        )
+    for place in range(root.OperatorCodesLength()):
+        code = root.OperatorCodes(place)
+        # Small numbers stand in the older field, which is all that older files have.
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _OPERATION_NAMES.get(number, str(number))
-        if code.customCode is not None or name not in _OPERATIONS:
+        if code.CustomCode() is not None or name not in _OPERATIONS:
             raise ModelError(f"{foreign}it holds the operation {name}, which may run any code")
-    for tensor in graph.subgraphs[0].tensors:
-        shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
+    for place in range(graph.TensorsLength()):
+        tensor = graph.Tensors(place)
+        shape = [int(tensor.Shape(axis)) for axis in range(min(tensor.ShapeLength(), 9))]
         if any(size < 1 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
             raise ModelError(f"{foreign}it holds a tensor of shape {str(shape)[:100]}")
+        scales = tensor.Quantization()
+        # Reading such a tensor without its details ends the process.
+        if tensor.Sparsity() is not None or (scales is not None and scales.DetailsType()):
+            raise ModelError(f"{foreign}it holds a sparse or blockwise tensor")
