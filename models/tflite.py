@@ -319,6 +319,7 @@ def _check_graph(flatbuffer: bytes, foreign: str) -> None:
         if any(size < 1 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
             raise ModelError(f"{foreign}it holds a tensor of shape {str(shape)[:100]}")
         scales = tensor.Quantization()
-        # Reading such a tensor without its details ends the process.
-        if tensor.Sparsity() is not None or (scales is not None and scales.DetailsType()):
-            raise ModelError(f"{foreign}it holds a sparse or blockwise tensor")
+        # Where such a tensor is not whole, TensorFlow's interpreter ends the process.
+        blockwise = scales is not None and scales.DetailsType()
+        if blockwise or tensor.IsVariable() or tensor.Sparsity() is not None:
+            raise ModelError(f"{foreign}it holds a blockwise, variable or sparse tensor")

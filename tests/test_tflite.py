@@ -246,7 +246,11 @@ def test_a_graph_that_may_do_harm_is_refused(model, folder, tmp_path):
     def blockwise(graph):
         graph.subgraphs[0].tensors[1].quantization = schema.QuantizationParametersT(detailsType=2)
 
-    assert "a sparse or blockwise tensor" in refusal(forge(bad, folder, model, blockwise))
+    def variable(graph):
+        graph.subgraphs[0].tensors[-2].isVariable = True
+
+    assert "a blockwise, variable or sparse tensor" in refusal(forge(bad, folder, model, variable))
+    assert "a blockwise, variable or sparse tensor" in refusal(forge(bad, folder, model, blockwise))
     assert "it holds the operation CUSTOM" in refusal(forge(bad, folder, model, custom))
     assert "it holds the operation CALL_ONCE" in refusal(forge(bad, folder, model, call))
     assert "it holds 2 graphs" in refusal(forge(bad, folder, model, twice))
