@@ -313,8 +313,13 @@ def _check_graph(flatbuffer: bytes, foreign: str) -> None:
         name = _OPERATION_NAMES.get(number, str(number))
         if code.CustomCode() is not None or name not in _OPERATIONS:
             raise ModelError(f"{foreign}it holds the operation {name}, which may run any code")
+    kinds = schema.TensorType
     for place in range(graph.TensorsLength()):
         tensor = graph.Tensors(place)
+        known = {kinds.FLOAT32, kinds.FLOAT16, kinds.INT8, kinds.INT32}
+        # Pixels alone are uint8: computing in it ends the process where other numbers are int8.
+        if tensor.Type() not in known and place != graph.Inputs(0):
+            raise ModelError(f"{foreign}it holds a tensor of type {tensor.Type()}")
         shape = [int(tensor.Shape(axis)) for axis in range(min(tensor.ShapeLength(), 9))]
         if any(size < 1 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
             raise ModelError(f"{foreign}it holds a tensor of shape {str(shape)[:100]}")
