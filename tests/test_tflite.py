@@ -249,6 +249,10 @@ def test_a_graph_that_may_do_harm_is_refused(model, folder, tmp_path):
     def variable(graph):
         graph.subgraphs[0].tensors[-2].isVariable = True
 
+    def unsigned(graph):
+        graph.subgraphs[0].tensors[-2].type = schema.TensorType.UINT8
+
+    assert "it holds a tensor of type 3" in refusal(forge(bad, folder, model, unsigned))
     assert "a blockwise, variable or sparse tensor" in refusal(forge(bad, folder, model, variable))
     assert "a blockwise, variable or sparse tensor" in refusal(forge(bad, folder, model, blockwise))
     assert "it holds the operation CUSTOM" in refusal(forge(bad, folder, model, custom))
