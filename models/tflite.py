@@ -93,7 +93,7 @@ def convert(
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(flatbuffer + _pack(description, flatbuffer))
+        part.write_bytes(_pack(description, flatbuffer))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -130,17 +130,19 @@ def _convert(model: keras.Model, side: int, quantize: str, images: np.ndarray | 
 
 
 def _pack(description: Description, flatbuffer: bytes) -> bytes:
+    """Append the description to a flatbuffer."""
     record = {
         "description": dataclasses.asdict(description),
         "sha256": hashlib.sha256(flatbuffer).hexdigest(),
     }
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+    content = io.BytesIO(flatbuffer)
+    # Appending counts offsets from the start of the file, as strict readers expect.
+    with zipfile.ZipFile(content, "a") as archive:
         # Without the time of day, so that the same model gives the same bytes.
         member = zipfile.ZipInfo(_MEMBER)
         member.compress_type = zipfile.ZIP_DEFLATED
-        file.writestr(member, json.dumps(record))
-    return archive.getvalue()
+        archive.writestr(member, json.dumps(record))
+    return content.getvalue()
 
 
 class TFLiteModel:

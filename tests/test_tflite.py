@@ -157,9 +157,9 @@ def parts(path: Path) -> tuple[bytes, dict]:
 
 
 def write(path: Path, flatbuffer: bytes, record: object, name: str = "description.json") -> Path:
-    with path.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    path.write_bytes(flatbuffer)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, record if isinstance(record, bytes) else json.dumps(record))
-    path.write_bytes(flatbuffer + path.read_bytes())
     return path
 
 
@@ -221,7 +221,7 @@ def forge(path: Path, folder: Path, model, change) -> Path:
     builder = flatbuffers.Builder(1024)
     builder.Finish(graph.Pack(builder), b"TFL3")
     flatbuffer = bytes(builder.Output())
-    path.write_bytes(flatbuffer + _pack(get_description(model), flatbuffer))
+    path.write_bytes(_pack(get_description(model), flatbuffer))
     return path
 
 
