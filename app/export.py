@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROGRAM = "python -m app.export"
 # Training images on which int8 measures the range of every layer, the same number of each class as
 # far as there are so many.
-CALIBRATION_IMAGES = 490
+CALIBRATION_IMAGES = 210
 BATCH_SIZE = 64
 # Answers timed for the latency of one image, for each model.
 TIMED = 50
