@@ -289,8 +289,10 @@ def _gallery(mistakes: Sequence[Mistake], names: dict[str, str]) -> str:
             f"<figcaption>{image_id}: {true}, taken for {predicted} ({one.confidence:.0%})"
             "</figcaption></figure>"
         )
-    right = "" if seen == "" else ", right where it found signs of the class it named"
-    return f'<p>Left what the model saw{right}.</p><div class="gallery">{"".join(cards)}</div>'
+    legend = "What the model saw."
+    if seen:
+        legend = "Left what the model saw, right where it found signs of the class it named."
+    return f'<p>{legend}</p><div class="gallery">{"".join(cards)}</div>'
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -340,6 +340,7 @@ def test_evaluate_takes_a_tflite_file_and_gives_the_same_figures(run_dir, tmp_pa
     pages = [(tmp_path / name / "report.html").read_text() for name in figures]
     assert ["where the model looked" in page for page in pages] == [True, False]
     assert "Without heat maps" in pages[1]
+    assert "<p>What the model saw.</p>" in pages[1]
     assert pages[1].count("taken for") == pages[0].count("taken for") > 0
 
 
