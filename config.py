@@ -239,7 +239,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class EvaluateConfig(_Checked):
     """Settings of `evaluate.py`."""
 
-    model_path: str = flag("", "input", "the .keras file to measure", required=True)
+    model_path: str = flag("", "input", "the .keras or .tflite file to measure", required=True)
     data_dir: str | None = flag(
         None,
         "input",
@@ -268,7 +268,7 @@ class PredictConfig(_Checked):
     model_path: str | None = flag(
         None,
         "input",
-        f"the .keras file to use (default: the newest run's in {RUNS_DIR}, else the shipped model)",
+        f"the .keras or .tflite file (default: newest run's in {RUNS_DIR}, else the shipped model)",
     )
     top_k: int = flag(3, "output", "classes shown for an image", minimum=1)
     output: str | None = flag(None, "output", "also write a table, F.csv or F.json")
@@ -289,6 +289,10 @@ class PredictConfig(_Checked):
             raise ValueError(f"--output must end in .csv or .json, received {self.output!r}")
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class says what --explain DIR draws; give both")
+        if self.explain is not None and (self.model_path or "").endswith(".tflite"):
+            raise ValueError(
+                f"--explain needs the .keras file of the model, received {self.model_path}"
+            )
 
 
 @dataclass(frozen=True)

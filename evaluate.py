@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from metrics.page import Mistake
     from models.bundle import Description
+    from models.tflite import TFLiteModel
 
 # Mistakes shown in the report.
 GALLERY = 12
+NO_HEAT_MAPS = "a .tflite file gives none; the .keras file of the model does"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,9 +78,10 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
     start_tensorflow()
 
     from metrics.report import format_metrics
-    from models.bundle import get_description, load_model
+    from models.bundle import get_description
+    from models.tflite import TFLiteModel, open_model
 
-    model = load_model(settings.model_path)
+    model = open_model(settings.model_path)
     description = get_description(model)
     frame = select_images(data_dir, settings.split, description)
     print(
@@ -90,6 +93,8 @@ def evaluate(settings: EvaluateConfig, data_dir: str, reason: str) -> int:
         print(
             "temperature 1: this model was not calibrated, its training was stopped or predates it"
         )
+    if isinstance(model, TFLiteModel):
+        print(f"without heat maps: {NO_HEAT_MAPS}")
     output_dir = make_output_dir(settings)
     ready = time.monotonic()
     answers, unreadable = predict(model, frame, data_dir, settings)
@@ -187,7 +192,10 @@ class Answers:
 
 
 def predict(
-    model: "keras.Model", frame: "pd.DataFrame", data_dir: str, settings: EvaluateConfig
+    model: "keras.Model | TFLiteModel",
+    frame: "pd.DataFrame",
+    data_dir: str,
+    settings: EvaluateConfig,
 ) -> tuple[Answers, int]:
     """Predict all images and, where there are masks, compare heat maps with them; returns the
     answers, and how many images cannot be read."""
@@ -200,10 +208,11 @@ def predict(
     from models.calibration import at_temperature_one
     from models.grad_cam import Explainer
     from models.inference import predict_views
+    from models.tflite import TFLiteModel
 
     description = get_description(model)
     side = description.image_size
-    masks = find_masks(data_dir)
+    masks = {} if isinstance(model, TFLiteModel) else find_masks(data_dir)
     explain = Explainer(model) if masks else None
     used, y_prob, before, compared = [], [], [], []
     batches = iterate_batches(
@@ -299,7 +308,7 @@ def measure(answers: Answers, description: "Description") -> dict:
 
 
 def write(
-    model: "keras.Model",
+    model: "keras.Model | TFLiteModel",
     answers: Answers,
     metrics: dict,
     settings: EvaluateConfig,
@@ -350,7 +359,7 @@ def write(
             "input": f"{description.image_size} x {description.image_size} pixels, central square"
             + (", mean over eight flips and turns" if settings.tta else ""),
         },
-        notes=notes_on(settings, description, frame),
+        notes=notes_on(settings, model, description, frame),
         names={**DIAGNOSES, **SUBGROUP_NAMES},
         figures=figures,
         mistakes=find_mistakes(model, answers, description),
@@ -359,26 +368,34 @@ def write(
 
 
 def notes_on(
-    settings: EvaluateConfig, description: "Description", frame: "pd.DataFrame"
+    settings: EvaluateConfig,
+    model: "keras.Model | TFLiteModel",
+    description: "Description",
+    frame: "pd.DataFrame",
 ) -> list[str]:
     """Return what a reader of the report must know first."""
+    from models.tflite import TFLiteModel
+
     notes = ["For research and teaching only: no medical device, no medical advice."]
     if known := count_known(frame, description):
         notes.append(note_on_known(known, len(frame)) + ".")
     if description.temperature == 1.0:
         notes.append("The model's probabilities were not calibrated (temperature 1).")
+    if isinstance(model, TFLiteModel):
+        notes.append(f"Without heat maps: {NO_HEAT_MAPS}.")
     return notes
 
 
 def find_mistakes(
-    model: "keras.Model", answers: Answers, description: "Description"
+    model: "keras.Model | TFLiteModel", answers: Answers, description: "Description"
 ) -> "list[Mistake]":
-    """Return the most confident mistakes, one of a lesion, each with its heat map."""
+    """Return the most confident mistakes, one of a lesion, from a Keras model with heat maps."""
     import numpy as np
 
     from data.images import load_image
     from metrics.page import Mistake
     from models.grad_cam import grad_cam, overlay
+    from models.tflite import TFLiteModel
 
     y_pred, confidence = answers.y_prob.argmax(axis=1), answers.y_prob.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -388,7 +405,10 @@ def find_mistakes(
         return []
     places = answers.frame.index.get_indexer(rows.index)
     pictures = np.stack([load_image(path, description.image_size) for path in rows["path"]])
-    heat = grad_cam(model, pictures, y_pred[places])
+    explained = [None] * len(rows)
+    if not isinstance(model, TFLiteModel):
+        heat = grad_cam(model, pictures, y_pred[places])
+        explained = map(overlay, pictures, heat)
     return [
         Mistake(
             image_id=image_id,
@@ -396,10 +416,10 @@ def find_mistakes(
             predicted=description.class_names[y_pred[place]],
             confidence=float(confidence[place]),
             picture=picture,
-            explained=overlay(picture, seen),
+            explained=shown,
         )
-        for image_id, label, place, picture, seen in zip(
-            rows["image_id"], rows["label"], places, pictures, heat, strict=True
+        for image_id, label, place, picture, shown in zip(
+            rows["image_id"], rows["label"], places, pictures, explained, strict=True
         )
     ]
 

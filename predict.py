@@ -63,9 +63,10 @@ def predict(settings: PredictConfig) -> int:
 
     from data.pipeline import iterate_batches
     from metrics.report import PredictionWriter, prediction_table
-    from models.bundle import choose_model, get_description, load_model
-    from models.inference import FeatureReader
+    from models.bundle import choose_model, get_description
+    from models.inference import FeatureReader, predict_probabilities
     from models.novelty import list_warnings, missing_warnings, read_detector
+    from models.tflite import TFLiteModel, open_model
 
     model_path, origin = choose_model(
         settings.model_path,
@@ -73,10 +74,11 @@ def predict(settings: PredictConfig) -> int:
         shipped=config.PRETRAINED_MODEL,
         root=Path(__file__).parent,
     )
-    model = load_model(model_path)
+    model = open_model(model_path)
     description = get_description(model)
-    read = FeatureReader(model)
-    detector = read_detector(description.detector, features=read.count)
+    # A phone model gives no features, and has no detector that would need them.
+    read = None if isinstance(model, TFLiteModel) else FeatureReader(model)
+    detector = read_detector(description.detector, features=read.count) if read else None
     if settings.explain_class not in (None, *description.class_names):
         raise ModelError(
             f"--explain_class should be one of {', '.join(description.class_names)}, received "
@@ -98,7 +100,10 @@ def predict(settings: PredictConfig) -> int:
     done = unreadable = 0
     with writer or contextlib.nullcontext():
         for places, images, failures in batches:
-            y_prob, features = read(images, tta=settings.tta)
+            if read:
+                y_prob, features = read(images, tta=settings.tta)
+            else:
+                y_prob = predict_probabilities(model, images, tta=settings.tta)
             scores = detector.score(features) if detector else np.zeros(len(images))
             config.clear_count()
             for message in failures.values():

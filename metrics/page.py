@@ -70,7 +70,7 @@ class Mistake:
         predicted: the class it was taken for.
         confidence: probability of that class.
         picture: uint8 `[side, side, 3]`, what the model saw.
-        explained: uint8 of the same shape, the picture under its heat map.
+        explained: uint8 of the same shape, the picture under its heat map; None without one.
     """
 
     image_id: str
@@ -78,7 +78,7 @@ class Mistake:
     predicted: str
     confidence: float
     picture: np.ndarray
-    explained: np.ndarray
+    explained: np.ndarray | None
 
 
 def build_page(
@@ -257,7 +257,10 @@ def _subgroups(metrics: dict, names: dict[str, str]) -> str:
 def _pointing(metrics: dict) -> str:
     game = metrics["pointing_game"]
     if game is None:
-        return "<p>No lesion masks were found beside the images, so this was not measured.</p>"
+        return (
+            "<p>Not measured: no lesion masks were found beside the images, or the model gives no "
+            "heat maps.</p>"
+        )
     rows = [
         ["peak of the map inside the lesion", _number(game["hit_share"])],
         ["share of the map inside the lesion", _number(game["energy_share"])],
@@ -278,16 +281,18 @@ def _gallery(mistakes: Sequence[Mistake], names: dict[str, str]) -> str:
     for one in mistakes:
         image_id = html.escape(one.image_id)
         true, predicted = (html.escape(names.get(x, x)) for x in (one.true, one.predicted))
+        seen = ""
+        if one.explained is not None:
+            seen = f'<img alt="where the model looked" src="{_jpeg(one.explained)}">'
         cards.append(
-            f'<figure><img alt="{image_id}" src="{_jpeg(one.picture)}">'
-            f'<img alt="where the model looked" src="{_jpeg(one.explained)}">'
+            f'<figure><img alt="{image_id}" src="{_jpeg(one.picture)}">{seen}'
             f"<figcaption>{image_id}: {true}, taken for {predicted} ({one.confidence:.0%})"
             "</figcaption></figure>"
         )
-    return (
-        "<p>Left what the model saw, right where it found signs of the class it named.</p>"
-        f'<div class="gallery">{"".join(cards)}</div>'
-    )
+    legend = "What the model saw."
+    if seen:
+        legend = "Left what the model saw, right where it found signs of the class it named."
+    return f'<p>{legend}</p><div class="gallery">{"".join(cards)}</div>'
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

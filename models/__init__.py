@@ -1,6 +1,8 @@
 """From a name to a trained, self-describing model."""
 
 MODEL_NAMES = ("sequential", "mobilenet")
+# How the file for the phone may keep its numbers.
+QUANTIZATIONS = ("float32", "float16", "int8")
 
 
 def is_out_of_memory(error: Exception) -> bool:

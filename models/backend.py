@@ -1,10 +1,13 @@
 """Starting TensorFlow, once the arguments are known to be right."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 # Keras imports these for wrappers that nothing here uses, which doubles the time of its import.
 _NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
+_SILENT = "3"
 
 
 def start_tensorflow() -> str:
@@ -17,16 +20,28 @@ def start_tensorflow() -> str:
         What it will compute on, for people: `GPU (2)` or `CPU (8 threads)`.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    with quiet():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
         return _import()
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep native libraries' logs off stderr; exceptions pass as ever.
+
+    They are shown where `TF_CPP_MIN_LOG_LEVEL` asks for them.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", _SILENT) != _SILENT:
+        yield
+        return
     sys.stderr.flush()
     stderr = os.dup(2)
     devnull = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(devnull, 2)
-        return _import()
+        yield
     finally:
+        sys.stderr.flush()
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(devnull)

@@ -96,6 +96,10 @@ def get_description(model: keras.Model) -> Description:
     Raises:
         ModelError: the model's last layer carries no description.
     """
+    # A models.tflite.TFLiteModel has it at hand.
+    described = getattr(model, "description", None)
+    if isinstance(described, Description):
+        return described
     layer = model.layers[-1]
     if not isinstance(layer, ClassProbabilities):
         raise ModelError(
@@ -206,23 +210,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"load it: {first_line(error)}{_advice(written_by)}"
         ) from error
     description = get_description(model)
-    _check_description(description, path)
-    if description.format not in _FORMATS:
-        raise ModelError(
-            f"{path} has description format {description.format}, expected {FORMAT}; train it "
-            "again with this version"
-        )
-    for name in ("unsure_below", "unsure_accuracy"):
-        value = getattr(description, name)
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise ModelError(
-                f"{path} should have a share of 0 to 1 as {name}, received {str(value)[:50]}; "
-                "train it again"
-            )
-    if (description.unsure_below is None) != (description.unsure_accuracy is None):
-        raise ModelError(f"{path} has half of what a warning needs; train it again")
-    if not isinstance(description.detector, dict | None):
-        raise ModelError(f"{path} has a detector that is none; train it again")
+    check_description(description, path)
     side, classes = description.image_size, len(description.class_names)
     expected = ((None, side, side, 3), (None, classes))
     received = (model.input_shape, model.output_shape)
@@ -236,8 +224,21 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     return model
 
 
-def _check_description(description: Description, path: Path) -> None:
-    """Refuse a description that whoever uses the model would trip over."""
+def check_description(description: Description, path: Path) -> None:
+    """Refuse a description that whoever uses the model would trip over.
+
+    Args:
+        description: as a file gave it.
+        path: the file, for the message.
+
+    Raises:
+        ModelError: it is of another format, or a value cannot be used.
+    """
+    if description.format not in _FORMATS:
+        raise ModelError(
+            f"{path} has description format {str(description.format)[:50]}, expected {FORMAT}; "
+            "train it again with this version"
+        )
     names, ids = description.class_names, ("train_", "validation_")
     lists = [getattr(description, f"{a}{b}") for a in ids for b in ("image_ids", "lesion_ids")]
     texts = [(description.model,), (description.pixel_scaling,), names, *lists]
@@ -259,6 +260,17 @@ def _check_description(description: Description, path: Path) -> None:
             f"{path} should describe itself as train.py does, but its {wrong[0]} cannot be used; "
             "train it again"
         )
+    for name in ("unsure_below", "unsure_accuracy"):
+        value = getattr(description, name)
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise ModelError(
+                f"{path} should have a share of 0 to 1 as {name}, received {str(value)[:50]}; "
+                "train it again"
+            )
+    if (description.unsure_below is None) != (description.unsure_accuracy is None):
+        raise ModelError(f"{path} has half of what a warning needs; train it again")
+    if not isinstance(description.detector, dict | None):
+        raise ModelError(f"{path} has a detector that is none; train it again")
 
 
 def _check_archive(path: Path) -> str:

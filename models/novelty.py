@@ -166,12 +166,12 @@ def list_warnings(
 
 def missing_warnings(*, unsure_below: float | None, detector: NoveltyDetector | None) -> str:
     """Say which warnings a model cannot give; empty when it can give both."""
-    if detector is None or unsure_below is None:
-        return (
-            "this model file predates the warnings of unsure answers and of pictures that are no "
-            "dermatoscopic ones: it gives none"
-        )
-    return ""
+    missing = []
+    if unsure_below is None:
+        missing.append("of unsure answers")
+    if detector is None:
+        missing.append("of pictures that are no dermatoscopic ones")
+    return f"this model file cannot warn {' or '.join(missing)}" if missing else ""
 
 
 def _equal_length(features: np.ndarray) -> np.ndarray:
