@@ -20,7 +20,9 @@ MAX_BYTES = 1 << 30
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # Layers that hold code of whoever wrote the file, or load it from elsewhere.
 _CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-_MODULES = ("keras.", "keras_hub.")
+_MODULES = ("keras.",)
+# All that a model of this project needs of keras-hub; other classes there fetch files.
+_HUB_CLASSES = {("keras_hub.src.models.deit.deit_backbone", "DeiTBackbone")}
 PIXEL_SCALING = "inside the model; feed 0..255"
 
 
@@ -133,7 +135,7 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     """
     get_description(model)
     # A copy that was never compiled has no optimizer, whose state would triple the file.
-    copy = model.__class__.from_config(model.get_config())
+    copy = model.__class__.from_config(_in_float32(model.get_config()))
     copy.set_weights(model.get_weights())
     path = Path(path)
     part = path.with_name(f".{path.stem}.part.keras")
@@ -142,6 +144,15 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_float32(settings: object) -> object:
+    """Return a model's configuration without mixed precision, which is slow but on GPUs."""
+    if isinstance(settings, dict):
+        return {key: _in_float32(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return type(settings)(_in_float32(value) for value in settings)
+    return "float32" if settings == "mixed_float16" else settings
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -209,6 +220,9 @@ def _check_archive(path: Path) -> str:
             metadata = json.loads(archive.read("metadata.json"))
             weights = archive.read("model.weights.h5")
         for module, name in _classes(settings):
+            if (module, name) in _HUB_CLASSES:
+                import_keras_hub(str(path))
+                continue
             ours = name == "ClassProbabilities"
             known = module in (None, "keras", "builtins") or module.startswith(_MODULES)
             if name in _CODE or not (known or ours):
@@ -220,6 +234,24 @@ def _check_archive(path: Path) -> str:
         raise
     except Exception as error:  # broken archives, texts and tables fail in many ways
         raise ModelError(f"{foreign}it is damaged: {first_line(error)}; copy it anew") from error
+
+
+def import_keras_hub(user: str):
+    """Return keras-hub, which only some models need.
+
+    Args:
+        user: what needs it, for people.
+
+    Raises:
+        ModelError: it is not installed, or cannot be used with what is.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ModelError(
+            f"{user} needs keras-hub ({first_line(error)}): pip install -r requirements-vit.txt"
+        ) from error
+    return keras_hub
 
 
 def _classes(settings: object) -> Iterator[tuple[str | None, str]]:
