@@ -397,9 +397,8 @@ def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
     """
     presets = []
     model = getattr(args, "model", TrainConfig.model)
-    if model in PRESETS:
-        presets.append(model)
     if model == "sequential":
+        presets.append("sequential")
         for name in ("head_epochs", "head_learning_rate", "fine_tune_layers"):
             if name in args:
                 raise ValueError(f"--{name} is for pre-trained backbones; sequential has none")
@@ -409,6 +408,8 @@ def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
             raise ValueError("--sample brings its own data: give --sample or --data_dir, not both")
     if "sequential" not in presets and getattr(args, "weights", "") == "none":
         presets.append("from_scratch")
+    if model in PRESETS and model not in presets:
+        presets.append(model)
     return tuple(presets)
 
 

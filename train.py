@@ -215,7 +215,7 @@ def build(
 
     if settings.mixed_precision:
         check_mixed_precision()
-    strategy, device = choose_strategy(settings.strategy)
+    strategy, device = choose_strategy(settings.strategy, batch_size=settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
 
     def build_as(settings: TrainConfig) -> tuple[keras.Model, TrainConfig, str]:
@@ -390,7 +390,7 @@ def fit(
 
     from data.augmentation import build_augmentation
     from data.ham10000 import CLASS_NAMES, class_shares, class_weights
-    from data.pipeline import count_steps, make_dataset
+    from data.pipeline import count_steps, even_batch_size, make_dataset
     from models.bundle import set_split
     from models.training import train_model
 
@@ -429,7 +429,12 @@ def fit(
 
     def make_validation_data(side: int):
         targets = np.stack(chosen_by["label"].map(one_hot))
-        return make_dataset(images["val", side], targets, batch_size=settings.batch_size)
+        size = even_batch_size(
+            len(targets),
+            batch_size=settings.batch_size,
+            devices=model.distribute_strategy.num_replicas_in_sync,
+        )
+        return make_dataset(images["val", side], targets, batch_size=size)
 
     steps = count_steps(len(learned), settings.batch_size)
     return train_model(

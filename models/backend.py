@@ -53,15 +53,19 @@ def _import() -> str:
     return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"
 
 
-def choose_strategy(name: str):
+def choose_strategy(name: str, *, batch_size: int):
     """Return how a training is spread over devices, and on what it runs, for people.
 
     Args:
         name: `none` for one device, `mirrored` for all visible GPUs: each has a copy of the model
             and computes its share of every batch; the mean of the gradients goes to all copies.
+        batch_size: images in a batch, on all devices together.
 
     Returns:
         A `tf.distribute.Strategy` in whose scope the model is to be built, and a line.
+
+    Raises:
+        ModelError: the batch cannot be divided evenly.
     """
     import tensorflow as tf
 
@@ -71,6 +75,12 @@ def choose_strategy(name: str):
         hint = f" (1 of {gpus}; --strategy mirrored takes all)" if gpus > 1 else ""
         return tf.distribute.get_strategy(), device + hint
     if gpus > 1:
+        if batch_size % gpus:
+            # The mean of unequal shares would weigh their images differently.
+            raise ModelError(
+                f"--batch_size should be a multiple of the {gpus} GPUs for --strategy mirrored, "
+                f"received {batch_size}"
+            )
         return tf.distribute.MirroredStrategy(), f"{gpus} GPUs, mirrored"
     found = "one GPU" if gpus else "no GPU"
     return tf.distribute.get_strategy(), (

@@ -209,25 +209,27 @@ def train_model(
             total_steps=steps,
             warmup_steps=round(steps * warmup_share),
         )
-        optimizer = keras.optimizers.Adam(
-            schedule,
-            weight_decay=weight_decay or None,
-            use_ema=average,
-            ema_momentum=1 - 1 / max(average_steps, 1.0),
-        )
-        if mixed_precision:
-            # Small gradients would vanish in float16. Keras does this by itself only where the
-            # whole model has that precision, which the head has not.
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        model.compile(
-            optimizer=optimizer,
-            auto_scale_loss=False,
-            loss=AdjustedCrossentropy(offsets, label_smoothing),
-            metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
-        )
+        # Optimizer and metrics have variables, which belong to the devices of the model.
+        with model.distribute_strategy.scope():
+            optimizer = keras.optimizers.Adam(
+                schedule,
+                weight_decay=weight_decay or None,
+                use_ema=average,
+                ema_momentum=1 - 1 / max(average_steps, 1.0),
+            )
+            if mixed_precision:
+                # Small gradients would vanish in float16. Keras does this by itself only where the
+                # whole model has that precision, which the head has not.
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            model.compile(
+                optimizer=optimizer,
+                auto_scale_loss=False,
+                loss=AdjustedCrossentropy(offsets, label_smoothing),
+                metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
+            )
+            if finished > start:
+                optimizer.build(model.trainable_variables)
         if finished > start:
-            with model.distribute_strategy.scope():
-                model.optimizer.build(model.trainable_variables)
             for callback in averaging:
                 # The state has the averages in the model, as an epoch ends; let it know.
                 callback.set_model(model)

@@ -531,7 +531,7 @@ def test_what_is_not_there_is_said_in_one_line(
 
 def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     def plan(**options):
-        phases = train.plan(config.TrainConfig(**options))
+        phases = train.plan(train.fill_in(config.TrainConfig(**options)))
         return [(p.name, p.epochs, p.learning_rate, p.image_size) for p in phases]
 
     assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
@@ -544,6 +544,8 @@ def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     assert plan(epochs=1)[-1] == ("fine-tune", 1, 1e-3, 192)
     assert [size for *_, size in plan(epochs=0)] == [192]
     assert plan(model="sequential", weights="none", image_size=96)[0][3] == 96
+    # Position embeddings belong to one size of picture.
+    assert [size for *_, size in plan(model="vit", epochs=10)] == [224, 224]
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
