@@ -219,8 +219,10 @@ def train_model(
             )
             if mixed_precision:
                 # Small gradients would vanish in float16. Keras does this by itself only where the
-                # whole model has that precision, which the head has not.
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+                # whole model has that precision, which the head has not. And steps with too large
+                # a scale are left out: from Keras's 32,768 a short phase may have no others, and
+                # end with averages of nothing.
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
             model.compile(
                 optimizer=optimizer,
                 auto_scale_loss=False,

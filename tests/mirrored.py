@@ -70,7 +70,7 @@ def train(
             targets[TRAINING:],
             batch_size=even_batch_size(VALIDATION, batch_size=BATCH, devices=2),
         ),
-        phases=[Phase("small", 1, 1e-2, image_size=12), Phase("full", 3, 1e-2)],
+        phases=[Phase("small", 1, 1e-2, image_size=12), Phase("full", 2, 1e-2)],
         steps_per_epoch=STEPS,
         run_dir=run_dir,
         average_steps=2.0,

@@ -14,7 +14,7 @@ from models import MODEL_NAMES, ModelError, WeightsUnavailableError, build_model
 from models.bundle import get_description, load_model, save_model
 from models.grad_cam import grad_cam
 from models.inference import predict_probabilities
-from models.training import AdjustedCrossentropy, BalancedAccuracy
+from models.training import AdjustedCrossentropy
 from models.transfer import BACKBONE, BACKBONES, at_size, model_defaults, unfreeze
 
 ROOT = Path(__file__).parent.parent
@@ -41,13 +41,13 @@ def pictures(count: int = 3, side: int = 32) -> np.ndarray:
 
 
 def train_one_step(model: keras.Model) -> float:
-    model.compile(
-        "adam",
-        AdjustedCrossentropy(np.zeros(3), 0.0),
-        metrics=[BalancedAccuracy(3)],
-        jit_compile=False,
-    )
-    return model.train_on_batch(pictures().astype(np.float32), np.eye(3, dtype=np.float32))[0]
+    # Eagerly: to trace a large model takes many times what a step does.
+    model.compile("adam", AdjustedCrossentropy(np.zeros(3), 0.0), run_eagerly=True)
+    return float(model.train_on_batch(pictures().astype(np.float32), np.eye(3, dtype=np.float32)))
+
+
+def answer(model: keras.Model) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(pictures(), training=False))
 
 
 def test_every_model_has_an_entry():
@@ -65,17 +65,16 @@ def test_one_step_then_reloaded_it_answers_the_same(name, tmp_path):
     assert any((old != new).any() for old, new in zip(before[1], after[1], strict=True))
     save_model(model, tmp_path / "model.keras")
     again = load_model(tmp_path / "model.keras")
-    images = pictures()
-    expected = predict_probabilities(model, images)
+    expected = answer(model)
     assert expected.dtype == np.float32
     assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
-    assert (predict_probabilities(again, images) == expected).all()
+    assert (answer(again) == expected).all()
     description = get_description(again)
     assert (description.model, description.image_size) == (name, 32)
+    images = pictures()
     views = predict_probabilities(again, images, tta=True)
-    assert np.allclose(
-        views, predict_probabilities(again, np.rot90(images, axes=(1, 2)), tta=True), atol=1e-5
-    )
+    turned = predict_probabilities(again, np.rot90(images, axes=(1, 2)), tta=True)
+    assert np.allclose(views, turned, atol=1e-5)
     heat = grad_cam(again, images, np.array([0, 1, 2]))
     assert heat.shape == (3, 32, 32)
     assert set(heat.max(axis=(1, 2))) <= {0.0, 1.0}
@@ -208,8 +207,11 @@ def test_without_keras_hub_a_file_of_a_vit_says_what_to_install(tmp_path, monkey
 def test_keras_hub_is_imported_only_inside_functions():
     for path in (ROOT / "models").glob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                assert "keras_hub" not in ast.unparse(node), path
+            names = [item.name for item in getattr(node, "names", [])]
+            assert not any(
+                name and name.startswith("keras_hub")
+                for name in [*names, getattr(node, "module", "")]
+            ), path
 
 
 @pytest.mark.parametrize("name", ["sequential", "mobilenet"])

@@ -179,6 +179,8 @@ def test_code_in_a_model_is_refused(saved, tmp_path):
         ("TFSMLayer", "keras.layers"),
         ("system", "os"),
         ("Popen", "subprocess"),
+        ("Backbone", "keras_hub.src.models.backbone"),
+        ("DeiTBackbone", "keras_hub.models"),
     ):
 
         def add(config, name=name, module=module):

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import train
 from data import DataError
-from data.pipeline import even_batch_size
+from data.pipeline import even_batch_size, make_dataset
 from models import ModelError
-from models.backend import check_mixed_precision, choose_strategy
+from models.backend import check_mixed_precision, choose_strategy, precision
+from models.bundle import ClassProbabilities, load_model
+from models.training import Phase, train_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +30,7 @@ def test_two_devices_learn_what_one_does_and_go_on_after_a_stop():
     one, two, resumed = json.loads(run.stdout.splitlines()[-1])
     assert (one["replicas"], two["replicas"]) == (1, 2)
     for other in (two, resumed):
-        assert len(other["history"]) == 4
+        assert len(other["history"]) == 3
         for mine, theirs in zip(one["history"], other["history"], strict=True):
             assert theirs.pop("phase") == mine["phase"]
             figures = {key: value for key, value in mine.items() if key != "phase"}
@@ -103,3 +106,53 @@ def test_mixed_precision_without_a_gpu_ends_with_one_line(
     assert train.main([*argv, "--model", "sequential"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_float16_learns_what_float32_does_and_goes_on_after_a_stop(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype(np.uint8)
+    targets = np.eye(2, dtype=np.float32)[np.arange(16) % 2]
+    description = {"model": "tiny", "class_names": ("a", "b"), "image_size": 8}
+
+    def fit(name: str, *, mixed: bool = True, resume: bool = False, validations: int = 99):
+        keras.utils.set_random_seed(0)
+        left = iter(range(validations))
+        (tmp_path / name).mkdir(exist_ok=True)
+        with precision(mixed):
+            body = [keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
+        scaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
+        head = [keras.layers.Dense(2, dtype="float32"), ClassProbabilities(description)]
+        assert body[1].compute_dtype == ("float16" if mixed else "float32")
+
+        def validation(side: int):
+            next(left)  # StopIteration takes the place of a stop by hand
+            return make_dataset(images, targets, batch_size=8)
+
+        return train_model(
+            keras.Sequential([keras.Input((8, 8, 3)), scaling, *body, *head]),
+            lambda side, first: make_dataset(
+                images,
+                targets,
+                batch_size=8,
+                augmentation=lambda batch, seed, step: tf.cast(batch, tf.float32),
+                first_epoch=first,
+            ),
+            validation,
+            phases=[Phase("one", 1, 1e-2), Phase("two", 1, 1e-2)],
+            steps_per_epoch=6,
+            run_dir=tmp_path / name,
+            average_steps=2.0,
+            monitor="loss",
+            mixed_precision=mixed,
+            resume=resume,
+        ).history
+
+    whole, exact = fit("whole"), fit("exact", mixed=False)
+    assert whole != exact
+    for mine, theirs in zip(whole, exact, strict=True):
+        for figure in ("loss", "val_loss"):
+            assert mine[figure] == pytest.approx(theirs[figure], abs=0.02)
+    with pytest.raises(StopIteration):
+        fit("stopped", validations=1)
+    assert fit("stopped", resume=True) == whole
+    kept = load_model(tmp_path / "stopped" / "model.keras")
+    assert {layer.compute_dtype for layer in kept.layers} == {"float32"}
