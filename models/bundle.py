@@ -262,7 +262,11 @@ def _classes(settings: object) -> Iterator[tuple[str | None, str]]:
         if isinstance(item, dict):
             if "class_name" in item:
                 module = item.get("module")
-                yield None if module is None else str(module), str(item["class_name"])
+                name, registered = str(item["class_name"]), str(item.get("registered_name") or "")
+                yield None if module is None else str(module), name
+                # Keras looks by this name first, and would build that class instead.
+                if registered and registered.rpartition(">")[2] != name:
+                    yield registered, registered.rpartition(">")[2]
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item

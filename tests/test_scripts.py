@@ -18,7 +18,7 @@ import evaluate
 import predict
 import train
 from data.sample import write_sample_dataset
-from models import transfer
+from models import weights
 from models.bundle import get_description, load_model
 from models.progress import Progress
 
@@ -435,7 +435,7 @@ def test_training_leaves_broken_and_missing_images_out(sample_dir, tmp_path, cap
 
 
 def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    monkeypatch.setattr(weights, "_site_answers", lambda site: False)
     argv = ["--model", "mobilenet", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
     assert train.main([*argv, *SMALL]) == 2
     err = capsys.readouterr().err
@@ -447,7 +447,7 @@ def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypa
 def test_a_sample_run_without_weights_starts_from_random_ones_and_says_so(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    monkeypatch.setattr(weights, "_site_answers", lambda site: False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(config.PRESETS, "sample", {"data_dir": "s", "sample_images_per_class": 6})
     argv = ["--model", "mobilenet", "--sample", *SMALL, "--epochs", "1"]
