@@ -66,6 +66,7 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "training --images 64 --steps 2 --rounds 1",
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
+        "backbones --models sequential,mobilenet --images 64 --epochs 1 --image_size 32 --rounds 1",
     ],
 )
 def test_runs_and_ends_with_a_ratio(command, tmp_path):
