@@ -64,7 +64,7 @@ class _Checked:
             low, high = item.metadata.get("minimum"), item.metadata.get("maximum")
             choices = item.metadata.get("choices")
             # Written so that "not a number" fails as well.
-            if low is not None and not value >= low:
+            if low is not None and value is not None and not value >= low:
                 raise ValueError(f"--{name} must be at least {low}, received {value}")
             if high is not None and not value <= high:
                 raise ValueError(f"--{name} must be at most {high}, received {value}")
@@ -88,16 +88,23 @@ class TrainConfig(_Checked):
         False, "data", "train although more than 1 % of the labelled images have no file"
     )
     sample: bool = flag(False, "data", f"make up a small data set in {SAMPLE_DIR} and train on it")
-    image_size: int = flag(
-        192, "data", "side of the model's input, pixels", minimum=32, maximum=2048
+    image_size: int | None = flag(
+        None,
+        "data",
+        "side of the model's input, pixels; else the model's own",
+        minimum=32,
+        maximum=2048,
     )
 
     model: str = flag("mobilenet", "model", "architecture")
     weights: str = flag(
         "imagenet", "model", "start of the backbone: imagenet, none, or the PATH of a weights file"
     )
-    fine_tune_layers: int = flag(
-        126, "model", "last backbone layers that learn after the head; 0 none, -1 all", minimum=-1
+    fine_tune_layers: int | None = flag(
+        None,
+        "model",
+        "last backbone layers that learn after the head, 0 none, -1 all; else the model's own",
+        minimum=-1,
     )
     dropout: float = flag(
         0.3, "model", "share of features dropped before the last layer", minimum=0.0, maximum=0.95
@@ -139,6 +146,15 @@ class TrainConfig(_Checked):
 
     output_dir: str = flag(RUNS_DIR, "run", "folder that receives the run <model>-<time>")
     seed: int = flag(0, "run", "seed of split, shuffling, augmentation and dropout", minimum=0)
+    strategy: str = flag(
+        "none",
+        "run",
+        "none: one device; mirrored: all visible GPUs of this machine share each batch",
+        choices=("none", "mirrored"),
+    )
+    mixed_precision: bool = flag(
+        False, "run", "compute in float16 on a GPU that is faster so; the last layers in float32"
+    )
     resume: str | None = flag(
         None, "run", "go on with a training that was stopped, by its own settings: its folder RUN"
     )
@@ -213,6 +229,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "logit_adjustment": 0.0,
         **_MILD_AUGMENTATION,
     },
+    # Transformers, and what is built like them, lose what they know by larger steps.
+    "convnext": {"learning_rate": 1e-4},
+    "vit": {"learning_rate": 1e-4},
     # Small pictures for the sake of time; a few hundred give too few steps in batches of 32.
     "sample": {
         "data_dir": SAMPLE_DIR,
@@ -413,7 +432,8 @@ def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
         ValueError: flags exclude each other.
     """
     presets = []
-    if getattr(args, "model", "") == "sequential":
+    model = getattr(args, "model", TrainConfig.model)
+    if model == "sequential":
         presets.append("sequential")
         for name in ("head_epochs", "head_learning_rate", "fine_tune_layers"):
             if name in args:
@@ -424,6 +444,8 @@ def train_presets(args: argparse.Namespace) -> tuple[str, ...]:
             raise ValueError("--sample brings its own data: give --sample or --data_dir, not both")
     if "sequential" not in presets and getattr(args, "weights", "") == "none":
         presets.append("from_scratch")
+    if model in PRESETS and model not in presets:
+        presets.append(model)
     return tuple(presets)
 
 
@@ -498,12 +520,12 @@ def _value_type(item: dataclasses.Field) -> type:
 
 def _help_with_default(item: dataclasses.Field) -> str:
     text = item.metadata["help"].replace("%", "%%")
-    if item.type is bool or item.metadata["required"] or item.default is None:
+    if item.type is bool or item.metadata["required"]:
         return text
-    parts = [f"default: {item.default}"]
+    parts = [] if item.default is None else [f"default: {item.default}"]
     parts += [
         f"{name}: {values[item.name]}"
         for name, values in PRESETS.items()
         if item.name in values and values[item.name] != item.default
     ]
-    return f"{text} ({'; '.join(parts)})"
+    return f"{text} ({'; '.join(parts)})" if parts else text

@@ -223,29 +223,36 @@ def build(
     settings: TrainConfig, args: argparse.Namespace
 ) -> "tuple[keras.Model, TrainConfig, str]":
     """Build the model; returns it, the settings it really has, and the device it runs on."""
-    from models.backend import start_tensorflow
+    from models.backend import check_mixed_precision, choose_strategy, start_tensorflow
 
-    device = start_tensorflow()
+    start_tensorflow()
 
     import keras
 
     from data.ham10000 import CLASS_NAMES
     from models import build_model
 
+    if settings.mixed_precision:
+        check_mixed_precision()
+    strategy, device = choose_strategy(settings.strategy, batch_size=settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
 
-    def build_as(settings: TrainConfig) -> keras.Model:
-        return build_model(
-            settings.model,
-            image_size=settings.image_size,
-            class_names=CLASS_NAMES,
-            weights=settings.weights,
-            dropout=settings.dropout,
-            batch_norm_momentum=settings.batch_norm_momentum,
-        )
+    def build_as(settings: TrainConfig) -> tuple[keras.Model, TrainConfig, str]:
+        settings = fill_in(settings)
+        with strategy.scope():
+            model = build_model(
+                settings.model,
+                image_size=settings.image_size,
+                class_names=CLASS_NAMES,
+                weights=settings.weights,
+                dropout=settings.dropout,
+                batch_norm_momentum=settings.batch_norm_momentum,
+                mixed_precision=settings.mixed_precision,
+            )
+        return model, settings, device
 
     try:
-        return build_as(settings), settings, device
+        return build_as(settings)
     except WeightsUnavailableError:
         # Only a first try on made-up pictures may start from something else than was asked for.
         if not settings.sample or "weights" in args:
@@ -253,7 +260,18 @@ def build(
     args.weights = "none"
     settings = config.from_args(TrainConfig, args, config.train_presets(args))
     print("no ImageNet weights here: this sample run starts from random weights, all layers learn")
-    return build_as(settings), settings, device
+    return build_as(settings)
+
+
+def fill_in(settings: TrainConfig) -> TrainConfig:
+    """Return the settings with the model's own where none was asked for; loads TensorFlow."""
+    if settings.model == "sequential":
+        return settings
+    from models.transfer import model_defaults
+
+    own = model_defaults(settings.model)
+    missing = {name: value for name, value in own.items() if getattr(settings, name) is None}
+    return dataclasses.replace(settings, **missing)
 
 
 def decode(
@@ -414,7 +432,7 @@ def fit(
 
     from data.augmentation import build_augmentation
     from data.ham10000 import CLASS_NAMES, class_shares, class_weights
-    from data.pipeline import count_steps, make_dataset
+    from data.pipeline import count_steps, even_batch_size, make_dataset
     from models.bundle import set_split
     from models.training import train_model
 
@@ -453,7 +471,12 @@ def fit(
 
     def make_validation_data(side: int):
         targets = np.stack(chosen_by["label"].map(one_hot))
-        return make_dataset(images["val", side], targets, batch_size=settings.batch_size)
+        size = even_batch_size(
+            len(targets),
+            batch_size=settings.batch_size,
+            devices=model.distribute_strategy.num_replicas_in_sync,
+        )
+        return make_dataset(images["val", side], targets, batch_size=size)
 
     steps = count_steps(len(learned), settings.batch_size)
     return train_model(
@@ -472,6 +495,7 @@ def fit(
         average_steps=settings.average_epochs * steps,
         monitor=settings.monitor,
         patience=settings.patience,
+        mixed_precision=settings.mixed_precision,
         seed=settings.seed,
         resume=settings.resume is not None,
     )
@@ -484,7 +508,11 @@ def plan(settings: TrainConfig) -> "list[Phase]":
     full = settings.image_size
     if settings.model == "sequential":
         return [Phase("train", settings.epochs, settings.learning_rate, None, full)]
-    first = round(settings.epochs * settings.small_epochs_share)
+    from models.transfer import BACKBONES
+
+    # A transformer's position embeddings belong to one size: it learns from that one alone.
+    any_size = BACKBONES[settings.model].takes_any_size
+    first = round(settings.epochs * settings.small_epochs_share) if any_size else 0
     small = min(full, max(32, 32 * round(full * settings.small_size_share / 32)))
     layers, rate = settings.fine_tune_layers, settings.learning_rate
     phases = [

@@ -10,14 +10,14 @@ import time
 import keras
 import numpy as np
 
-from benchmarks.machine import parse_arguments, training_augmentation
+from benchmarks.machine import parse_arguments, training_augmentation, with_model_defaults
 from benchmarks.training import EpochSeconds, compile_model
 from config import TrainConfig
 from data.ham10000 import CLASS_NAMES, read_metadata
 from data.memory import free_memory
 from data.pipeline import count_steps, decode_images, make_dataset
 
-SETTINGS = TrainConfig()
+SETTINGS = with_model_defaults(TrainConfig())
 COUNTS = (1_000, 2_500, 5_000, 10_015)
 
 

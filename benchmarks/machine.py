@@ -1,6 +1,7 @@
 """What every benchmark says first, and how it measures."""
 
 import argparse
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -82,6 +83,17 @@ def peak_memory() -> float:
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def with_model_defaults(settings: TrainConfig) -> TrainConfig:
+    """Return the settings with what the model itself sets filled in, as `train.py` does."""
+    from models.transfer import model_defaults
+
+    if settings.model == "sequential":
+        return settings
+    own = model_defaults(settings.model).items()
+    missing = {name: value for name, value in own if getattr(settings, name) is None}
+    return dataclasses.replace(settings, **missing)
 
 
 def training_augmentation(settings: TrainConfig):

@@ -17,12 +17,18 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from benchmarks.machine import alternate, parse_arguments, seconds, training_augmentation
+from benchmarks.machine import (
+    alternate,
+    parse_arguments,
+    seconds,
+    training_augmentation,
+    with_model_defaults,
+)
 from config import TrainConfig
 from data.ham10000 import CLASS_NAMES, read_metadata
 from data.pipeline import count_steps, decode_images, make_dataset
 
-SETTINGS = TrainConfig()
+SETTINGS = with_model_defaults(TrainConfig())
 # Batches that may lie ready before the watch starts.
 AHEAD = 8
 

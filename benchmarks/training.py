@@ -10,7 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.machine import alternate, parse_arguments, seconds, training_augmentation
+from benchmarks.machine import (
+    alternate,
+    parse_arguments,
+    seconds,
+    training_augmentation,
+    with_model_defaults,
+)
 from config import TrainConfig
 from data.ham10000 import CLASS_NAMES, read_metadata
 from data.pipeline import decode_images, make_dataset
@@ -18,7 +24,7 @@ from models import build_model
 from models.training import AdjustedCrossentropy, BalancedAccuracy
 from models.transfer import unfreeze
 
-SETTINGS = TrainConfig()
+SETTINGS = with_model_defaults(TrainConfig())
 
 
 class EpochSeconds(keras.callbacks.Callback):

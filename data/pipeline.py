@@ -196,6 +196,38 @@ def count_steps(count: int, batch_size: int) -> int:
     return max(1, count // batch_size)
 
 
+def even_batch_size(count: int, *, batch_size: int, devices: int) -> int:
+    """Return a batch size for validation by which no batch leaves a device without images.
+
+    TensorFlow gives each device as many images of a batch as would fit evenly, rounded up, and the
+    last ones what is left. On a device that gets none, convolutions fail; and Keras wants even
+    shares of the first batch.
+
+    Args:
+        count: images in the data set.
+        batch_size: that of training.
+        devices: among which each batch is divided.
+
+    Returns:
+        With one device `batch_size`, or `count` where that is less; else a multiple of the devices
+        by which the last batch, too, serves all of them: the largest up to `batch_size`, or, where
+        there is none, the smallest up to four times as much, since nothing is kept for gradients.
+
+    Raises:
+        DataError: there is none.
+    """
+    smaller = range(min(batch_size, count), devices - 1, -1)
+    larger = range(batch_size + 1, min(4 * batch_size, count) + 1)
+    for size in (*smaller, *larger):
+        last = count % size or size
+        if size % devices == 0 and (devices - 1) * -(-last // devices) < last:
+            return size
+    raise DataError(
+        f"{count} validation images cannot be shared evenly by {devices} devices; give a larger "
+        "--batch_size, or leave out --strategy mirrored"
+    )
+
+
 def make_dataset(
     images: np.ndarray,
     targets: np.ndarray,

@@ -1,6 +1,6 @@
 """From a name to a trained, self-describing model."""
 
-MODEL_NAMES = ("sequential", "mobilenet")
+MODEL_NAMES = ("sequential", "mobilenet", "efficientnet", "convnext", "vit")
 # How the file for the phone may keep its numbers.
 QUANTIZATIONS = ("float32", "float16", "int8")
 
@@ -30,6 +30,7 @@ def build_model(
     weights: str = "none",
     dropout: float = 0.3,
     batch_norm_momentum: float = 0.999,
+    mixed_precision: bool = False,
 ):
     """Build a model by name.
 
@@ -41,6 +42,8 @@ def build_model(
         dropout: share of features dropped before the last layer, in [0, 1).
         batch_norm_momentum: share of the old value when the backbone's BatchNorm updates its
             running statistics.
+        mixed_precision: whether all but the head computes in float16; weights stay float32, and so
+            does a saved model in all.
 
     Returns:
         A `keras.Model` from pixels 0..255, `[batch, image_size, image_size, 3]`, to
@@ -58,16 +61,20 @@ def build_model(
                 f"sequential starts from random weights, received --weights {weights}; leave "
                 "--weights out, or choose --model mobilenet"
             )
+        from models.backend import precision
         from models.sequential import build_sequential
 
-        return build_sequential(image_size=image_size, class_names=class_names, dropout=dropout)
+        with precision(mixed_precision):
+            return build_sequential(image_size=image_size, class_names=class_names, dropout=dropout)
+    from models.backend import precision
     from models.transfer import build_transfer
 
-    return build_transfer(
-        name,
-        image_size=image_size,
-        class_names=class_names,
-        weights=weights,
-        dropout=dropout,
-        batch_norm_momentum=batch_norm_momentum,
-    )
+    with precision(mixed_precision):
+        return build_transfer(
+            name,
+            image_size=image_size,
+            class_names=class_names,
+            weights=weights,
+            dropout=dropout,
+            batch_norm_momentum=batch_norm_momentum,
+        )

@@ -27,6 +27,8 @@ _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # What holds code of whoever wrote the file, loads it from elsewhere, or reads other files.
 _CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _CODE |= {"function", "__typespec__", "StringLookup", "IntegerLookup", "TextVectorization"}
+# All that a model of this project needs of keras-hub; other classes there fetch files.
+_HUB_CLASSES = {("keras_hub.src.models.deit.deit_backbone", "DeiTBackbone")}
 PIXEL_SCALING = "inside the model; feed 0..255"
 
 
@@ -171,7 +173,7 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
     """
     get_description(model)
     # A copy that was never compiled has no optimizer, whose state would triple the file.
-    copy = model.__class__.from_config(model.get_config())
+    copy = model.__class__.from_config(_in_float32(model.get_config()))
     copy.set_weights(model.get_weights())
     path = Path(path)
     part = path.with_name(f".{path.stem}.part.keras")
@@ -180,6 +182,15 @@ def save_model(model: keras.Model, path: str | os.PathLike) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_float32(settings: object) -> object:
+    """Return a model's configuration without mixed precision, which is slow but on GPUs."""
+    if isinstance(settings, dict):
+        return {key: _in_float32(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return type(settings)(_in_float32(value) for value in settings)
+    return "float32" if settings == "mixed_float16" else settings
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -294,6 +305,9 @@ def _check_archive(path: Path) -> str:
             metadata = json.loads(archive.read("metadata.json"))
             weights = archive.read("model.weights.h5")
         for module, name in _classes(settings):
+            if (module, name) in _HUB_CLASSES:
+                import_keras_hub(str(path))
+                continue
             ours = name == "ClassProbabilities"
             known = module in (None, "keras") or module.startswith("keras.")
             if name in _CODE or not (known or ours):
@@ -307,6 +321,24 @@ def _check_archive(path: Path) -> str:
         raise ModelError(f"{foreign}it is damaged: {first_line(error)}; copy it anew") from error
 
 
+def import_keras_hub(user: str):
+    """Return keras-hub, which only some models need.
+
+    Args:
+        user: what needs it, for people.
+
+    Raises:
+        ModelError: it is not installed, or cannot be used with what is.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ModelError(
+            f"{user} needs keras-hub ({first_line(error)}): pip install -r requirements-vit.txt"
+        ) from error
+    return keras_hub
+
+
 def _classes(settings: object) -> Iterator[tuple[str | None, str]]:
     """Walk through a model's configuration; yields module and name of all that it will build."""
     waiting = [settings]
@@ -315,7 +347,11 @@ def _classes(settings: object) -> Iterator[tuple[str | None, str]]:
         if isinstance(item, dict):
             if "class_name" in item:
                 module = item.get("module")
-                yield None if module is None else str(module), str(item["class_name"])
+                name, registered = str(item["class_name"]), str(item.get("registered_name") or "")
+                yield None if module is None else str(module), name
+                # Keras looks by this name first, and would build that class instead.
+                if registered and registered.rpartition(">")[2] != name:
+                    yield registered, registered.rpartition(">")[2]
             waiting += item.values()
         elif isinstance(item, list):
             waiting += item

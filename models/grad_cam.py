@@ -2,6 +2,14 @@
 
 Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization* (2017), arXiv:1610.02391.
+
+Of a transformer, the map is made of the tokens of its patches after the last block, laid out as the
+grid that they come from. The head takes their mean, so that each of them has a gradient (with a
+class token for the answer, the last block's other tokens would have none), and the map is the class
+activation map of Zhou et al., *Learning Deep Features for Discriminative Localization* (2016),
+arXiv:1512.04150, of which Grad-CAM is the generalization. Attention has mixed the places by then:
+Chefer et al., *Transformer Interpretability Beyond Attention Visualization* (2021),
+arXiv:2012.09838.
 """
 
 import keras

@@ -24,7 +24,8 @@ def build_sequential(
         A model from pixels 0..255, `[batch, image_size, image_size, 3]`, to probabilities.
     """
     description = {"model": "sequential", "class_names": class_names, "image_size": image_size}
-    stack = [keras.Input((image_size, image_size, 3)), layers.Rescaling(1 / 127.5, offset=-1)]
+    scaling = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32")
+    stack = [keras.Input((image_size, image_size, 3)), scaling]
     for filters, convolutions in _BLOCKS:
         for place in range(convolutions):
             stack.append(layers.Conv2D(filters, 3, padding="same", use_bias=False))
@@ -34,9 +35,10 @@ def build_sequential(
             # The default momentum of 0.99 lags behind a run of a few hundred steps.
             stack += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
     stack += [
-        layers.GlobalAveragePooling2D(),
-        layers.Dropout(dropout),
-        layers.Dense(len(class_names), name="logits"),
-        ClassProbabilities(description, name="probabilities"),
+        # The head computes in float32, whatever comes before.
+        layers.GlobalAveragePooling2D(dtype="float32"),
+        layers.Dropout(dropout, dtype="float32"),
+        layers.Dense(len(class_names), name="logits", dtype="float32"),
+        ClassProbabilities(description, name="probabilities", dtype="float32"),
     ]
     return keras.Sequential(stack, name="sequential")

@@ -127,6 +127,7 @@ def train_model(
     average_steps: float = 0.0,
     monitor: str = "balanced_accuracy",
     patience: int = 10,
+    mixed_precision: bool = False,
     seed: int = 0,
     resume: bool = False,
 ) -> Result:
@@ -161,6 +162,7 @@ def train_model(
             weights themselves.
         monitor: `loss` or `balanced_accuracy`, of the validation data: chooses the best epoch.
         patience: epochs of the last phase without a new best until training stops.
+        mixed_precision: whether the model computes in float16, so that the loss must be scaled.
         seed: of dropout.
         resume: whether to go on from the state in the run directory, if it has one; all other
             arguments have to be those of the run that was stopped.
@@ -207,18 +209,29 @@ def train_model(
             total_steps=steps,
             warmup_steps=round(steps * warmup_share),
         )
-        model.compile(
-            optimizer=keras.optimizers.Adam(
+        # Optimizer and metrics have variables, which belong to the devices of the model.
+        with model.distribute_strategy.scope():
+            optimizer = keras.optimizers.Adam(
                 schedule,
                 weight_decay=weight_decay or None,
                 use_ema=average,
                 ema_momentum=1 - 1 / max(average_steps, 1.0),
-            ),
-            loss=AdjustedCrossentropy(offsets, label_smoothing),
-            metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
-        )
+            )
+            if mixed_precision:
+                # Small gradients would vanish in float16. Keras does this by itself only where the
+                # whole model has that precision, which the head has not. And steps with too large
+                # a scale are left out: from Keras's 32,768 a short phase may have no others, and
+                # end with averages of nothing.
+                optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
+            model.compile(
+                optimizer=optimizer,
+                auto_scale_loss=False,
+                loss=AdjustedCrossentropy(offsets, label_smoothing),
+                metrics=["accuracy", BalancedAccuracy(model.output_shape[-1])],
+            )
+            if finished > start:
+                optimizer.build(model.trainable_variables)
         if finished > start:
-            model.optimizer.build(model.trainable_variables)
             for callback in averaging:
                 # The state has the averages in the model, as an epoch ends; let it know.
                 callback.set_model(model)

@@ -108,6 +108,7 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
         "no_skin --images 3",
+        "backbones --models sequential,mobilenet --images 64 --epochs 1 --image_size 32 --rounds 1",
     ],
 )
 def test_runs_and_ends_with_a_ratio(command, tmp_path):

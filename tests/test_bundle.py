@@ -186,6 +186,8 @@ def test_code_in_a_model_is_refused(saved, tmp_path):
         ("TFSMLayer", "keras.layers"),
         ("system", "os"),
         ("Popen", "subprocess"),
+        ("Backbone", "keras_hub.src.models.backbone"),
+        ("DeiTBackbone", "keras_hub.models"),
     ):
 
         def add(config, name=name, module=module):
@@ -195,6 +197,17 @@ def test_code_in_a_model_is_refused(saved, tmp_path):
 
         message = refusal(rewrite(saved, tmp_path / "bad.keras", config=add))
         assert f"it holds a {name} of {module}, which may run any code" in message
+
+
+def test_a_class_under_the_name_of_another_is_refused(saved, tmp_path):
+    def disguise(config):
+        layer = {"class_name": "DeiTBackbone", "module": "keras.layers", "config": {}}
+        layer["registered_name"] = "keras_hub>Backbone"
+        config["config"]["layers"].insert(1, layer)
+        return config
+
+    message = refusal(rewrite(saved, tmp_path / "bad.keras", config=disguise))
+    assert "it holds a Backbone of keras_hub>Backbone" in message
 
 
 def test_weights_that_lie_elsewhere_are_refused(saved, tmp_path):

@@ -9,7 +9,9 @@ from config import EvaluateConfig, PredictConfig, TrainConfig
 
 def parse(config_class: type, *argv: str):
     parser = config.ArgumentParser(prog="script.py")
-    config.add_arguments(parser, config_class, choices={"model": ("sequential", "mobilenet")})
+    config.add_arguments(
+        parser, config_class, choices={"model": ("sequential", "mobilenet", "vit")}
+    )
     args = parser.parse_args(argv)
     presets = config.train_presets(args) if config_class is TrainConfig else ()
     return config.from_args(config_class, args, presets)
@@ -28,6 +30,10 @@ def test_a_typed_flag_beats_preset_and_default():
     assert settings.batch_norm_trains
     assert (settings.head_epochs, settings.fine_tune_layers) == (0, -1)
     assert parse(TrainConfig, "--weights", "none", "--head_epochs", "1").head_epochs == 1
+    # A transformer takes small steps, from random weights, too.
+    for argv in ([], ["--weights", "none"], ["--sample"]):
+        assert parse(TrainConfig, "--model", "vit", *argv).learning_rate == 1e-4
+    assert parse(TrainConfig, "--model", "vit", "--learning_rate", "0.1").learning_rate == 0.1
 
 
 def test_presets_name_only_fields_there_are():
@@ -90,7 +96,7 @@ def test_a_spoilt_settings_file_is_refused(tmp_path, text):
 
 
 def test_flags_are_few_and_explained():
-    for config_class, most in ((TrainConfig, 22), (EvaluateConfig, 9), (PredictConfig, 9)):
+    for config_class, most in ((TrainConfig, 24), (EvaluateConfig, 9), (PredictConfig, 9)):
         flags = [f for f in dataclasses.fields(config_class) if "help" in f.metadata]
         assert len(flags) <= most
         assert all(flag.metadata["help"] and flag.metadata["group"] for flag in flags)

@@ -20,7 +20,7 @@ import predict
 import train
 from data.images import load_image
 from data.sample import write_sample_dataset
-from models import transfer
+from models import weights
 from models.bundle import get_description, load_model, save_model
 from models.inference import FeatureReader
 from models.novelty import read_detector
@@ -180,7 +180,7 @@ def test_a_model_file_without_thresholds_serves_and_says_what_it_lacks(
     assert predict.main(["--model_path", str(tmp_path / "model.keras"), "--image", image]) == 0
     out, err = capsys.readouterr()
     assert "warning" not in out
-    assert "predates the warnings" in err
+    assert "this model file cannot warn of unsure answers or of pictures" in err
 
 
 def test_figures_that_cannot_be_computed_are_null_and_the_report_stands(
@@ -522,7 +522,7 @@ def test_training_leaves_broken_and_missing_images_out(sample_dir, tmp_path, cap
 
 
 def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    monkeypatch.setattr(weights, "_site_answers", lambda site: False)
     argv = ["--model", "mobilenet", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
     assert train.main([*argv, *SMALL]) == 2
     err = capsys.readouterr().err
@@ -534,7 +534,7 @@ def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypa
 def test_a_sample_run_without_weights_starts_from_random_ones_and_says_so(
     tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(transfer, "_site_answers", lambda: False)
+    monkeypatch.setattr(weights, "_site_answers", lambda site: False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(config.PRESETS, "sample", {"data_dir": "s", "sample_images_per_class": 6})
     argv = ["--model", "mobilenet", "--sample", *SMALL, "--epochs", "1"]
@@ -618,7 +618,7 @@ def test_what_is_not_there_is_said_in_one_line(
 
 def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     def plan(**options):
-        phases = train.plan(config.TrainConfig(**options))
+        phases = train.plan(train.fill_in(config.TrainConfig(**options)))
         return [(p.name, p.epochs, p.learning_rate, p.image_size) for p in phases]
 
     assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
@@ -631,6 +631,8 @@ def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     assert plan(epochs=1)[-1] == ("fine-tune", 1, 1e-3, 192)
     assert [size for *_, size in plan(epochs=0)] == [192]
     assert plan(model="sequential", weights="none", image_size=96)[0][3] == 96
+    # Position embeddings belong to one size of picture.
+    assert [size for *_, size in plan(model="vit", epochs=10)] == [224, 224]
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
