@@ -66,7 +66,7 @@ class _Checked:
             # Written so that "not a number" fails as well.
             if low is not None and value is not None and not value >= low:
                 raise ValueError(f"--{name} must be at least {low}, received {value}")
-            if high is not None and not value <= high:
+            if high is not None and value is not None and not value <= high:
                 raise ValueError(f"--{name} must be at most {high}, received {value}")
             if choices and value not in choices:
                 raise ValueError(

@@ -117,4 +117,7 @@ def test_warnings_come_on_their_side_of_the_thresholds(features):
 def test_a_model_without_warnings_gives_none_and_says_so():
     known = {"unsure_below": None, "unsure_accuracy": None, "detector": None}
     assert list_warnings(0.2, 1e9, **known) == {}
-    assert "gives none" in missing_warnings(unsure_below=None, detector=None)
+    both = missing_warnings(unsure_below=None, detector=None)
+    assert both.endswith("of unsure answers or of pictures that are no dermatoscopic ones")
+    one = missing_warnings(unsure_below=0.5, detector=None)
+    assert one == "this model file cannot warn of pictures that are no dermatoscopic ones"

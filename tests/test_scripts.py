@@ -387,7 +387,7 @@ def test_out_of_memory_says_which_flag_to_lower(run_dir, sample_dir, monkeypatch
     model = ["--model_path", str(run_dir / "model.keras")]
     monkeypatch.setattr("models.inference.predict_views", without_memory)
     assert evaluate.main(model) == 2
-    monkeypatch.setattr("models.inference.predict_probabilities", without_memory)
+    monkeypatch.setattr("models.inference.FeatureReader.__call__", without_memory)
     assert predict.main([*model, "--image", str(next(sample_dir.rglob("*.jpg")))]) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"{name}.py: error: out of memory: lower --batch_size" for name in ("evaluate", "predict")
@@ -531,6 +531,7 @@ def test_real_data_never_start_from_noise(sample_dir, tmp_path, capsys, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_sample_run_without_weights_starts_from_random_ones_and_says_so(
     tmp_path, capsys, monkeypatch
 ):

@@ -22,6 +22,7 @@ from models.training import Phase, train_model
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_does_and_go_on_after_a_stop():
     run = subprocess.run(
         [sys.executable, "tests/mirrored.py"], cwd=ROOT, capture_output=True, text=True

@@ -189,16 +189,17 @@ def test_files_of_another_format_or_damaged_are_refused(folder, tmp_path):
 def test_descriptions_that_cannot_be_are_refused(folder, tmp_path):
     flatbuffer, record = parts(folder / "float32.tflite")
     for name, value, message in (
-        ("temperature", 0, "its temperature is no number above 0"),
-        ("temperature", "hot", "its temperature is no number above 0"),
-        ("temperature", float("nan"), "its temperature is no number above 0"),
-        ("image_size", 2.5, "no whole number above 0"),
+        ("temperature", 0, "its temperature cannot be used"),
+        ("temperature", "hot", "its temperature cannot be used"),
+        ("temperature", float("nan"), "its temperature cannot be used"),
+        ("image_size", 2.5, "its image_size cannot be used"),
         ("image_size", 64, "it should take uint8 [-1, 64, 64, 3]"),
         ("class_names", ["a", "b"], "give float32 [-1, 2]"),
-        ("class_names", [1, 2, 3], "are no texts"),
-        ("class_names", [], "it names no classes"),
-        ("train_image_ids", "i1", "are no texts"),
-        ("format", 99, "description format 99, expected at most"),
+        ("class_names", [1, 2, 3], "its texts cannot be used"),
+        ("class_names", [], "its class_names cannot be used"),
+        ("train_image_ids", "i1", "its texts cannot be used"),
+        ("format", 99, "description format 99, expected 2"),
+        ("unsure_below", 2, "should have a share of 0 to 1 as unsure_below"),
         ("of_tomorrow", 1, "it is damaged"),
     ):
         changed = {**record, "description": {**record["description"], name: value}}
