@@ -220,7 +220,8 @@ def test_resume_goes_through_all_phases_of_mobilenet(sample_dir, tmp_path, monke
     from models.progress import Progress
 
     # Head and first epoch on 32 px, two more on 64.
-    monkeypatch.setitem(config.PRESETS, "from_scratch", {"small_epochs_share": 0.4})
+    preset = {"small_epochs_share": 0.4, "head_epochs": 1}
+    monkeypatch.setitem(config.PRESETS, "from_scratch", preset)
     argv = ["--model", "mobilenet", "--weights", "none", "--image_size", "64", "--epochs", "3"]
     argv += ["--data_dir", str(sample_dir), "--output_dir"]
     assert train.main([*argv, str(tmp_path / "whole")]) == 0

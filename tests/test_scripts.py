@@ -619,7 +619,8 @@ def test_what_is_not_there_is_said_in_one_line(
 
 def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     def plan(**options):
-        phases = train.plan(train.fill_in(config.TrainConfig(**options)))
+        settings = config.TrainConfig(small_epochs_share=0.4, **options)
+        phases = train.plan(train.fill_in(settings))
         return [(p.name, p.epochs, p.learning_rate, p.image_size) for p in phases]
 
     assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
@@ -632,6 +633,9 @@ def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     assert plan(epochs=1)[-1] == ("fine-tune", 1, 1e-3, 192)
     assert [size for *_, size in plan(epochs=0)] == [192]
     assert plan(model="sequential", weights="none", image_size=96)[0][3] == 96
+    # By default all learn from pictures of full size.
+    phases = train.plan(train.fill_in(config.TrainConfig()))
+    assert [(p.name, p.image_size) for p in phases] == [("head", 192), ("fine-tune", 192)]
     # Position embeddings belong to one size of picture.
     assert [size for *_, size in plan(model="vit", epochs=10)] == [224, 224]
 
