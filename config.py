@@ -176,7 +176,7 @@ class TrainConfig(_Checked):
     small_epochs_share: float = 0.0
     small_size_share: float = 2 / 3
     # Weights that have learned from small pictures need smaller steps.
-    full_size_rate_share: float = 0.5
+    full_size_rate_share: float = 0.2
     warmup_share: float = 0.1
     weight_decay: float = 1e-4
     # Keras's 0.999 would lag behind the weights by thousands of steps.

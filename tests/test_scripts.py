@@ -626,7 +626,7 @@ def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
         ("head", 1, 2e-3, 128),
         ("small", 4, 1e-3, 128),
-        ("fine-tune", 6, 5e-4, 192),
+        ("fine-tune", 6, 2e-4, 192),
     ]
     # There is nothing smaller to begin with, or no epoch to do it in.
     assert [size for *_, size in plan(image_size=32)] == [32, 32, 32]
