@@ -41,22 +41,14 @@ _MAX_PARTS = 10_000
 # and their errors grow through all the others. Without it 86 % of the shipped model's answers on
 # its validation images stay the same, with it 99 %.
 _FLOAT_SHARE = 1 / 4
-# All that the models of this project become. Custom operations are left out, since TensorFlow's
-# interpreter would run any of TensorFlow's own as one, also those that write files.
+# All that networks of convolutions become. Custom operations are left out, since TensorFlow's
+# interpreter would run any of TensorFlow's own as one, also those that write files; and so is TILE,
+# which a transformer needs, since it can ask for any amount of memory.
 _OPERATIONS = {
-    *("ADD", "CAST", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "DIV", "FULLY_CONNECTED"),
-    *(
-        "MAX_POOL_2D",
-        "MEAN",
-        "MUL",
-        "PAD",
-        "QUANTIZE",
-        "RELU",
-        "RELU6",
-        "RESHAPE",
-        "SOFTMAX",
-        "SUB",
-    ),
+    *("ADD", "CAST", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "DIV"),
+    *("FULLY_CONNECTED", "GATHER", "GELU", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "NEG"),
+    *("PACK", "PAD", "QUANTIZE", "REDUCE_PROD", "RELU", "RELU6", "RESHAPE", "RSQRT", "SHAPE"),
+    *("SOFTMAX", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB"),
 }
 _OPERATION_NAMES = {
     number: name for name, number in vars(schema.BuiltinOperator).items() if name[0] != "_"
@@ -84,7 +76,8 @@ def convert(
             measures the range of every layer on them.
 
     Raises:
-        ModelError: the model cannot be converted.
+        ModelError: the model cannot be converted, or only to operations that are not taken back;
+            of the backbones, `vit`.
         ValueError: `quantize` is unknown, or `int8` has no images.
     """
     if quantize not in QUANTIZATIONS:
@@ -102,6 +95,7 @@ def convert(
             f"TensorFlow {tf.__version__} cannot convert the model to {quantize}: "
             f"{first_line(error)}; use a model that train.py wrote"
         ) from error
+    _check_graph(flatbuffer, f"{description.model} cannot be exported: ")
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -307,7 +301,9 @@ def _check_graph(flatbuffer: bytes, foreign: str) -> None:
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         name = _OPERATION_NAMES.get(number, str(number))
         if code.CustomCode() is not None or name not in _OPERATIONS:
-            raise ModelError(f"{foreign}it holds the operation {name}, which may run any code")
+            raise ModelError(
+                f"{foreign}it holds the operation {name}, which is not among those taken"
+            )
     kinds = schema.TensorType
     for place in range(graph.TensorsLength()):
         tensor = graph.Tensors(place)

@@ -319,6 +319,7 @@ def test_the_layout_of_a_challenge_gives_the_figures_of_ham10000s(
     assert f"1 of 71 labels have no image file in {root}: ISIC_0035068" in captured.err
 
 
+@pytest.mark.slow
 def test_extra_data_are_learned_from_but_not_what_validation_or_test_show(
     sample_dir, tmp_path, capsys
 ):

@@ -386,3 +386,22 @@ def test_the_shipped_model_in_int8_is_small_and_answers_alike(tmp_path, ham10000
     assert float(agreement.split()[-1].rstrip("%")) >= 97
     (balanced,) = [line.split()[-2:] for line in out.splitlines() if line.startswith("balanced")]
     assert abs(float(balanced[0]) - float(balanced[1])) <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["efficientnet", "convnext"])
+def test_other_backbones_answer_the_same_on_the_phone(name, tmp_path):
+    model = build_model(name, image_size=32, class_names=("a", "b", "c"))
+    convert(model, tmp_path / "m.tflite")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    answers = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
+    assert np.allclose(answers, model.predict_on_batch(images), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_transformer_is_refused_before_a_file_is_written(tmp_path):
+    pytest.importorskip("keras_hub")
+    model = build_model("vit", image_size=32, class_names=("a", "b", "c"))
+    with pytest.raises(ModelError, match="vit cannot be exported: it holds the operation"):
+        convert(model, tmp_path / "m.tflite")
+    assert list(tmp_path.iterdir()) == []
