@@ -233,12 +233,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "convnext": {"learning_rate": 1e-4},
     "vit": {"learning_rate": 1e-4},
     # Small pictures for the sake of time; a few hundred give too few steps in batches of 32.
-    "sample": {
-        "data_dir": SAMPLE_DIR,
-        "image_size": 80,
-        "epochs": 8,
-        "batch_size": 16,
-    },
+    "sample": {"data_dir": SAMPLE_DIR, "image_size": 80, "epochs": 8, "batch_size": 16},
     # Without ImageNet there is nothing to keep frozen.
     "from_scratch": {
         "head_epochs": 0,
@@ -480,6 +475,35 @@ def load(config_class: type, path: Path) -> Any:
         raise ValueError(
             f"{path} should hold the settings of a {config_class.__name__}, received {error}"
         ) from error
+
+
+def fill_in(settings: Any, values: dict[str, Any]) -> Any:
+    """Return the settings with these values where they have none."""
+    missing = {name: value for name, value in values.items() if getattr(settings, name) is None}
+    return dataclasses.replace(settings, **missing)
+
+
+def augmentation_options(settings: TrainConfig) -> dict[str, Any]:
+    """Return what `data.augmentation.build_augmentation` takes besides the size."""
+    return {
+        "rotation_degrees": settings.rotation_degrees,
+        "flip": settings.flip,
+        "view": settings.view,
+        "shift": settings.shift,
+        "brightness": settings.brightness,
+        "contrast": settings.contrast,
+        "color_cast": settings.color_cast,
+        "sharpness": settings.sharpness,
+    }
+
+
+def make_folder(folder: Path) -> str:
+    """Make a folder for results, unless it is there; returns why it cannot be written, or ""."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return "" if os.access(folder, os.W_OK) else "it is read-only"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def run(main: Callable[[], int]) -> typing.NoReturn:

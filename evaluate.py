@@ -1,6 +1,5 @@
 """Measure a trained model: python evaluate.py --model_path runs/NAME/model.keras"""
 
-import os
 import sys
 import time
 import warnings
@@ -147,12 +146,7 @@ def make_output_dir(settings: EvaluateConfig) -> Path:
     """
     beside = Path(settings.model_path).parent / f"evaluation-{settings.split}"
     folder = Path(settings.output_dir) if settings.output_dir else beside
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
+    if reason := config.make_folder(folder):
         raise DataError(f"{folder} cannot be written ({reason}); name another with --output_dir")
     return folder
 

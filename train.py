@@ -105,12 +105,7 @@ def check_output(folder: Path) -> None:
     Raises:
         DataError: it cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
+    if reason := config.make_folder(folder):
         raise DataError(
             f"--output_dir should be a folder that can be written, received {folder} ({reason}); "
             "name another"
@@ -265,13 +260,9 @@ def build(
 
 def fill_in(settings: TrainConfig) -> TrainConfig:
     """Return the settings with the model's own where none was asked for; loads TensorFlow."""
-    if settings.model == "sequential":
-        return settings
-    from models.transfer import model_defaults
+    from models import model_defaults
 
-    own = model_defaults(settings.model)
-    missing = {name: value for name, value in own.items() if getattr(settings, name) is None}
-    return dataclasses.replace(settings, **missing)
+    return config.fill_in(settings, model_defaults(settings.model))
 
 
 def decode(
@@ -455,15 +446,7 @@ def fit(
             weights=learned["label"].map(weight_of).to_numpy(np.float32),
             batch_size=settings.batch_size,
             augmentation=build_augmentation(
-                image_size=side,
-                rotation_degrees=settings.rotation_degrees,
-                flip=settings.flip,
-                view=settings.view,
-                shift=settings.shift,
-                brightness=settings.brightness,
-                contrast=settings.contrast,
-                color_cast=settings.color_cast,
-                sharpness=settings.sharpness,
+                image_size=side, **config.augmentation_options(settings)
             ),
             seed=settings.seed,
             first_epoch=first_epoch,

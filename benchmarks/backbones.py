@@ -26,10 +26,10 @@ from benchmarks.machine import (
 from config import TrainConfig
 from data.ham10000 import CLASS_NAMES, class_weights, read_metadata, split_by_lesion
 from data.pipeline import count_steps, decode_images, make_dataset
-from models import MODEL_NAMES, WeightsUnavailableError, build_model
+from models import MODEL_NAMES, WeightsUnavailableError, build_model, model_defaults
 from models.bundle import save_model
 from models.training import AdjustedCrossentropy, BalancedAccuracy, Phase, train_model
-from models.transfer import model_defaults, unfreeze
+from models.transfer import unfreeze
 
 
 def settings_of(name: str, weights: str) -> TrainConfig:

@@ -1,7 +1,6 @@
 """What every benchmark says first, and how it measures."""
 
 import argparse
-import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -87,13 +86,9 @@ def peak_memory() -> float:
 
 def with_model_defaults(settings: TrainConfig) -> TrainConfig:
     """Return the settings with what the model itself sets filled in, as `train.py` does."""
-    from models.transfer import model_defaults
+    from models import model_defaults
 
-    if settings.model == "sequential":
-        return settings
-    own = model_defaults(settings.model).items()
-    missing = {name: value for name, value in own if getattr(settings, name) is None}
-    return dataclasses.replace(settings, **missing)
+    return config.fill_in(settings, model_defaults(settings.model))
 
 
 def training_augmentation(settings: TrainConfig):
@@ -101,13 +96,5 @@ def training_augmentation(settings: TrainConfig):
     from data.augmentation import build_augmentation
 
     return build_augmentation(
-        image_size=settings.image_size,
-        rotation_degrees=settings.rotation_degrees,
-        flip=settings.flip,
-        view=settings.view,
-        shift=settings.shift,
-        brightness=settings.brightness,
-        contrast=settings.contrast,
-        color_cast=settings.color_cast,
-        sharpness=settings.sharpness,
+        image_size=settings.image_size, **config.augmentation_options(settings)
     )

@@ -22,6 +22,20 @@ class DivergedError(ModelError):
     """A training's loss is no longer a number."""
 
 
+def model_defaults(name: str) -> dict[str, int]:
+    """Return what a model sets that is not asked for: `image_size` and `fine_tune_layers`.
+
+    Args:
+        name: one of `MODEL_NAMES`; `sequential`, which has no backbone, sets nothing.
+    """
+    if name == "sequential":
+        return {}
+    from models.transfer import BACKBONES
+
+    entry = BACKBONES[name]
+    return {"image_size": entry.image_size, "fine_tune_layers": entry.fine_tune_layers}
+
+
 def build_model(
     name: str,
     *,

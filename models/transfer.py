@@ -119,12 +119,6 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def model_defaults(name: str) -> dict[str, int]:
-    """Return what a model sets that is not asked for: `image_size` and `fine_tune_layers`."""
-    entry = BACKBONES[name]
-    return {"image_size": entry.image_size, "fine_tune_layers": entry.fine_tune_layers}
-
-
 def build_transfer(
     name: str,
     *,

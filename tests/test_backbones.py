@@ -10,12 +10,19 @@ import keras
 import numpy as np
 import pytest
 
-from models import MODEL_NAMES, ModelError, WeightsUnavailableError, build_model, weights
+from models import (
+    MODEL_NAMES,
+    ModelError,
+    WeightsUnavailableError,
+    build_model,
+    model_defaults,
+    weights,
+)
 from models.bundle import get_description, load_model, save_model
 from models.grad_cam import grad_cam
 from models.inference import predict_probabilities
 from models.training import AdjustedCrossentropy
-from models.transfer import BACKBONE, BACKBONES, at_size, model_defaults, unfreeze
+from models.transfer import BACKBONE, BACKBONES, at_size, unfreeze
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ("a", "b", "c")
