@@ -493,10 +493,11 @@ def plan(settings: TrainConfig) -> "list[Phase]":
         return [Phase("train", settings.epochs, settings.learning_rate, None, full)]
     from models.transfer import BACKBONES
 
-    # A transformer's position embeddings belong to one size: it learns from that one alone.
-    any_size = BACKBONES[settings.model].takes_any_size
-    first = round(settings.epochs * settings.small_epochs_share) if any_size else 0
     small = min(full, max(32, 32 * round(full * settings.small_size_share / 32)))
+    # A transformer's position embeddings belong to one size: it learns from that one alone.
+    if not BACKBONES[settings.model].takes_any_size:
+        small = full
+    first = round(settings.epochs * settings.small_epochs_share) if small < full else 0
     layers, rate = settings.fine_tune_layers, settings.learning_rate
     phases = [
         Phase(
@@ -510,9 +511,11 @@ def plan(settings: TrainConfig) -> "list[Phase]":
         Phase(
             "fine-tune",
             settings.epochs - first,
-            rate * (settings.full_size_rate_share if first else 1.0),
+            rate,
             layers,
             full,
+            # A fall of the rate and a new rise in between would unlearn what was learned.
+            continues=first > 0,
         ),
     ]
     return [phase for phase in phases if phase.epochs]

@@ -37,9 +37,23 @@ def learning_rate_at(step, *, schedule: str, peak: float, total_steps: int, warm
 
 
 class LearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """`learning_rate_at` in the form that Keras optimizers take."""
+    """`learning_rate_at` in the form that Keras optimizers take.
 
-    def __init__(self, *, schedule: str, peak: float, total_steps: int, warmup_steps: int) -> None:
+    Args:
+        first_step: where on the schedule the optimizer begins; the others are those of
+            `learning_rate_at`.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: str,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int,
+        first_step: int = 0,
+    ) -> None:
+        self.first_step = first_step
         self.settings = {
             "schedule": schedule,
             "peak": peak,
@@ -48,7 +62,7 @@ class LearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step):
-        return learning_rate_at(step, **self.settings)
+        return learning_rate_at(step + self.first_step, **self.settings)
 
     def get_config(self) -> dict:
-        return dict(self.settings)
+        return {**self.settings, "first_step": self.first_step}

@@ -33,6 +33,8 @@ class Phase:
         backbone_layers: how many of the backbone's last layers learn, -1 all; None for a model
             without backbone.
         image_size: side of the pictures in this phase; None for the model's own.
+        continues: whether it goes on along the learning-rate schedule of the phase before, and has
+            none of its own.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Phase:
     learning_rate: float
     backbone_layers: int | None = None
     image_size: int | None = None
+    continues: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,11 +136,11 @@ def train_model(
 ) -> Result:
     """Train a model in phases and keep its best epoch as `model.keras` in the run directory.
 
-    Each phase has its own Adam, its own learning-rate schedule, and, if it says so, its own size of
-    pictures: small ones teach most of what large ones do in a fraction of the time (Touvron et al.,
-    *Fixing the train-test resolution discrepancy*, 2019, arXiv:1906.06423; Howard, 2018,
-    https://www.fast.ai/posts/2018-04-30-dawnbench-fastai.html). The kept model has the size of the
-    phase that its epoch belongs to. What is random in a step
+    Each phase has its own Adam, its own learning-rate schedule unless it continues the one before,
+    and, if it says so, its own size of pictures: small ones teach most of what large ones do in a
+    fraction of the time (Touvron et al., *Fixing the train-test resolution discrepancy*, 2019,
+    arXiv:1906.06423; Howard, 2018, https://www.fast.ai/posts/2018-04-30-dawnbench-fastai.html).
+    The kept model has the size of the phase that its epoch belongs to. What is random in a step
     depends on seed, epoch and step alone. After each epoch the state is written as well, and a
     training that was stopped goes on from there to the same history and the same weights.
 
@@ -152,7 +155,7 @@ def train_model(
         run_dir: an existing folder; receives `model.keras`, `history.csv` and `resume.npz`.
         batch_norm_trains: whether the BatchNorm of learning backbone layers learns, too.
         lr_schedule: `cosine` or `constant`.
-        warmup_share: share of a phase's steps in which the rate rises.
+        warmup_share: share of a schedule's steps in which the rate rises.
         weight_decay: Adam's decoupled weight decay per step, relative to the learning rate.
         label_smoothing: probability spread over all classes, in [0, 1).
         logit_offsets: float `[classes]`, added to the logits in the loss, of training and of
@@ -186,7 +189,7 @@ def train_model(
     progress = Progress(phases, steps_per_epoch)
     end = 0
     whole, side = model, model.input_shape[1]
-    for phase in phases:
+    for place, phase in enumerate(phases):
         start, end = end, end + phase.epochs
         size = phase.image_size or side
         if size != model.input_shape[1]:
@@ -199,15 +202,16 @@ def train_model(
             continue
         if phase.backbone_layers is not None:
             unfreeze(model, phase.backbone_layers, batch_norm_trains=batch_norm_trains)
-        steps = phase.epochs * steps_per_epoch
         # Head weights average badly: they come from random ones.
         average = phase.backbone_layers != 0 and average_steps > 0
         averaging = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if average else []
+        first_step, steps = (n * steps_per_epoch for n in _epochs_of_schedule(phases, place))
         schedule = LearningRateSchedule(
             schedule=lr_schedule,
             peak=phase.learning_rate,
             total_steps=steps,
             warmup_steps=round(steps * warmup_share),
+            first_step=first_step,
         )
         # Optimizer and metrics have variables, which belong to the devices of the model.
         with model.distribute_strategy.scope():
@@ -253,6 +257,18 @@ def train_model(
     if model is not whole:
         whole.set_weights(model.get_weights())
     return Result(keeper.history, keeper.best_epoch, keeper.stopped_early)
+
+
+def _epochs_of_schedule(phases: Sequence[Phase], place: int) -> tuple[int, int]:
+    """Return how many epochs of a phase's schedule come before it, and how many there are."""
+    first = place
+    while first and phases[first].continues:
+        first -= 1
+    last = place + 1
+    while last < len(phases) and phases[last].continues:
+        last += 1
+    epochs = [one.epochs for one in phases]
+    return sum(epochs[first:place]), sum(epochs[first:last])
 
 
 class _StopAtNaN(keras.callbacks.Callback):

@@ -44,3 +44,5 @@ def test_keras_form_agrees_and_survives_its_config():
     settings = {"schedule": "cosine", "peak": 2.0, "total_steps": 110, "warmup_steps": 10}
     schedule = LearningRateSchedule.from_config(LearningRateSchedule(**settings).get_config())
     assert float(schedule(60)) == rate(60)
+    later = LearningRateSchedule(**settings, first_step=40)
+    assert float(LearningRateSchedule.from_config(later.get_config())(20)) == rate(60)

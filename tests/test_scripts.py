@@ -620,25 +620,28 @@ def test_what_is_not_there_is_said_in_one_line(
 
 def test_the_head_and_the_first_epochs_learn_from_small_pictures():
     def plan(**options):
-        settings = config.TrainConfig(small_epochs_share=0.4, **options)
+        settings = config.TrainConfig(**{"small_epochs_share": 0.4, **options})
         phases = train.plan(train.fill_in(settings))
-        return [(p.name, p.epochs, p.learning_rate, p.image_size) for p in phases]
+        return [(p.name, p.epochs, p.learning_rate, p.image_size, p.continues) for p in phases]
 
     assert plan(epochs=10, head_epochs=1, learning_rate=1e-3, head_learning_rate=2e-3) == [
-        ("head", 1, 2e-3, 128),
-        ("small", 4, 1e-3, 128),
-        ("fine-tune", 6, 2e-4, 192),
+        ("head", 1, 2e-3, 128, False),
+        ("small", 4, 1e-3, 128, False),
+        ("fine-tune", 6, 1e-3, 192, True),
     ]
-    # There is nothing smaller to begin with, or no epoch to do it in.
-    assert [size for *_, size in plan(image_size=32)] == [32, 32, 32]
-    assert plan(epochs=1)[-1] == ("fine-tune", 1, 1e-3, 192)
-    assert [size for *_, size in plan(epochs=0)] == [192]
+    # All at one size: there is nothing smaller, or no epoch to do it in, or nobody wants it.
+    one_size = {"head_epochs": 1, "learning_rate": 1e-3, "head_learning_rate": 2e-3}
+    for options in ({"image_size": 32}, {"epochs": 1}, {"small_epochs_share": 0.0}):
+        size, epochs = options.get("image_size", 192), options.get("epochs", 16)
+        assert plan(**one_size, **options) == [
+            ("head", 1, 2e-3, size, False),
+            ("fine-tune", epochs, 1e-3, size, False),
+        ]
+    assert [size for *_, size, _ in plan(epochs=0)] == [192]
+    assert [size for *_, size, _ in plan(small_epochs_share=1.0)] == [128, 128]
     assert plan(model="sequential", weights="none", image_size=96)[0][3] == 96
-    # By default all learn from pictures of full size.
-    phases = train.plan(train.fill_in(config.TrainConfig()))
-    assert [(p.name, p.image_size) for p in phases] == [("head", 192), ("fine-tune", 192)]
     # Position embeddings belong to one size of picture.
-    assert [size for *_, size in plan(model="vit", epochs=10)] == [224, 224]
+    assert [size for *_, size, _ in plan(model="vit")] == [224, 224]
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "predict"])

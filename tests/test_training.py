@@ -135,6 +135,22 @@ def test_phases_follow_each_other_with_their_own_rates_and_layers(tmp_path):
     assert result.history[2]["learning_rate"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_phase_that_continues_goes_on_along_the_schedule_of_the_one_before(tmp_path):
+    whole = [Phase("head", 1, 1e-3), Phase("train", 3, 1e-3)]
+    parts = [
+        whole[0],
+        Phase("one", 1, 1e-3),
+        Phase("two", 1, 1e-3, continues=True),
+        Phase("three", 1, 1e-3, continues=True),
+    ]
+    rates = []
+    for phases in (whole, parts):
+        _, result = fit(tmp_path, phases=phases, warmup_share=0.5)
+        rates.append([row["learning_rate"] for row in result.history])
+    assert rates[0] == rates[1]
+    assert len(set(rates[0][1:])) == 3
+
+
 def test_a_phase_on_small_pictures_hands_its_weights_on(tmp_path):
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(inputs))
