@@ -180,7 +180,7 @@ class TrainConfig(_Checked):
     batch_norm_trains: bool = True
     batch_norm_momentum: float = 0.98
     # Training adds this share of the log class shares to the logits. With 0.3 the model answers
-    # with rare classes more often: balanced accuracy for accuracy, but not at a fair price.
+    # with rare classes more often, and loses more accuracy than it gains balanced accuracy.
     logit_adjustment: float = 0.0
     # A lesion has no upright side: every angle is as likely.
     rotation_degrees: float = 180.0

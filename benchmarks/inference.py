@@ -1,7 +1,8 @@
 """How close prediction from files comes to the bare model on arrays in memory.
 
 The bare model is the fastest of `model(x)`, `model.predict` and `model.predict_on_batch` with the
-same batch size; prediction from files decodes as well. Then the most memory that `predict.py` holds
+same batch size; prediction from files decodes as well, and takes the features and their score that
+the warnings of `predict.py` need. Then the most memory that `predict.py` holds
 on a folder, and on one of ten times as many images.
 """
 
@@ -54,9 +55,12 @@ def main() -> None:
     from data.images import load_image
     from data.pipeline import decode_images, iterate_batches
     from models.bundle import get_description, load_model
-    from models.inference import predict_probabilities
+    from models.inference import FeatureReader
+    from models.novelty import read_detector
 
     model = load_model(config.PRETRAINED_MODEL)
+    read = FeatureReader(model)
+    detector = read_detector(get_description(model).detector, features=read.count)
     side, size = get_description(model).image_size, PredictConfig(image=("x",)).batch_size
     every = read_metadata(args.data_dir)["path"].dropna().tolist()
     paths = every[: args.images // size * size]
@@ -75,10 +79,10 @@ def main() -> None:
 
     def from_files(paths: list[str], size: int) -> None:
         if len(paths) == 1:
-            predict_probabilities(model, load_image(paths[0], side)[None])
+            detector.score(read(load_image(paths[0], side)[None])[1])
             return
         for _, batch, _ in iterate_batches(paths, image_size=side, batch_size=size):
-            predict_probabilities(model, batch)
+            detector.score(read(batch)[1])
 
     print(f"the model that comes with the project, {side} px\n")
     print(f"{'':<22}  from files  model(x)  model.predict  predict_on_batch  ratio")

@@ -21,11 +21,11 @@ from models.backend import start_tensorflow; start_tensorflow()
 done("import TensorFlow and Keras")
 import data.pipeline, data.ham10000, metrics.report
 from models.bundle import load_model, get_description
-from models.inference import predict_probabilities; done("import the project's modules")
-model = load_model(sys.argv[1]); done("load the model")
+from models.inference import FeatureReader; done("import the project's modules")
+model = load_model(sys.argv[1]); read = FeatureReader(model); done("load the model")
 image = data.images.load_image(sys.argv[2], get_description(model).image_size); done("decode")
-predict_probabilities(model, image[None]); done("first call")
-predict_probabilities(model, image[None]); done("second call")
+read(image[None]); done("first call")
+read(image[None]); done("second call")
 import json; print(json.dumps({b[0]: b[1] - a[1] for a, b in zip(clock, clock[1:])}))
 """
 NEEDED = ("import TensorFlow and Keras", "load the model", "first call")
