@@ -273,6 +273,8 @@ def make_dataset(
     # A data set that tunes itself holds up everything when it is let go: its destructor waits for
     # the tuner's next look, which may be a minute away. Each validation would pay for that.
     options.autotune.enabled = False
+    # Threads of its own, since TensorFlow may have one for operations (`models.backend`).
+    options.threading.private_threadpool_size = 2
     if augmentation is None:
         order = tf.data.Dataset.range(count).batch(batch_size)
         return order.map(take, num_parallel_calls=2).prefetch(2).with_options(options)

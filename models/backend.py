@@ -60,8 +60,13 @@ def _import() -> str:
             del sys.modules[name]
     import tensorflow as tf
 
-    # Listing and first use start the devices, which logs as well.
     gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        # One operation after the other, each on all cores, and runs repeat. Side by side they free
+        # their buffers in no fixed order, AddN begins its sum with the first that is free, and so
+        # three or more gradients, as of BatchNorm, come to sums that differ in their last digits.
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # First use starts the devices, which logs as well.
     tf.constant(0)
     return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"
 

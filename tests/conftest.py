@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As `models.backend.start_tensorflow`, which comes too late where a test file imports TensorFlow.
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
