@@ -220,7 +220,7 @@ def build(
     """Build the model; returns it, the settings it really has, and the device it runs on."""
     from models.backend import check_mixed_precision, choose_strategy, start_tensorflow
 
-    start_tensorflow()
+    start_tensorflow(repeatable=True)
 
     import keras
 

@@ -12,11 +12,16 @@ _NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
 _SILENT = "3"
 
 
-def start_tensorflow() -> str:
+def start_tensorflow(*, repeatable: bool = False) -> str:
     """Import TensorFlow as Keras's backend, without its start-up log.
 
     TensorFlow writes a dozen lines about CPU features and absent GPUs, part of them before any
     of its settings can stop it. Whoever sets `TF_CPP_MIN_LOG_LEVEL` sees them all.
+
+    Args:
+        repeatable: whether gradients on a CPU have to be the same in every run, for which steps of
+            a training take about a sixth longer. Whoever sets `TF_NUM_INTEROP_THREADS` decides
+            otherwise.
 
     Returns:
         What it will compute on, for people: `GPU (2)` or `CPU (8 threads)`.
@@ -24,7 +29,7 @@ def start_tensorflow() -> str:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
-        return _import()
+        return _import(repeatable)
 
 
 @contextlib.contextmanager
@@ -49,7 +54,7 @@ def quiet() -> Iterator[None]:
         os.close(devnull)
 
 
-def _import() -> str:
+def _import(repeatable: bool) -> str:
     hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     try:
         # None makes an import fail as if the package were not installed.
@@ -61,7 +66,7 @@ def _import() -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
+    if repeatable and not gpus:
         # One operation after the other, each on all cores, and runs repeat. Side by side they free
         # their buffers in no fixed order, AddN begins its sum with the first that is free, and so
         # three or more gradients, as of BatchNorm, come to sums that differ in their last digits.

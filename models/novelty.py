@@ -47,7 +47,8 @@ class NoveltyDetector:
             float64 `[images]`, about 1 for pictures like those of the training.
         """
         away = _equal_length(features) - self.mean
-        inside = away @ self.components.astype(np.float64).T
+        # Not `@`: its threads go on spinning for a while, and take a quarter of the model's speed.
+        inside = np.einsum("if,cf->ic", away, self.components.astype(np.float64))
         outside = np.maximum((away**2).sum(axis=1) - (inside**2).sum(axis=1), 0)
         distance = (inside**2 / self.variances).sum(axis=1) + outside / self.residual_variance
         return distance / len(self.mean)

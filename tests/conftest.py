@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As `models.backend.start_tensorflow`, which comes too late where a test file imports TensorFlow.
+# As in a training (`models.backend`), whose way comes too late where a test imports TensorFlow.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 

@@ -27,7 +27,7 @@ def test_tensorflow_starts_without_packages_that_nothing_needs_and_leaves_them_i
 REPEATED = """
 import numpy as np
 from models.backend import start_tensorflow
-start_tensorflow()
+start_tensorflow(repeatable=True)
 import keras, tensorflow as tf
 rng = np.random.default_rng(0)
 x, w = (tf.constant(rng.normal(size=(32, 64, 64, 96)), "float32") for _ in range(2))
