@@ -21,6 +21,7 @@ from config import TrainConfig
 from data.ham10000 import CLASS_NAMES, read_metadata
 from data.pipeline import decode_images, make_dataset
 from models import build_model
+from models.backend import start_tensorflow
 from models.training import AdjustedCrossentropy, BalancedAccuracy
 from models.transfer import unfreeze
 
@@ -66,6 +67,7 @@ def main() -> None:
         steps=(30, "of a measurement"),
         rounds=(5, "of each way"),
     )
+    start_tensorflow(repeatable=True)  # as train.py does
     frame = read_metadata(args.data_dir).dropna(subset="path").head(args.images)
     side = round(SETTINGS.image_size * SETTINGS.stored_size_factor)
     images, _ = decode_images(frame["path"].tolist(), image_size=side)
