@@ -1,1 +1,1 @@
-"""In people's hands: the web page (python -m app) and the model for the phone."""
+"""The model in use: a web page (python -m app) and the export for phones (python -m app.export)."""

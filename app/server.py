@@ -1,4 +1,4 @@
-"""The page's web server: pictures are read from the request into memory, and kept nowhere."""
+"""The web server of the page: an image is read from the request into memory and never stored."""
 
 import asyncio
 import logging
@@ -11,12 +11,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from config import AppConfig
 from data import DataError
 from data.ham10000 import DIAGNOSES
 
 STATIC = Path(__file__).parent / "static"
 FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
-# The browser itself keeps the page from asking other hosts, and other sites from showing it.
+# With these, the browser blocks requests of the page to other hosts, and other sites that embed it.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
@@ -28,92 +29,112 @@ HEADERS = {
 }
 
 
-class RefusedError(Exception):
-    """A request that is not answered; holds the HTTP status and a sentence for the user."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
 def build_app(
-    answer: Callable[[bytes], dict],
+    predict: Callable[[bytes], dict],
+    settings: AppConfig,
     *,
     examples: dict[str, bytes],
     note: str = "",
     hosts: tuple[str, ...] = (),
-    max_upload_bytes: int,
-    max_waiting: int,
-    upload_seconds: float,
 ) -> Starlette:
-    """Build the application.
+    """Build the web application.
 
     Args:
-        answer: from the bytes of a picture to JSON values; raises `DataError`; called by one
-            thread at a time.
+        predict: from the content of an image file to JSON values; raises `DataError`. Called by
+            one thread at a time.
+        settings: limits of uploads and of the queue.
         examples: JPEG files by the class that they imitate.
-        note: what the page says below every answer; empty for nothing.
-        hosts: names by which the page may be asked for, all when empty. Other web pages could reach
-            a page on this machine by a name of their own that leads here.
-        max_upload_bytes: larger files are refused.
-        max_waiting: requests in work or waiting, at most.
-        upload_seconds: a picture that takes longer to arrive is refused.
+        note: shown below every prediction; empty for none.
+        hosts: host names that requests may use, empty for any. Without them, a web site whose name
+            resolves to this machine could read the page (DNS rebinding).
     """
-    one_at_a_time = asyncio.Semaphore(1)
-    waiting = 0
+    shown = [{"name": name, "title": DIAGNOSES[name]} for name in examples]
+    limits = {"max_upload_bytes": settings.max_upload_bytes, "max_pixels": settings.max_pixels}
 
-    async def page(request: Request) -> Response:
+    async def get_file(request: Request) -> Response:
         return FileResponse(STATIC / FILES[request.url.path])
 
-    async def example(request: Request) -> Response:
+    async def get_settings(request: Request) -> Response:
+        return JSONResponse({"examples": shown, "note": note, **limits})
+
+    async def get_example(request: Request) -> Response:
         content = examples.get(request.path_params["name"])
         if content is None:
             return PlainTextResponse("no such example", 404)
         return Response(content, media_type="image/jpeg")
 
-    async def settings(request: Request) -> Response:
-        shown = [{"name": name, "title": DIAGNOSES[name]} for name in examples]
-        return JSONResponse({"examples": shown, "note": note, "bytes": max_upload_bytes})
-
-    async def predict(request: Request) -> Response:
-        nonlocal waiting
-        try:
-            if waiting >= max_waiting:
-                raise RefusedError(503, "Too many pictures are waiting; try again in a moment.")
-            waiting += 1
-            try:
-                async with asyncio.timeout(upload_seconds):
-                    content = await read_body(request, max_upload_bytes)
-                async with one_at_a_time:
-                    return JSONResponse(await run_in_threadpool(answer, content))
-            finally:
-                waiting -= 1
-        except RefusedError as refusal:
-            return sentence(refusal.status, str(refusal))
-        except TimeoutError:
-            return sentence(408, "The picture took too long to arrive; try again.")
-        except DataError as error:
-            return sentence(400, f"{str(error)[:1].upper()}{str(error)[1:]}.")
-        except ClientDisconnect:
-            return sentence(400, "The picture did not arrive.")
-        except Exception:
-            logging.getLogger(__name__).exception("a picture could not be answered")
-            return sentence(500, "Something went wrong here; the console of the page says what.")
-
     app = Starlette(
         routes=[
-            *(Route(path, page) for path in FILES),
-            Route("/settings", settings),
-            Route("/examples/{name}", example),
-            Route("/predict", predict, methods=["POST"]),
+            *(Route(path, get_file) for path in FILES),
+            Route("/settings", get_settings),
+            Route("/examples/{name}", get_example),
+            Route("/predict", PredictionQueue(predict, settings).respond, methods=["POST"]),
         ]
     )
     app.add_middleware(Guard, hosts=hosts)
     return app
 
 
+class PredictionQueue:
+    """Responds to uploads, one at a time.
+
+    Args:
+        predict: as for `build_app`.
+        settings: as for `build_app`.
+    """
+
+    def __init__(self, predict: Callable[[bytes], dict], settings: AppConfig) -> None:
+        self._predict, self._settings = predict, settings
+        self._one_at_a_time = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    async def respond(self, request: Request) -> Response:
+        """Return the prediction for an uploaded image, or a message for the user."""
+        try:
+            return JSONResponse(await self._run(request))
+        except RejectedError as error:
+            return _message(error.status, str(error))
+        except TimeoutError:
+            return _message(408, "The upload took too long. Try again.")
+        except ClientDisconnect:
+            return _message(400, "The upload was interrupted.")
+        except DataError as error:
+            text = str(error)
+            return _message(400, f"{text[:1].upper()}{text[1:]}.")
+        except Exception:
+            logging.getLogger(__name__).exception("no prediction for an image")
+            return _message(
+                500, "Something went wrong. The console where the program runs shows the error."
+            )
+
+    async def _run(self, request: Request) -> dict:
+        if self._waiting >= self._settings.max_waiting:
+            raise RejectedError(503, "Too many images are waiting. Try again in a moment.")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.upload_seconds):
+                content = await _read_body(request, self._settings.max_upload_bytes)
+            async with self._one_at_a_time:
+                return await run_in_threadpool(self._predict, content)
+        finally:
+            self._waiting -= 1
+
+
+class RejectedError(Exception):
+    """A request that is rejected, with an HTTP status and a message for the user."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Guard:
-    """Adds the headers to every response, and refuses names that are not this page's."""
+    """Middleware that adds the headers to every response and rejects unknown host names.
+
+    Args:
+        app: the application.
+        hosts: as for `build_app`.
+    """
 
     def __init__(self, app: Callable, hosts: tuple[str, ...]) -> None:
         self.app, self.hosts = app, hosts
@@ -129,35 +150,29 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
-        asked = Request(scope).url.hostname or ""
-        if self.hosts and asked not in self.hosts:
-            refusal = PlainTextResponse("this page is for this machine only", 421)
-            await refusal(scope, receive, send_with_headers)
+        host = Request(scope).url.hostname or ""
+        if self.hosts and host not in self.hosts:
+            rejection = PlainTextResponse("this page is available on this machine only", 421)
+            await rejection(scope, receive, send_with_headers)
         else:
             await self.app(scope, receive, send_with_headers)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read a request's content, and stop at the limit.
-
-    Raises:
-        RefusedError: there is more.
-    """
-    refusal = RefusedError(
-        413, f"This file is larger than {limit / 1e6:.0f} MB; choose a smaller one."
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    """Read the content of a request, at most `max_bytes`."""
+    rejection = RejectedError(
+        413, f"The file is larger than {max_bytes / 1e6:g} MB. Choose a smaller one."
     )
-    if request.headers.get("content-length", "0").isdigit() and (
-        int(request.headers.get("content-length", "0")) > limit
-    ):
-        raise refusal
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise rejection
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > limit:
-            raise refusal
+        if len(content) > max_bytes:
+            raise rejection
     return bytes(content)
 
 
-def sentence(status: int, text: str) -> JSONResponse:
-    """Answer with a sentence for the user."""
+def _message(status: int, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, status)

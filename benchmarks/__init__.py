@@ -1,1 +1,1 @@
-"""How fast the project is: each module a command that measures and prints a ratio last."""
+"""How fast the project is: each module is a command that measures and prints a ratio last."""

@@ -1,84 +1,151 @@
-"""What each model costs, and what it learns from the same modest schedule.
+"""What each model costs, and which accuracy it reaches with the same short schedule.
 
-Speed is measured at each model's own size of picture, with the layers learning that learn by
-default. Then each learns from the same images, at one small size for all: all its layers, or, with
-ImageNet weights, the head for an epoch and then its own last layers. Where no weights are to be
-had, the table says so, and the figures are no measure of the model.
+Speed is measured at each model's own image size, with the layers that are fine-tuned by default.
+Then each model is trained on the same images at one small size: from random weights all its layers,
+from ImageNet weights the head for an epoch and then the layers that are fine-tuned by default.
+Without ImageNet weights, which the table says, the accuracy is no measure of the model.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
-import numpy as np
-import pandas as pd
-
-import config
-from benchmarks.machine import (
-    alternate,
-    parse_arguments,
-    seconds,
-    training_augmentation,
-    with_model_defaults,
-)
+from benchmarks.machine import alternate, decode, read_images, run_benchmark, seconds
 from config import TrainConfig
-from data.ham10000 import CLASS_NAMES, class_weights, read_metadata, split_by_lesion
-from data.pipeline import count_steps, decode_images, make_dataset
-from models import MODEL_NAMES, WeightsUnavailableError, build_model, model_defaults
-from models.bundle import save_model
-from models.training import AdjustedCrossentropy, BalancedAccuracy, Phase, train_model
-from models.transfer import unfreeze
+from data import DataError
+from models import ModelError, WeightsUnavailableError
+from models.backbones import BACKBONES, MODEL_NAMES
+from training.phases import Phase
+from training.run import Run
+from training.settings import build_train_config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADER = (
+    "| model | parameters | MB on disk | own px | training img/s | inference ms | accuracy | "
+    "balanced accuracy | initial weights |\n|---|---|---|---|---|---|---|---|---|"
+)
 
 
-def settings_of(name: str, weights: str) -> TrainConfig:
-    """Return the settings that `train.py` would have for a model."""
-    # sequential has a preset of its own, which says none already.
-    typed = {"model": name} | (
-        {"weights": "none"} if weights == "none" and name != "sequential" else {}
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_benchmark(
+        "backbones",
+        __doc__,
+        measure,
+        argv,
+        models=(",".join(MODEL_NAMES), "models, separated by commas"),
+        image_size=(96, "side length of the images of the schedule, pixels", 32),
+        images=(1500, "number of training images"),
+        validation_images=(600, "number of validation images"),
+        epochs=(3, "epochs of the schedule"),
+        batch_size=(16, "images per step when the speed is measured"),
+        rounds=(3, "measurements of the speed"),
     )
-    args = argparse.Namespace(**typed)
-    return with_model_defaults(config.from_args(TrainConfig, args, config.train_presets(args)))
 
 
-def build(settings: TrainConfig, image_size: int, weights: str) -> keras.Model:
-    """Build a model by its settings."""
-    return build_model(
-        settings.model,
-        image_size=image_size,
-        class_names=CLASS_NAMES,
-        weights=weights,
-        dropout=settings.dropout,
-        batch_norm_momentum=settings.batch_norm_momentum,
+def measure(options: argparse.Namespace) -> None:
+    """Measure the models in turn, and print a row for each."""
+    names = options.models.split(",")
+    unknown = sorted(set(names) - set(MODEL_NAMES))
+    if unknown:
+        raise ModelError(
+            f"--models: expected names among {', '.join(MODEL_NAMES)}, received "
+            f"{', '.join(map(repr, unknown))}"
+        )
+    frame = sample_splits(
+        read_images(options.data_dir),
+        {"train": options.images, "val": options.validation_images},
+    )
+
+    from models.backend import start_tensorflow
+
+    start_tensorflow()
+
+    rows, speeds = [], []
+    for name in names:
+        weights, shown_weights = find_weights(name)
+        settings = build_settings(name, weights)
+        costs = measure_costs(settings, batch_size=options.batch_size, rounds=options.rounds)
+        # After the costs: those are for the model's own image size.
+        small = dataclasses.replace(settings, image_size=options.image_size)
+        best = fit(small, frame, epochs=options.epochs)
+        speeds.append(costs["training"])
+        rows.append(
+            f"| {name} | {costs['parameters']:,} | {costs['disk']:.1f} | {settings.image_size} | "
+            f"{costs['training']:.1f} | {costs['inference']:.0f} | {best['val_accuracy']:.3f} | "
+            f"{best['val_balanced_accuracy']:.3f} | {shown_weights} |"
+        )
+        print(rows[-1], flush=True)
+    counts = frame["split"].value_counts()
+    print(
+        f"\n{options.epochs} epochs on {counts['train']} images at {options.image_size} px, "
+        f"validated on {counts['val']}\n\n{HEADER}"
+    )
+    print(*rows, sep="\n")
+    print(f"ratio: {max(speeds) / min(speeds):.2f}")
+
+
+def sample_splits(frame: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
+    """Split by lesion and draw up to so many images of each split.
+
+    Raises:
+        DataError: a split has no images.
+    """
+    import pandas as pd
+
+    from data.splits import split_by_lesion
+
+    split = split_by_lesion(frame, seed=0, validation_fraction=0.15, test_fraction=0.15)
+    if not set(counts) <= set(split):
+        raise DataError(
+            f"--data_dir: expected lesions enough for each split, received {len(frame)} images"
+        )
+    return pd.concat(
+        part.sample(min(len(part), counts[name]), random_state=0)
+        for name, part in frame.assign(split=split).groupby("split")
+        if name in counts
     )
 
 
 def find_weights(name: str) -> tuple[str, str]:
-    """Return where a model can start from, and a word for the table."""
+    """Return the initial weights that a model can have, and how the table calls them."""
+    from data.ham10000 import CLASS_NAMES
+    from models.factory import build_model
+
     if name == "sequential":
-        return "none", "from scratch by design"
+        return "none", "random by design"
     try:
         build_model(name, image_size=96, class_names=CLASS_NAMES, weights="imagenet")
         return "imagenet", "ImageNet"
     except WeightsUnavailableError:
-        return "none", "random initialisation"
+        return "none", "random"
 
 
-def measure_speed(settings: TrainConfig, *, batch_size: int, rounds: int) -> dict[str, float]:
-    """Return parameters, MB on disk, training images a second and ms for one image."""
-    side = settings.image_size
-    model = build(settings, side, "none")
-    if settings.model != "sequential":
-        layers = model_defaults(settings.model)["fine_tune_layers"]
-        unfreeze(model, layers, batch_norm_trains=settings.batch_norm_trains)
-    model.compile(
-        optimizer=keras.optimizers.Adam(1e-4, weight_decay=settings.weight_decay, use_ema=True),
-        loss=AdjustedCrossentropy(np.zeros(len(CLASS_NAMES)), settings.label_smoothing),
-        metrics=["accuracy", BalancedAccuracy(len(CLASS_NAMES))],
-    )
+def build_settings(name: str, weights: str) -> TrainConfig:
+    """Return the settings that `train.py` has for a model."""
+    return build_train_config({"model": name, "weights": weights})
+
+
+def measure_costs(settings: TrainConfig, *, batch_size: int, rounds: int) -> dict[str, float]:
+    """Return parameters, MB on disk, training images per second, and ms for one image."""
+    import numpy as np
+
+    from benchmarks.fitting import compile_model
+    from data.ham10000 import CLASS_NAMES
+    from models.bundle import save_model
+
+    backbone = BACKBONES.get(settings.model)
+    model = compile_model(settings, backbone.fine_tune_layers if backbone else None)
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch_size, side, side, 3)).astype(np.float32)
+    shape = (batch_size, settings.image_size, settings.image_size, 3)
+    images = rng.integers(0, 256, shape).astype(np.float32)
     targets = np.eye(len(CLASS_NAMES), dtype=np.float32)[rng.integers(0, 7, batch_size)]
 
     def train() -> float:
@@ -88,117 +155,92 @@ def measure_speed(settings: TrainConfig, *, batch_size: int, rounds: int) -> dic
         return seconds(lambda: model.predict_on_batch(images[:1]))
 
     train(), infer()
-    took = alternate(rounds, train=train, infer=infer)
-    with tempfile.TemporaryDirectory() as scratch:
-        save_model(model, Path(scratch, "model.keras"))
-        size = Path(scratch, "model.keras").stat().st_size
+    durations = alternate(rounds, train=train, infer=infer)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Run(folder).model
+        save_model(model, path)
+        size = path.stat().st_size
     return {
         "parameters": model.count_params(),
         "disk": size / 1e6,
-        "training": batch_size / took["train"],
-        "inference": 1000 * took["infer"],
+        "training": batch_size / durations["train"],
+        "inference": 1000 * durations["infer"],
     }
 
 
-def learn(
-    settings: TrainConfig, frame: pd.DataFrame, *, image_size: int, epochs: int, weights: str
-) -> dict:
-    """Train by the modest schedule; returns the row of the best epoch."""
+def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
+    """Train with the short schedule; returns the metrics of the best epoch.
+
+    Args:
+        settings: of the model, with the image size of the schedule.
+        frame: rows of the images, with their split.
+        epochs: length of the schedule.
+    """
+    import keras
+    import numpy as np
+
+    from benchmarks.fitting import stored_size
+    from data.ham10000 import CLASS_NAMES
+    from data.splits import class_weights, one_hot
+    from models.factory import build_model
+    from training.callbacks import EarlyStopping
+    from training.loop import TrainingData, train_model
+    from training.losses import LogitAdjustedCrossentropy
+    from training.recipe import augmentation_settings
+    from training.schedules import OptimizerSettings
+
     keras.utils.set_random_seed(settings.seed)
-    model = build(settings, image_size, weights)
-    rows = {split: frame[frame["split"] == split] for split in ("train", "val")}
-    images, targets = {}, {}
-    for split, table in rows.items():
-        factor = settings.stored_size_factor if split == "train" else 1.0
-        images[split], _ = decode_images(
-            table["path"].tolist(), image_size=round(image_size * factor)
-        )
-        places = table["label"].map(CLASS_NAMES.index).to_numpy()
-        targets[split] = np.eye(len(CLASS_NAMES), dtype=np.float32)[places]
-    labels = rows["train"]["label"]
-    weight_of = class_weights(labels, settings.class_weights)
-    steps = count_steps(len(labels), settings.batch_size)
-    if settings.model == "sequential":
-        phases = [Phase("train", epochs, settings.learning_rate)]
-    else:
-        head = 1 if weights == "imagenet" else 0
-        layers = settings.fine_tune_layers
-        phases = [
-            Phase("head", head, settings.head_learning_rate, 0),
-            Phase("fine-tune", epochs - head, settings.learning_rate, layers),
-        ]
-    with tempfile.TemporaryDirectory() as scratch:
+    model = build_model(
+        settings.model,
+        image_size=settings.image_size,
+        class_names=CLASS_NAMES,
+        weights=None if settings.weights == "none" else settings.weights,
+        dropout=settings.dropout,
+        batch_norm_momentum=settings.batch_norm_momentum,
+    )
+    train, validation = (frame[frame["split"] == split] for split in ("train", "val"))
+    weights = class_weights(train["label"], settings.class_weights)
+    size = settings.image_size
+    data = TrainingData(
+        train_images={size: decode(train["path"].tolist(), stored_size(settings))},
+        train_targets=one_hot(train["label"], CLASS_NAMES),
+        train_weights=train["label"].map(weights).to_numpy(np.float32),
+        validation_images={size: decode(validation["path"].tolist(), size)},
+        validation_targets=one_hot(validation["label"], CLASS_NAMES),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    with tempfile.TemporaryDirectory() as folder:
         result = train_model(
             model,
-            lambda side, first: make_dataset(
-                images["train"],
-                targets["train"],
-                weights=labels.map(weight_of).to_numpy(np.float32),
-                batch_size=settings.batch_size,
-                augmentation=training_augmentation(dataclasses.replace(settings, image_size=side)),
-                seed=settings.seed,
-                first_epoch=first,
-            ),
-            lambda side: make_dataset(
-                images["val"], targets["val"], batch_size=settings.batch_size
-            ),
-            phases=phases,
-            steps_per_epoch=steps,
-            run_dir=scratch,
-            batch_norm_trains=settings.batch_norm_trains,
-            weight_decay=settings.weight_decay,
-            label_smoothing=settings.label_smoothing,
-            monitor="loss",
-            patience=epochs,
-            seed=settings.seed,
+            data,
+            phases=plan(settings, epochs),
+            loss=LogitAdjustedCrossentropy(np.zeros(len(CLASS_NAMES)), settings.label_smoothing),
+            augmentation=augmentation_settings(settings),
+            optimizer=OptimizerSettings(weight_decay=settings.weight_decay),
+            early_stopping=EarlyStopping("loss", patience=epochs),
+            run=Run(Path(folder)),
         )
     return result.best
 
 
-def main() -> None:
-    """Measure the models in turn, and print a row for each."""
-    args = parse_arguments(
-        __doc__,
-        models=(",".join(MODEL_NAMES), "which, separated by commas"),
-        image_size=(96, "side of the pictures of the schedule, pixels"),
-        images=(1500, "to learn from"),
-        validation_images=(600, "to measure by"),
-        epochs=(3, "of the schedule"),
-        batch_size=(16, "images in a batch when speed is measured"),
-        rounds=(3, "of the measurement of speed"),
-    )
-    frame = read_metadata(args.data_dir).dropna(subset="path")
-    frame["split"] = split_by_lesion(frame, seed=0, validation_share=0.15, test_share=0.15)
-    counts = {"train": args.images, "val": args.validation_images}
-    frame = pd.concat(
-        part.sample(min(len(part), counts[split]), random_state=0)
-        for split, part in frame.groupby("split")
-        if split in counts
-    )
-    rows, speeds = [], []
-    for name in args.models.split(","):
-        weights, start = find_weights(name)
-        settings = settings_of(name, weights)
-        speed = measure_speed(settings, batch_size=args.batch_size, rounds=args.rounds)
-        best = learn(
-            settings, frame, image_size=args.image_size, epochs=args.epochs, weights=weights
-        )
-        speeds.append(speed["training"])
-        rows.append(
-            f"| {name} | {speed['parameters']:,} | {speed['disk']:.1f} | {settings.image_size} | "
-            f"{speed['training']:.1f} | {speed['inference']:.0f} | {best['val_accuracy']:.3f} | "
-            f"{best['val_balanced_accuracy']:.3f} | {start} |"
-        )
-        print(rows[-1], flush=True)
-    print(
-        f"\n{args.epochs} epochs on {(frame['split'] == 'train').sum()} images at "
-        f"{args.image_size} px, {(frame['split'] == 'val').sum()} to measure by\n\n"
-        "| model | parameters | MB on disk | own px | training img/s | inference ms | "
-        "accuracy | balanced accuracy | start |\n|---|---|---|---|---|---|---|---|---|"
-    )
-    print(*rows, sep="\n")
-    print(f"ratio: {max(speeds) / min(speeds):.2f}")
+def plan(settings: TrainConfig, epochs: int) -> list[Phase]:
+    """Return the phases of the short schedule."""
+    if settings.model == "sequential":
+        return [Phase("train", epochs, settings.learning_rate)]
+    # Without ImageNet weights there is nothing to keep frozen.
+    head = 0 if settings.weights == "none" else 1
+    return [
+        Phase("head", head, settings.head_learning_rate, 0),
+        Phase(
+            "fine-tune",
+            epochs - head,
+            settings.learning_rate,
+            settings.fine_tune_layers,
+            train_batch_norm=settings.train_batch_norm,
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

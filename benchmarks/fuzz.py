@@ -1,10 +1,12 @@
 """Damage files in many ways and hand them to the functions that the scripts use.
 
-Pictures (JPEG, PNG), metadata tables and a saved model are changed by a seeded generator. Each is
-either used or refused with one line; an exception of any other kind, a process that dies or one
-that takes longer than the limit is a defect. Workers serve many cases, with bounded memory and
-time; those for pictures and tables load no TensorFlow.
+Images (JPEG, PNG), metadata tables and a model file are damaged by a seeded generator. Each is
+either used or refused with one line; any other exception, a process that dies, and one that takes
+longer than the limit are defects. Workers process many cases each, with limited memory and time;
+those for images and tables do not load TensorFlow.
 """
+
+from __future__ import annotations
 
 import argparse
 import contextlib
@@ -22,10 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe
-from config import PRETRAINED_MODEL, ArgumentParser
+from benchmarks.machine import describe_machine, number_type
+from config import BUNDLED_MODEL, RUNS_DIR
+from support import cli
+from support.files import make_folder
 
-# Share of the cases, bytes of memory, and seconds for a case.
+PROGRAM = "python -m benchmarks.fuzz"
+# Fraction of the cases, bytes of memory, and seconds per case.
 KINDS = {
     "jpeg": (0.35, 3 << 30, 20),
     "png": (0.3, 3 << 30, 20),
@@ -37,7 +42,7 @@ FIELDS = ("", "nan", "-1", "1e999", "\x00", '"', "'", "../../etc/passwd", "ä皮
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change bytes: flip, cut, repeat, insert, blank; one to eight times."""
+    """Change bytes one to eight times: flip, replace, delete, repeat, blank, cut off."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 9)):
         if not data:
@@ -61,7 +66,7 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damage_table(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change a table's bytes, or its fields by what often stands in tables and should not."""
+    """Change bytes of a table, or put values into its fields that tables should not have."""
     if rng.random() < 0.4:
         return damage(content, rng)
     rows = [line.split(",") for line in content.decode().splitlines()]
@@ -75,7 +80,7 @@ def damage_table(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def damage_model(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change a model file's bytes, or one of its members under a right checksum."""
+    """Change bytes of a model file, or one of its members with a valid checksum."""
     if rng.random() < 0.3:
         return damage(content, rng)
     target = ("config.json", "metadata.json", "model.weights.h5")[rng.integers(3)]
@@ -86,26 +91,26 @@ def damage_model(content: bytes, rng: np.random.Generator) -> bytes:
             if name == target:
                 is_text = name == "config.json" and rng.random() < 0.6
                 member = (damage_json if is_text else damage)(member, rng)
-            # Without the time of day, which a name alone would bring into the file.
+            # A name alone would add the current time to the file.
             new.writestr(zipfile.ZipInfo(name), member)
     return out.getvalue()
 
 
 def damage_json(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change values of a JSON document that stays one."""
+    """Change values of a JSON document, which stays valid JSON."""
     document = json.loads(content)
-    places = []
+    slots = []
     waiting = [document]
     while waiting:
         item = waiting.pop()
         keys = item.keys() if isinstance(item, dict) else range(len(item))
         for key in list(keys):
-            places.append((item, key))
+            slots.append((item, key))
             if isinstance(item[key], dict | list):
                 waiting.append(item[key])
     values = (None, 0, -1, 1 << 40, 0.5, "", "Dense", [], {}, True, "x" * 1000)
     for _ in range(rng.integers(1, 4)):
-        item, key = places[rng.integers(len(places))]
+        item, key = slots[rng.integers(len(slots))]
         item[key] = values[rng.integers(len(values))]
     return json.dumps(document).encode()
 
@@ -114,48 +119,45 @@ DAMAGE = {"jpeg": damage, "png": damage, "table": damage_table, "model": damage_
 
 
 def seed_files(folder: Path, seed: int) -> dict[str, list[bytes]]:
-    """Make whole files of each kind, from the made-up sample data."""
+    """Make intact files of each kind, from the synthetic sample data set."""
     from PIL import Image
 
+    from data.images import load_pixels
     from data.sample import write_sample_dataset
 
     root = write_sample_dataset(folder / "sample", images_per_class=2, seed=seed)
-    pictures = sorted(root.glob("**/*.jpg"))[:4]
-    files: dict[str, list[bytes]] = {"jpeg": [path.read_bytes() for path in pictures], "png": []}
-    for path, mode in zip(pictures, ("RGB", "RGBA", "P", "I;16"), strict=True):
-        with Image.open(path) as image:
-            changed = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
+    images = sorted(root.glob("**/*.jpg"))[:4]
+    files: dict[str, list[bytes]] = {"jpeg": [path.read_bytes() for path in images], "png": []}
+    for path, mode in zip(images, ("RGB", "RGBA", "P", "I;16"), strict=True):
+        image = Image.fromarray(load_pixels(path))
+        changed = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
         buffer = io.BytesIO()
         changed.save(buffer, "PNG")
         files["png"].append(buffer.getvalue())
     files["table"] = [next(root.glob("*.csv")).read_bytes()]
-    files["model"] = [Path(PRETRAINED_MODEL).read_bytes()]
+    files["model"] = [Path(BUNDLED_MODEL).read_bytes()]
     return files
 
 
 def serve(kind: str, memory: int) -> None:
-    """Be a worker: read paths, answer each with an outcome in one line."""
+    """Read paths from standard input, and write an outcome for each, in one line."""
     import resource
 
-    answer = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if kind == "model":
         from models.backend import start_tensorflow
 
         start_tensorflow()
+
         from models import ModelError as Refusal
-        from models.bundle import get_description, load_model
-        from models.inference import FeatureReader
-        from models.novelty import read_detector
+        from models.classifier import load_classifier
 
         def use(path: str) -> None:
-            model = load_model(path)
-            description, read = get_description(model), FeatureReader(model)
-            detector = read_detector(description.detector, features=read.count)
-            side = description.image_size
-            _, features = read(np.zeros((1, side, side, 3), np.uint8))
-            if detector:
-                detector.score(features)
+            classifier = load_classifier(path)
+            size = classifier.description.image_size
+            classifier(np.zeros((1, size, size, 3), np.uint8))
+
     else:
         from data import DataError as Refusal
         from data.images import load_image
@@ -176,11 +178,11 @@ def serve(kind: str, memory: int) -> None:
             outcome = "refused" if "\n" not in str(error) else "crashed: more than one line"
         except BaseException as error:
             outcome = f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        print(outcome, file=answer, flush=True)
+        print(outcome, file=output, flush=True)
 
 
 class Worker:
-    """A process that serves cases of one kind, replaced when it dies or hangs."""
+    """A process for cases of one kind, replaced when it dies or hangs."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -188,7 +190,7 @@ class Worker:
         self.process: subprocess.Popen | None = None
 
     def ask(self, path: Path) -> str:
-        """Return what became of a case."""
+        """Return the outcome of a case."""
         fresh = self.process is None
         if fresh:
             command = [sys.executable, "-W", "ignore", "-m", "benchmarks.fuzz", "--worker"]
@@ -199,12 +201,12 @@ class Worker:
                 stderr=subprocess.DEVNULL,
                 text=True,
             )
-        with contextlib.suppress(BrokenPipeError):  # it died; there is no answer then
+        with contextlib.suppress(BrokenPipeError):  # the process died; it writes no outcome
             self.process.stdin.write(f"{path}\n")
             self.process.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            # A new process starts first.
+            # A new process has to start first.
             ready = selector.select(self.limit + 60 * fresh)
         outcome = self.process.stdout.readline().strip() if ready else "hung"
         if not outcome or not ready:
@@ -212,7 +214,7 @@ class Worker:
         return outcome or "crashed: the process died"
 
     def stop(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -223,48 +225,56 @@ class Worker:
 
 
 def run(cases: int, seed: int, folder: Path) -> dict[str, Counter]:
-    """Try so many cases; returns the counts by kind, and prints each defect."""
+    """Run so many cases; returns the counts by kind, and prints each defect."""
     files = seed_files(folder, seed)
     counts: dict[str, Counter] = {}
-    for kind, (share, _, _) in KINDS.items():
+    for kind, (fraction, _, _) in KINDS.items():
         worker, counts[kind] = Worker(kind), Counter()
-        # A table is looked for in its folder, beside the images that it names.
+        # A data set is a folder: the table is beside the images that it names.
         path = folder / ("sample/HAM10000_metadata.csv" if kind == "table" else f"case.{kind}")
         if kind == "model":
             path = folder / "case.keras"
-        for number in range(round(share * cases)):
-            rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
-            whole = files[kind][rng.integers(len(files[kind]))]
-            path.write_bytes(DAMAGE[kind](whole, rng))
+        for i in range(round(fraction * cases)):
+            rng = np.random.default_rng([seed, list(KINDS).index(kind), i])
+            intact = files[kind][rng.integers(len(files[kind]))]
+            path.write_bytes(DAMAGE[kind](intact, rng))
             outcome = worker.ask(path)
             counts[kind][outcome.split(":")[0]] += 1
             if not outcome.startswith(("used", "refused")):
-                kept = Path("runs/fuzz", f"{kind}-{seed}-{number}{path.suffix}")
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, kept)
-                print(f"{kept}: {outcome}", flush=True)
+                copy = make_folder(Path(RUNS_DIR, "fuzz")) / f"{kind}-{seed}-{i}{path.suffix}"
+                shutil.copy(path, copy)
+                print(f"{copy}: {outcome}", flush=True)
         worker.stop()
     return counts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the cases, print the counts; returns 1 where there is a defect."""
-    parser = ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=2000, help="how many (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the damage (default: 0)")
+    """Run the benchmark; returns 1 if there is a defect."""
+    return cli.run(PROGRAM, lambda: measure(argv))
+
+
+def measure(argv: list[str] | None) -> int:
+    """Run the cases and print the counts; returns the exit code."""
+    parser = cli.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument(
+        "--cases", type=number_type(int), default=2000, help="number of cases (default: 2000)"
+    )
+    parser.add_argument(
+        "--seed", type=number_type(int, 0), default=0, help="seed of the damage (default: 0)"
+    )
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.worker:
-        serve(args.worker, KINDS[args.worker][1])
+    options = parser.parse_args(argv)
+    if options.worker:
+        serve(options.worker, KINDS[options.worker][1])
         return 0
-    print(describe(), flush=True)
+    print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        counts = run(args.cases, args.seed, Path(folder))
+        counts = run(options.cases, options.seed, Path(folder))
     print(f"\n{'':<8}" + "".join(f"{outcome:>9}" for outcome in OUTCOMES))
     for kind, found in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
         print(f"{kind:<8}" + "".join(f"{found[outcome]:>9,}" for outcome in OUTCOMES))
-    bad = sum(found["crashed"] + found["hung"] for found in counts.values())
-    return 1 if bad else 0
+    defects = sum(found["crashed"] + found["hung"] for found in counts.values())
+    return 1 if defects else 0
 
 
 if __name__ == "__main__":

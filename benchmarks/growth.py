@@ -1,60 +1,59 @@
 """How time and memory grow with the number of images.
 
-For each size: seconds to decode the pictures, memory of the decoded pictures, and seconds of an
-epoch of the default recipe's second phase. The ratio is the time for an image in the smallest
-size over that in the largest: 1 means that cost grows no faster than the data.
+For each number of images: the seconds to decode them, the memory of the decoded images, and the
+seconds of an epoch of the default recipe at full image size. The ratio is the speed with most
+images over that with fewest: 1 means that the cost grows no faster than the data.
 """
 
+from __future__ import annotations
+
+import argparse
+import sys
 import time
 
-import keras
-import numpy as np
+from benchmarks.machine import RECIPE, decode, read_images, run_benchmark
+from data import DataError
 
-from benchmarks.machine import parse_arguments, training_augmentation, with_model_defaults
-from benchmarks.training import EpochSeconds, compile_model
-from config import TrainConfig
-from data.ham10000 import CLASS_NAMES, read_metadata
-from data.memory import free_memory
-from data.pipeline import count_steps, decode_images, make_dataset
-
-SETTINGS = with_model_defaults(TrainConfig())
 COUNTS = (1_000, 2_500, 5_000, 10_015)
 
 
-def epoch_seconds(model: keras.Model, images: np.ndarray, targets: np.ndarray) -> float:
-    """Return the time of an epoch."""
-    dataset = make_dataset(
-        images,
-        targets,
-        weights=np.ones(len(images), np.float32),
-        batch_size=SETTINGS.batch_size,
-        augmentation=training_augmentation(SETTINGS),
-    )
-    clock = EpochSeconds()
-    steps = count_steps(len(images), SETTINGS.batch_size)
-    model.fit(dataset, steps_per_epoch=steps, callbacks=[clock], shuffle=False, verbose=0)
-    return clock.taken[-1]
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_benchmark("growth", __doc__, measure, argv)
 
 
-def main() -> None:
-    """Measure each size and print the table."""
-    args = parse_arguments(__doc__)
-    frame = read_metadata(args.data_dir).dropna(subset="path")
-    side = round(SETTINGS.image_size * SETTINGS.stored_size_factor)
-    model = compile_model(SETTINGS.fine_tune_layers)
+def measure(options: argparse.Namespace) -> None:
+    """Measure each number of images and print the table."""
+    frame = read_images(options.data_dir)
+    counts = [count for count in COUNTS if count <= len(frame)]
+    if not counts:
+        raise DataError(
+            f"--data_dir: expected at least {COUNTS[0]:,} images in {options.data_dir}, received "
+            f"{len(frame):,}"
+        )
+
+    from models.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from benchmarks.fitting import compile_model, last_epoch_seconds, make_batches, stored_size
+    from data.memory import free_memory
+    from data.pipeline import count_steps
+
+    size = stored_size(RECIPE)
+    model = compile_model(RECIPE, RECIPE.fine_tune_layers)
     print(f"{'images':>7}{'decode':>10}{'in memory':>12}{'epoch':>9}{'images/s':>10}")
     rates = []
-    for count in [count for count in COUNTS if count <= len(frame)]:
+    for count in counts:
         part = frame.head(count)
         started = time.perf_counter()
-        images, _ = decode_images(part["path"].tolist(), image_size=side)
+        images = decode(part["path"].tolist(), size)
         decoding = time.perf_counter() - started
-        targets = np.eye(len(CLASS_NAMES), dtype=np.float32)[
-            part["label"].map(CLASS_NAMES.index).to_numpy()
-        ]
+        steps = count_steps(count, RECIPE.batch_size)
         if not rates:
-            epoch_seconds(model, images, targets)  # compiles
-        epoch = epoch_seconds(model, images, targets)
+            # The first epoch compiles.
+            last_epoch_seconds(model, make_batches(part, images, RECIPE), steps=steps)
+        epoch = last_epoch_seconds(model, make_batches(part, images, RECIPE), steps=steps)
         rates.append(count / epoch)
         print(
             f"{count:>7,}{decoding:>8.1f} s{images.nbytes / 1e9:>9.2f} GB{epoch:>7.0f} s"
@@ -63,10 +62,10 @@ def main() -> None:
         )
     free = free_memory()
     if free:
-        limit = int(free / 2 / side**2 / 3)
+        limit = int(free / 2 / size**2 / 3)
         print(f"\n{free / 1e9:.1f} GB are free: up to {limit:,} images stay in memory")
     print(f"ratio: {rates[-1] / rates[0]:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,118 +1,144 @@
 """How close prediction from files comes to the bare model on arrays in memory.
 
-The bare model is the fastest of `model(x)`, `model.predict` and `model.predict_on_batch` with the
-same batch size; prediction from files decodes as well, and takes the features and their score that
-the warnings of `predict.py` need. Then the most memory that `predict.py` holds
-on a folder, and on one of ten times as many images.
+The bare model is the fastest of `model(x)`, `model.predict` and `model.predict_on_batch` at the
+same batch size; prediction from files also decodes, and computes what the warnings of `predict.py`
+need. Then the peak memory of `predict.py` on a folder, and on one with ten times as many images.
 """
 
-import subprocess
+from __future__ import annotations
+
+import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import config
-from benchmarks.machine import alternate, parse_arguments, peak_memory, seconds
-from config import PredictConfig
-from models.backend import start_tensorflow
+from benchmarks.machine import (
+    alternate,
+    decode,
+    peak_memory,
+    read_images,
+    run_benchmark,
+    run_python,
+    seconds,
+)
+from config import BUNDLED_MODEL, PredictConfig
 
-
-def folder_memory(paths: list[str], count: int) -> float:
-    """Return the most memory that `predict.py` holds on a folder of so many images, GB."""
-    with tempfile.TemporaryDirectory() as folder:
-        for place in range(count):
-            source = Path(paths[place % len(paths)]).resolve()
-            Path(folder, f"{place}{source.suffix}").symlink_to(source)
-        # A process that starts another hands on its own peak, so that the measuring one is small.
-        code = (
-            "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
-            "stdout=subprocess.DEVNULL); "
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-        )
-        command = ["predict.py", "--model_path", config.PRETRAINED_MODEL, "--image", folder]
-        found = subprocess.run(
-            [sys.executable, "-c", code, sys.executable, *command],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    return int(found.stdout) * (1 if sys.platform == "darwin" else 1024) / 1e9
-
-
-def main() -> None:
-    """Measure latency, throughput and memory."""
-    args = parse_arguments(
-        __doc__,
-        images=(1000, "used for the throughput"),
-        folder_images=(10_000, "in the large folder"),
-        rounds=(5, "of each way"),
-    )
-    start_tensorflow()
-
+if TYPE_CHECKING:
     import numpy as np
 
-    from data.ham10000 import read_metadata
-    from data.images import load_image
-    from data.pipeline import decode_images, iterate_batches
-    from models.bundle import get_description, load_model
-    from models.inference import FeatureReader
-    from models.novelty import read_detector
+    from models.classifier import Classifier
 
-    model = load_model(config.PRETRAINED_MODEL)
-    read = FeatureReader(model)
-    detector = read_detector(get_description(model).detector, features=read.count)
-    side, size = get_description(model).image_size, PredictConfig(image=("x",)).batch_size
-    every = read_metadata(args.data_dir)["path"].dropna().tolist()
-    paths = every[: args.images // size * size]
-    images, _ = decode_images(paths, image_size=side)
+BATCH_SIZE = PredictConfig.batch_size
+# A process inherits the peak of the one that starts it, so a small one starts `predict.py`.
+MEASURE_CHILD = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
-    def call(images: np.ndarray, size: int) -> None:
-        for start in range(0, len(images), size):
-            np.asarray(model(images[start : start + size], training=False))
 
-    def predict(images: np.ndarray, size: int) -> None:
-        model.predict(images, batch_size=size, verbose=0)
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_benchmark(
+        "inference",
+        __doc__,
+        measure,
+        argv,
+        images=(1000, "images for the throughput, in whole batches"),
+        folder_images=(10_000, "images in the larger folder", 10),
+        rounds=(5, "measurements of each way"),
+    )
 
-    def predict_on_batch(images: np.ndarray, size: int) -> None:
-        for start in range(0, len(images), size):
-            model.predict_on_batch(images[start : start + size])
 
-    def from_files(paths: list[str], size: int) -> None:
-        if len(paths) == 1:
-            detector.score(read(load_image(paths[0], side)[None])[1])
-            return
-        for _, batch, _ in iterate_batches(paths, image_size=side, batch_size=size):
-            detector.score(read(batch)[1])
+def measure(options: argparse.Namespace) -> None:
+    """Measure latency, throughput and memory, and print the table."""
+    every_path = read_images(options.data_dir)["path"].tolist()
 
-    print(f"the model that comes with the project, {side} px\n")
+    from models.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from models.classifier import load_classifier
+
+    classifier = load_classifier(BUNDLED_MODEL)
+    size = classifier.description.image_size
+    count = min(options.images, len(every_path))
+    paths = every_path[: count // BATCH_SIZE * BATCH_SIZE or count]
+    images = decode(paths, size)
+    print(f"bundled model, {size} px\n")
     print(f"{'':<22}  from files  model(x)  model.predict  predict_on_batch  ratio")
     ratios = []
-    for count, rounds in ((1, 10 * args.rounds), (len(paths), args.rounds)):
-        runs = {
-            "from files": lambda count=count: from_files(paths[:count], size),
-            "model(x)": lambda count=count: call(images[:count], size),
-            "model.predict": lambda count=count: predict(images[:count], size),
-            "predict_on_batch": lambda count=count: predict_on_batch(images[:count], size),
-        }
-        for run in runs.values():
-            run()
-        timed = {name: lambda run=run: seconds(run) for name, run in runs.items()}
-        took = alternate(rounds, **timed)
-        files, *bare = took.values()
+    for count, rounds in ((1, 10 * options.rounds), (len(paths), options.rounds)):
+        files, *bare = durations = compare(classifier, paths[:count], images[:count], rounds)
         ratios.append(min(bare) / files)
-        # Milliseconds for one image, images a second for many.
+        # Milliseconds for one image, images per second for many.
         title = "one image, ms" if count == 1 else f"{count} images, images/s"
-        cells = [1000 * value if count == 1 else count / value for value in took.values()]
+        cells = [1000 * value if count == 1 else count / value for value in durations]
         row = "{:>12.0f}{:>10.0f}{:>15.0f}{:>18.0f}".format(*cells)
         print(f"{title:<22}{row}{ratios[-1]:>7.2f}", flush=True)
-    print(f"\nbatches of {size}; most memory of this process {peak_memory():.2f} GB")
-    for count in (args.folder_images // 10, args.folder_images):
-        memory = folder_memory(every, count)
-        print(
-            f"predict.py, a folder of {count:>6,} images: most memory {memory:.2f} GB", flush=True
-        )
+    print(f"\nbatches of {BATCH_SIZE}; peak memory of this process {peak_memory():.2f} GB")
+    for count in (options.folder_images // 10, options.folder_images):
+        memory = folder_memory(every_path, count)
+        print(f"predict.py, folder of {count:>6,} images: peak memory {memory:.2f} GB", flush=True)
     print(f"ratio: {ratios[-1]:.2f}")
 
 
+def compare(
+    classifier: Classifier, paths: list[str], images: np.ndarray, rounds: int
+) -> list[float]:
+    """Return the seconds that each way takes, in the order of the columns.
+
+    Args:
+        classifier: of the bundled model.
+        paths: image files.
+        images: the same, decoded.
+        rounds: measurements of each way.
+    """
+    import numpy as np
+
+    from data.images import load_image
+    from data.pipeline import iterate_batches
+
+    model, image_size = classifier.model, classifier.description.image_size
+    batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+
+    def from_files() -> None:
+        if len(paths) == 1:
+            classifier(load_image(paths[0], image_size)[None])
+            return
+        for _, batch, _ in iterate_batches(paths, image_size=image_size, batch_size=BATCH_SIZE):
+            classifier(batch)
+
+    def call() -> None:
+        for batch in batches:
+            np.asarray(model(batch, training=False))
+
+    def predict() -> None:
+        model.predict(images, batch_size=BATCH_SIZE, verbose=0)
+
+    def predict_on_batch() -> None:
+        for batch in batches:
+            model.predict_on_batch(batch)
+
+    ways = {way.__name__: way for way in (from_files, call, predict, predict_on_batch)}
+    for way in ways.values():
+        way()
+    timed = {name: lambda way=way: seconds(way) for name, way in ways.items()}
+    return list(alternate(rounds, **timed).values())
+
+
+def folder_memory(paths: list[str], count: int) -> float:
+    """Return the peak memory of `predict.py` on a folder of so many images, GB."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(count):
+            source = Path(paths[i % len(paths)]).resolve()
+            Path(folder, f"{i}{source.suffix}").symlink_to(source)
+        command = ["predict.py", "--model_path", BUNDLED_MODEL, "--image", folder]
+        peak = int(run_python("-c", MEASURE_CHILD, sys.executable, *command))
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

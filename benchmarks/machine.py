@@ -1,4 +1,6 @@
-"""What every benchmark says first, and how it measures."""
+"""What all benchmarks share: the command line, the data, and ways to measure."""
+
+from __future__ import annotations
 
 import argparse
 import importlib.metadata
@@ -6,38 +8,99 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import config
-from config import TrainConfig
+from data import DataError
+from support import InputError, cli
+from training.run import PACKAGES
+from training.settings import build_train_config
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+# The settings of `python train.py` without flags.
+RECIPE = build_train_config({})
 
 
-def parse_arguments(doc: str, **options: tuple) -> argparse.Namespace:
-    """Read `--data_dir` and a benchmark's own options, and say what it runs on.
+def run_benchmark(
+    name: str,
+    doc: str,
+    measure: Callable[[argparse.Namespace], None],
+    argv: list[str] | None,
+    **options: tuple,
+) -> int:
+    """Parse the command line, describe the machine and measure; returns the exit code.
 
     Args:
-        doc: the benchmark's docstring.
-        options: default and help of each option, by name.
+        name: of the module.
+        doc: its docstring.
+        measure: takes the options, prints the results and the ratio.
+        argv: the arguments; None for those of the process.
+        options: as for `parse_options`.
     """
-    parser = config.ArgumentParser(prog=f"python -m {_module_name()}", description=doc)
-    options = {"data_dir": (config.DATA_DIR, "folder with the metadata and the images"), **options}
-    for name, (default, text) in options.items():
+    program = f"python -m benchmarks.{name}"
+
+    def command() -> int:
+        values = parse_options(program, doc, argv, **options)
+        print(describe_machine(), flush=True)
+        measure(values)
+        return 0
+
+    return cli.run(program, command)
+
+
+def parse_options(
+    program: str, doc: str, argv: list[str] | None, **options: tuple
+) -> argparse.Namespace:
+    """Parse `--data_dir` and the options of a benchmark, or exit with code 2.
+
+    Args:
+        program: name of the command.
+        doc: what it does.
+        argv: the arguments; None for those of the process.
+        options: by name: default, help and, for a number, the smallest value if that is not 1.
+    """
+    parser = cli.ArgumentParser(prog=program, description=doc)
+    options = {"data_dir": (config.DATA_DIR, "folder of labels and images"), **options}
+    for name, (default, text, *minimum) in options.items():
+        kind = type(default)
         parser.add_argument(
-            f"--{name}", type=type(default), default=default, help=f"{text} (default: {default})"
+            f"--{name}",
+            type=str if kind is str else number_type(kind, *minimum),
+            default=default,
+            metavar=name.rpartition("_")[2].upper(),
+            help=f"{text} (default: {default})",
         )
-    args = parser.parse_args()
-    print(describe(), flush=True)
-    return args
+    return parser.parse_args(argv)
 
 
-def _module_name() -> str:
-    return f"benchmarks.{Path(sys.argv[0]).stem}"
+def number_type(kind: type, minimum: float = 1) -> Callable[[str], float]:
+    """Return a function that parses numbers for `argparse` and refuses those below a minimum."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        # Written so that NaN fails as well.
+        if not value >= minimum:
+            noun = "an integer" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"expected {noun} of at least {minimum}, received {text!r}"
+            )
+        return value
+
+    return parse
 
 
-def describe() -> str:
+def describe_machine() -> str:
     """Return processor, memory and versions, two lines."""
     name = platform.processor() or platform.machine()
     memory = ""
@@ -48,53 +111,97 @@ def describe() -> str:
         memory = f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
     except (OSError, ValueError):
         pass
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in config.PACKAGES]
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
     system = f"{platform.system()}, Python {platform.python_version()}"
     return f"{name}, {os.cpu_count()} threads{memory}, {system}\n{', '.join(versions)}\n"
 
 
-def alternate(rounds: int, **runs: Callable[[], float]) -> dict[str, float]:
-    """Take several measurements in turn, so that a drifting machine favours none.
+def read_images(data_dir: str, count: int | None = None) -> pd.DataFrame:
+    """Read the labels of a data set, without those that have no image file.
+
+    Args:
+        data_dir: folder of the data set.
+        count: maximum number of rows; None for all.
+
+    Raises:
+        DataError: the data set cannot be used.
+    """
+    # pandas, which takes a second to import, is not needed for `--help`.
+    from data.sources import drop_missing, read_dataset
+
+    with cli.naming_flag("--data_dir"):
+        frame, line = drop_missing(read_dataset(data_dir).frame, data_dir)
+        if frame.empty:
+            raise DataError(f"expected image files in {data_dir}, found none")
+    if line:
+        print(line, file=sys.stderr)
+    return frame.iloc[:count]
+
+
+def decode(paths: Sequence[str], image_size: int) -> np.ndarray:
+    """Decode images, all of which must be readable.
+
+    Args:
+        paths: image files.
+        image_size: side length of the result, pixels.
+
+    Returns:
+        uint8 `[paths, image_size, image_size, 3]`, 0..255.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    # Its TensorFlow is started first, by `start_tensorflow`.
+    from data.pipeline import decode_images
+
+    images, failures = decode_images(paths, image_size=image_size)
+    for message in failures.values():
+        raise DataError(message)
+    return images
+
+
+def alternate(rounds: int, **measurements: Callable[[], float]) -> dict[str, float]:
+    """Take several measurements in turn, so that a drifting machine favors none.
 
     Args:
         rounds: how often each is taken.
-        runs: functions that return a measurement, by name.
+        measurements: functions that return a value, by name.
 
     Returns:
         The median of each, by name.
     """
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    values: dict[str, list[float]] = {name: [] for name in measurements}
     for _ in range(rounds):
-        for name, run in runs.items():
-            found[name].append(run())
-    return {name: statistics.median(values) for name, values in found.items()}
+        for name, measure in measurements.items():
+            values[name].append(measure())
+    return {name: statistics.median(found) for name, found in values.items()}
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Return how long a call takes."""
+def seconds(call: Callable[[], object]) -> float:
+    """Return the duration of a call."""
     started = time.perf_counter()
-    run()
+    call()
     return time.perf_counter() - started
 
 
+def run_python(*arguments: str) -> str:
+    """Run Python in a new process and return its standard output.
+
+    Args:
+        arguments: of the interpreter.
+
+    Raises:
+        InputError: the process fails.
+    """
+    found = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if found.returncode:
+        reason = (found.stderr.strip() or "no message").splitlines()[-1]
+        raise InputError(f"a process ended with exit code {found.returncode}: {reason}")
+    return found.stdout
+
+
 def peak_memory() -> float:
-    """Return the most memory that this process has held so far, GB."""
+    """Return the peak memory of this process, GB."""
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def with_model_defaults(settings: TrainConfig) -> TrainConfig:
-    """Return the settings with what the model itself sets filled in, as `train.py` does."""
-    from models import model_defaults
-
-    return config.fill_in(settings, model_defaults(settings.model))
-
-
-def training_augmentation(settings: TrainConfig):
-    """Return the augmentation of the default recipe."""
-    from data.augmentation import build_augmentation
-
-    return build_augmentation(
-        image_size=settings.image_size, **config.augmentation_options(settings)
-    )

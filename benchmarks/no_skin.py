@@ -1,12 +1,15 @@
-"""How well the model's detector tells pictures that are no skin from lesions it has never seen.
+"""How well the bundled model's detector tells images that show no skin from unseen lesions.
 
-Lesions are the test split of the model that comes with the project; the others are photographs of
-scikit-learn, and plots, documents, noise, plain colours and gradients made here by a seeded
-generator. "skin-like" is meant to be hard: brown and pink blurred noise with a dark blot. For each
-kind: the ROC AUC of the detector's score, and the share that the threshold catches. The ratio is
-the ROC AUC against all kinds but the hard one, each kind counting alike.
+The lesions are the test split of the bundled model. The other images are crops of the photographs
+of scikit-learn, and plots, documents, noise, plain colors and gradients from a seeded generator.
+"skin-like" is meant to be hard: brown and pink blurred noise with a dark blot. For each kind: the
+ROC AUC of the detector's score, and the fraction above its threshold. The ratio is the mean ROC AUC
+of all kinds but the hard one.
 """
 
+from __future__ import annotations
+
+import argparse
 import io
 import sys
 from collections.abc import Callable
@@ -14,28 +17,90 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-import config
-from benchmarks.machine import parse_arguments
-from models.backend import start_tensorflow
+from benchmarks.machine import read_images, run_benchmark
+from config import BUNDLED_MODEL
+from models import ModelError
+from support.cli import naming_flag
 
-SIDE = 450
+SIZE = 450
+BATCH_SIZE = 32
 WORDS = ("the", "report", "of", "patient", "skin", "result", "method", "table", "and", "2026", "12")
 HARD = "skin-like"
 
 
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_benchmark(
+        "no_skin",
+        __doc__,
+        measure,
+        argv,
+        images=(60, "number of images of each kind"),
+        seed=(1, "seed of the images", 0),
+    )
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Score lesions and other images, and print the table."""
+    frame = read_images(options.data_dir)
+
+    from models.backend import start_tensorflow
+
+    start_tensorflow()
+
+    from sklearn.metrics import roc_auc_score
+
+    from data.pipeline import iterate_batches
+    from data.splits import select_split
+    from models.classifier import load_classifier
+
+    classifier = load_classifier(BUNDLED_MODEL)
+    detector, image_size = classifier.detector, classifier.description.image_size
+    if detector is None:
+        raise ModelError(f"{BUNDLED_MODEL}: expected a model with a detector, found none")
+    with naming_flag("--data_dir"):
+        paths = select_split(frame, "test", classifier.description)["path"].tolist()
+
+    def score(batch: np.ndarray) -> np.ndarray:
+        return detector.score(classifier.features(batch))
+
+    lesions = []
+    for _, batch, failures in iterate_batches(paths, image_size=image_size, batch_size=BATCH_SIZE):
+        lesions.append(score(batch))
+        for message in failures.values():
+            print(f"skipped {message}", file=sys.stderr)
+    lesions = np.concatenate(lesions)
+    alarms = (lesions > detector.threshold).mean()
+    print(f"threshold {detector.threshold:.3f}, from the validation split")
+    print(f"{len(lesions):,} images of the test split: {alarms:.1%} false alarms\n")
+    print(f"{'images':<16}{'ROC AUC':>9}{'detected':>10}{'median score':>14}")
+    areas = {}
+    for kind in KINDS:
+        images = make_images(kind, options.images, image_size=image_size, seed=options.seed)
+        starts = range(0, len(images), BATCH_SIZE)
+        scores = np.concatenate([score(images[start : start + BATCH_SIZE]) for start in starts])
+        is_other = np.repeat([False, True], [len(lesions), len(scores)])
+        areas[kind] = roc_auc_score(is_other, np.concatenate([lesions, scores]))
+        detected = (scores > detector.threshold).mean()
+        print(
+            f"{kind:<16}{areas[kind]:>9.4f}{detected:>10.1%}{np.median(scores):>14.2f}", flush=True
+        )
+    print(f"ratio: {np.mean([area for kind, area in areas.items() if kind != HARD]):.4f}")
+
+
 def photograph(rng: np.random.Generator) -> np.ndarray:
-    """Cut a square of any size out of a photograph of scikit-learn."""
+    """Crop a square of random size from a photograph of scikit-learn."""
     from sklearn.datasets import load_sample_images
 
     images = load_sample_images().images
     image = images[rng.integers(len(images))]
-    side = int(rng.integers(120, min(image.shape[:2]) + 1))
-    top, left = (int(rng.integers(extent - side + 1)) for extent in image.shape[:2])
-    return image[top : top + side, left : left + side]
+    size = int(rng.integers(120, min(image.shape[:2]) + 1))
+    top, left = (int(rng.integers(extent - size + 1)) for extent in image.shape[:2])
+    return image[top : top + size, left : left + size]
 
 
 def plot(rng: np.random.Generator) -> np.ndarray:
-    """Draw lines, bars, points or a map with axes."""
+    """Plot lines, bars, points or a heat map, with axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5, 4.5), dpi=100)
@@ -57,48 +122,48 @@ def plot(rng: np.random.Generator) -> np.ndarray:
 
 
 def document(rng: np.random.Generator) -> np.ndarray:
-    """Print words on white or yellowish paper."""
+    """Draw words on white or yellowish paper."""
     paper = (255, 255, int(rng.integers(215, 256)))
-    page = Image.new("RGB", (SIDE, SIDE), paper)
+    page = Image.new("RGB", (SIZE, SIZE), paper)
     draw = ImageDraw.Draw(page)
     size = int(rng.integers(12, 36))
     font = ImageFont.load_default(size)
-    for top in range(10, SIDE, round(1.4 * size)):
+    for top in range(10, SIZE, round(1.4 * size)):
         draw.text((10, top), " ".join(rng.choice(WORDS, 16)), fill=(20, 20, 30), font=font)
     return np.asarray(page)
 
 
 def noise(rng: np.random.Generator) -> np.ndarray:
-    """Draw grey or coloured noise, fine or coarse."""
-    side = SIDE // int(rng.choice((1, 2, 4, 16)))
-    values = rng.random((side, side, int(rng.choice((1, 3)))))
-    pixels = np.broadcast_to(values * 255, (side, side, 3)).astype(np.uint8)
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE)))
+    """Draw gray or colored noise, fine or coarse."""
+    size = SIZE // int(rng.choice((1, 2, 4, 16)))
+    values = rng.random((size, size, int(rng.choice((1, 3)))))
+    pixels = np.broadcast_to(values * 255, (size, size, 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(pixels).resize((SIZE, SIZE)))
 
 
-def plain_colour(rng: np.random.Generator) -> np.ndarray:
-    """Fill with one colour of any kind."""
-    return np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8)
+def plain_color(rng: np.random.Generator) -> np.ndarray:
+    """Fill with one random color."""
+    return np.full((SIZE, SIZE, 3), rng.integers(0, 256, 3), np.uint8)
 
 
 def gradient(rng: np.random.Generator) -> np.ndarray:
-    """Blend from one colour to another, in any direction."""
+    """Blend one color into another, in a random direction."""
     angle = rng.random() * 2 * np.pi
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
-    share = (np.cos(angle) * x + np.sin(angle) * y)[..., None] / 2.83 + 0.5
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
+    fraction = (np.cos(angle) * x + np.sin(angle) * y)[..., None] / 2.83 + 0.5
     first, last = rng.integers(0, 256, (2, 3))
-    return (first + (last - first) * share).astype(np.uint8)
+    return (first + (last - first) * fraction).astype(np.uint8)
 
 
 def skin_like(rng: np.random.Generator) -> np.ndarray:
-    """Blur noise in a colour of skin, with a darker blot in the middle."""
+    """Blur noise in a color of skin, with a darker blot in the middle."""
     light = np.array((225, 175, 155)) * rng.uniform(0.75, 1.05) + rng.normal(0, 8, 3)
     blurred = []
     for radius in (3, 40):
-        grey = Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), np.uint8))
-        field = np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), np.float64)
+        gray = Image.fromarray(rng.integers(0, 256, (SIZE, SIZE), np.uint8))
+        field = np.asarray(gray.filter(ImageFilter.GaussianBlur(radius)), np.float64)
         blurred.append((field - field.mean()) / field.std())
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     edge = np.hypot(x, y) - rng.uniform(0.3, 0.6) + 0.1 * blurred[1]
     blot = 1 / (1 + np.exp(edge * 25))[..., None]
     dark = light * (0.55, 0.42, 0.38)
@@ -111,89 +176,33 @@ KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "plots": plot,
     "documents": document,
     "noise": noise,
-    "plain colours": plain_colour,
+    "plain colors": plain_color,
     "gradients": gradient,
     HARD: skin_like,
 }
 
 
-def make_pictures(kind: str, count: int, *, image_size: int, seed: int) -> np.ndarray:
-    """Make pictures of a kind, cut and scaled as every picture is.
+def make_images(kind: str, count: int, *, image_size: int, seed: int) -> np.ndarray:
+    """Generate images of a kind, cropped and scaled as all images are.
 
     Args:
         kind: a key of `KINDS`.
-        count: how many.
-        image_size: side of the result, pixels.
-        seed: equal seeds give equal pictures.
+        count: number of images.
+        image_size: side length of the result, pixels.
+        seed: equal seeds give equal images.
 
     Returns:
-        uint8 `[count, image_size, image_size, 3]`.
+        uint8 `[count, image_size, image_size, 3]`, 0..255.
     """
-    from data.images import decode_image
+    from data.images import load_bytes
 
-    pictures = []
-    for number in range(count):
-        rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
+    images = []
+    for i in range(count):
+        rng = np.random.default_rng([seed, list(KINDS).index(kind), i])
         buffer = io.BytesIO()
         Image.fromarray(KINDS[kind](rng)).save(buffer, "PNG")
-        pictures.append(decode_image(buffer, image_size))
-    return np.stack(pictures)
-
-
-def main() -> int:
-    """Score lesions and other pictures, and print the table."""
-    args = parse_arguments(
-        __doc__, images=(60, "pictures of each kind"), seed=(1, "of the pictures")
-    )
-    start_tensorflow()
-
-    from sklearn.metrics import roc_auc_score
-
-    from data.ham10000 import read_metadata, select_split
-    from data.pipeline import iterate_batches
-    from models.bundle import get_description, load_model
-    from models.inference import FeatureReader
-    from models.novelty import read_detector
-
-    model = load_model(config.PRETRAINED_MODEL)
-    description = get_description(model)
-    read = FeatureReader(model)
-    detector = read_detector(description.detector, features=read.count)
-    if detector is None:
-        print(f"{config.PRETRAINED_MODEL} has no detector; train.py writes one", file=sys.stderr)
-        return 2
-    frame = select_split(
-        read_metadata(args.data_dir).dropna(subset="path"),
-        "test",
-        train_image_ids=description.train_image_ids,
-        train_lesion_ids=description.train_lesion_ids,
-        validation_image_ids=description.validation_image_ids,
-        validation_lesion_ids=description.validation_lesion_ids,
-    )
-    side, size = description.image_size, 32
-    lesions = np.concatenate(
-        [
-            detector.score(read(images)[1])
-            for _, images, _ in iterate_batches(
-                frame["path"].tolist(), image_size=side, batch_size=size
-            )
-        ]
-    )
-    alarms = float((lesions > detector.threshold).mean())
-    print(f"threshold {detector.threshold:.3f}, from the validation split")
-    print(f"{len(lesions):,} lesions of the test split: {alarms:.1%} false alarms\n")
-    print(f"{'':<16}{'ROC AUC':>9}{'caught':>9}{'median score':>15}")
-    areas = {}
-    for kind in KINDS:
-        pictures = make_pictures(kind, args.images, image_size=side, seed=args.seed)
-        batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-        scores = np.concatenate([detector.score(read(batch)[1]) for batch in batches])
-        is_other = np.repeat([False, True], [len(lesions), len(scores)])
-        areas[kind] = roc_auc_score(is_other, np.concatenate([lesions, scores]))
-        caught = (scores > detector.threshold).mean()
-        print(f"{kind:<16}{areas[kind]:>9.4f}{caught:>9.1%}{np.median(scores):>15.2f}", flush=True)
-    print(f"ratio: {np.mean([area for kind, area in areas.items() if kind != HARD]):.4f}")
-    return 0
+        images.append(load_bytes(buffer.getvalue(), image_size))
+    return np.stack(images)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,55 @@
-"""Where the time of `python predict.py --image X` goes, and what of it cannot be helped.
+"""What `python predict.py --image X` spends its time on, and how much of that is unavoidable.
 
-Each phase is timed in new processes, the files being in the page cache. The ratio is the time of
-importing TensorFlow and Keras, loading the model and asking it once, over that of the whole
+Each phase is timed in new processes, with the files in the page cache. The ratio is the time that
+importing TensorFlow and Keras, loading the model and its first call take, over that of the whole
 command.
 """
 
+from __future__ import annotations
+
+import argparse
 import json
 import statistics
-import subprocess
 import sys
 
-import config
-from benchmarks.machine import parse_arguments, seconds
+from benchmarks.machine import read_images, run_benchmark, run_python, seconds
+from config import BUNDLED_MODEL
+from data.images import check_image
 
 PHASES = """
-import time; clock = [("", time.perf_counter())]
+import sys, time; clock = [("", time.perf_counter())]
 def done(name): clock.append((name, time.perf_counter()))
 import predict, data.images; done("import the standard library, Pillow, NumPy")
 from models.backend import start_tensorflow; start_tensorflow()
 done("import TensorFlow and Keras")
 import data.pipeline, data.ham10000, metrics.report
-from models.bundle import load_model, get_description
-from models.inference import FeatureReader; done("import the project's modules")
-model = load_model(sys.argv[1]); read = FeatureReader(model); done("load the model")
-image = data.images.load_image(sys.argv[2], get_description(model).image_size); done("decode")
-read(image[None]); done("first call")
-read(image[None]); done("second call")
+from models.classifier import load_classifier; done("import the modules of this project")
+classifier = load_classifier(sys.argv[1]); done("load the model")
+image = data.images.load_image(sys.argv[2], classifier.description.image_size); done("decode")
+classifier(image[None]); done("first call")
+classifier(image[None]); done("second call")
 import json; print(json.dumps({b[0]: b[1] - a[1] for a, b in zip(clock, clock[1:])}))
 """
 NEEDED = ("import TensorFlow and Keras", "load the model", "first call")
 
 
-def main() -> None:
-    """Time the phases and the command."""
-    args = parse_arguments(__doc__, rounds=(5, "processes for each figure"))
-    from data.ham10000 import read_metadata
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns its exit code."""
+    return run_benchmark(
+        "startup", __doc__, measure, argv, rounds=(5, "processes for each measurement")
+    )
 
-    image = read_metadata(args.data_dir)["path"].dropna().iloc[0]
+
+def measure(options: argparse.Namespace) -> None:
+    """Time the phases and the whole command, and print the table."""
+    image = read_images(options.data_dir)["path"].iloc[0]
+    check_image(image)
+    command = ["predict.py", "--model_path", BUNDLED_MODEL, "--image", image]
     phases, whole = [], []
-    for _ in range(args.rounds):
-        command = [sys.executable, "-c", "import sys" + PHASES, config.PRETRAINED_MODEL, image]
-        found = subprocess.run(command, check=True, capture_output=True, text=True)
-        phases.append(json.loads(found.stdout.splitlines()[-1]))
-        command = [sys.executable, "predict.py", "--model_path", config.PRETRAINED_MODEL]
-        command += ["--image", image]
-        whole.append(
-            seconds(
-                lambda command=command: subprocess.run(command, check=True, capture_output=True)
-            )
-        )
+    for _ in range(options.rounds):
+        output = run_python("-c", PHASES, BUNDLED_MODEL, image)
+        phases.append(json.loads(output.splitlines()[-1]))
+        whole.append(seconds(lambda: run_python(*command)))
     medians = {name: statistics.median(run[name] for run in phases) for name in phases[0]}
     total = statistics.median(whole)
     for name, value in medians.items():
@@ -58,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

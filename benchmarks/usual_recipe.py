@@ -1,76 +1,56 @@
-"""The usual way to train on HAM10000, for `benchmarks.time_to_accuracy` to compare with.
+"""The usual way to train on HAM10000, with which `benchmarks.time_to_accuracy` compares.
 
 MobileNetV2 at 224 px, fed by Keras's legacy `ImageDataGenerator.flow_from_dataframe`: three epochs
-of the head, then everything unfrozen with Adam at 1e-4, plain cross-entropy. In one thing it is
-kinder than most: BatchNorm keeps its ImageNet statistics, as Keras's guide to transfer learning
-intends. In training mode, with Keras's momentum of 0.999, they would lag for many epochs.
+of the head, then all layers with Adam at 1e-4, plain cross-entropy. In one respect it is better
+than most: BatchNorm keeps its ImageNet statistics, as Keras's guide to transfer learning
+recommends. In training mode, with Keras's momentum of 0.999, they would lag for many epochs.
 """
 
-import keras
-import tensorflow as tf
+from __future__ import annotations
 
-from benchmarks.machine import parse_arguments
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.machine import read_images, run_benchmark
 from config import TrainConfig
-from data.ham10000 import CLASS_NAMES, read_metadata, split_by_lesion
-from models.progress import Progress
-from models.training import BalancedAccuracy, Phase
+from models.backbones import BACKBONES
+from training.phases import Phase
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
 
 IMAGE_SIZE = 224
 BATCH_SIZE = 32
-ImageDataGenerator = tf.keras.preprocessing.image.ImageDataGenerator
 PHASES = (Phase("head", 3, 1e-3), Phase("fine-tune", 60, 1e-4))
 
 
-def main() -> None:
-    """Train until somebody stops it; a line for each epoch."""
-    args = parse_arguments(__doc__, seed=(0, "of the split and the order"))
-    keras.utils.set_random_seed(args.seed)
-    settings = TrainConfig(seed=args.seed)
-    frame = read_metadata(args.data_dir)
-    frame = frame[frame["path"].notna()].reset_index(drop=True)
-    split = split_by_lesion(
-        frame,
-        seed=settings.seed,
-        validation_share=settings.validation_share,
-        test_share=settings.test_share,
-    )
-    scale = keras.applications.mobilenet_v2.preprocess_input
-    changing = ImageDataGenerator(
-        preprocessing_function=scale,
-        rotation_range=180,
-        zoom_range=0.15,
-        width_shift_range=0.1,
-        height_shift_range=0.1,
-        horizontal_flip=True,
-        vertical_flip=True,
-        fill_mode="reflect",
+def main(argv: list[str] | None = None) -> int:
+    """Run the training; returns the exit code."""
+    return run_benchmark(
+        "usual_recipe", __doc__, train, argv, seed=(0, "seed of split and order", 0)
     )
 
-    def flow(generator: ImageDataGenerator, part: str, shuffle: bool):
-        return generator.flow_from_dataframe(
-            frame[split == part],
-            x_col="path",
-            y_col="label",
-            classes=list(CLASS_NAMES),
-            target_size=(IMAGE_SIZE, IMAGE_SIZE),
-            batch_size=BATCH_SIZE,
-            shuffle=shuffle,
-            seed=args.seed,
-        )
 
-    learned = flow(changing, "train", shuffle=True)
-    chosen_by = flow(ImageDataGenerator(preprocessing_function=scale), "val", shuffle=False)
+def train(options: argparse.Namespace) -> None:
+    """Train until stopped; prints a line for each epoch."""
+    frame = read_images(options.data_dir)
 
-    backbone = keras.applications.MobileNetV2(
-        input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3), include_top=False, weights="imagenet"
-    )
-    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
-    x = keras.layers.GlobalAveragePooling2D()(backbone(inputs))
-    x = keras.layers.Dropout(0.2)(x)
-    outputs = keras.layers.Dense(len(CLASS_NAMES), activation="softmax")(x)
-    model = keras.Model(inputs, outputs)
+    from models.backend import start_tensorflow
 
-    progress = Progress(list(PHASES), len(learned))
+    start_tensorflow()
+
+    import keras
+
+    from data.ham10000 import CLASS_NAMES
+    from training.callbacks import EpochLog
+    from training.losses import BalancedAccuracy
+
+    keras.utils.set_random_seed(options.seed)
+    train_batches, validation_batches = make_batches(frame, options.seed)
+    backbone, model = build()
+    log = EpochLog(PHASES, len(train_batches))
     done = 0
     for phase in PHASES:
         for layer in backbone.layers:
@@ -82,15 +62,75 @@ def main() -> None:
             metrics=["accuracy", BalancedAccuracy(len(CLASS_NAMES))],
         )
         model.fit(
-            learned,
-            validation_data=chosen_by,
+            train_batches,
+            validation_data=validation_batches,
             initial_epoch=done,
             epochs=done + phase.epochs,
-            callbacks=[progress],
+            callbacks=[log],
             verbose=0,
         )
         done += phase.epochs
 
 
+def make_batches(frame: pd.DataFrame, seed: int) -> list:
+    """Return the batches of the train and the validation split, which is that of `train.py`."""
+    import keras
+    import tensorflow as tf
+
+    from data.ham10000 import CLASS_NAMES
+    from data.splits import split_by_lesion
+
+    generator = tf.keras.preprocessing.image.ImageDataGenerator
+    scale = keras.applications.mobilenet_v2.preprocess_input
+    augmented = generator(
+        preprocessing_function=scale,
+        rotation_range=180,
+        zoom_range=0.15,
+        width_shift_range=0.1,
+        height_shift_range=0.1,
+        horizontal_flip=True,
+        vertical_flip=True,
+        fill_mode="reflect",
+    )
+    plain = generator(preprocessing_function=scale)
+    split = split_by_lesion(
+        frame,
+        seed=seed,
+        validation_fraction=TrainConfig.validation_fraction,
+        test_fraction=TrainConfig.test_fraction,
+    )
+    return [
+        source.flow_from_dataframe(
+            frame[split == name],
+            x_col="path",
+            y_col="label",
+            classes=list(CLASS_NAMES),
+            target_size=(IMAGE_SIZE, IMAGE_SIZE),
+            batch_size=BATCH_SIZE,
+            shuffle=name == "train",
+            seed=seed,
+        )
+        for name, source in (("train", augmented), ("val", plain))
+    ]
+
+
+def build() -> tuple[keras.Model, keras.Model]:
+    """Return the backbone and the model."""
+    import keras
+
+    from data.ham10000 import CLASS_NAMES
+    from models.weights import fetch_weights
+
+    weights = fetch_weights(*BACKBONES["mobilenet"].find_weights(IMAGE_SIZE))
+    backbone = keras.applications.MobileNetV2(
+        input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3), include_top=False, weights=str(weights)
+    )
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    x = keras.layers.GlobalAveragePooling2D()(backbone(inputs))
+    x = keras.layers.Dropout(0.2)(x)
+    outputs = keras.layers.Dense(len(CLASS_NAMES), activation="softmax")(x)
+    return backbone, keras.Model(inputs, outputs)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,17 +1,11 @@
-"""From metadata CSV and JPEGs to batches."""
+"""From labels and image files to batches."""
+
+from support import InputError
 
 
-def one_line(text: str) -> str:
-    """Return a text of whatever a file or its name holds as one printable line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-class DataError(ValueError):
-    """Input data cannot be used; the message says what was expected, what came, what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+class DataError(InputError):
+    """Data cannot be used; the message is one line: expected, received, remedy."""
 
 
 class DataWarning(UserWarning):
-    """Input data can be used, but not as its owner may think."""
+    """Data can be used, but perhaps not in the way that the user expects."""

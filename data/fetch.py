@@ -1,8 +1,8 @@
-"""One file from the internet: resumed, retried, checked, and whole or not there.
+"""Download of one file: resumed, retried, verified, and whole or not there.
 
-Own code, because the libraries lack what 2.8 GB over a poor connection need: pooch and Keras's
-`get_file` begin a file that was cut off from its start, parfive does not resume either, and
-resumable-urlretrieve neither retries nor knows MD5.
+Our own code, because the libraries lack what 2.8 GB over a poor connection need: pooch and Keras's
+`get_file` start an interrupted file over, parfive does not resume either, and resumable-urlretrieve
+neither retries nor knows MD5.
 """
 
 import hashlib
@@ -17,21 +17,21 @@ from pathlib import Path
 
 from data import DataError
 
-CHUNK = 1 << 18
-# Seconds between two tries; beginning anew as soon as one of them brought something.
+CHUNK_SIZE = 1 << 18
+# Seconds between attempts; back to the first after an attempt that received something.
 WAITS = (1, 2, 4, 8, 15, 30, 60, 60)
 LONGEST_WAIT = 300
 TIMEOUT = 60
-# Such answers of a server may pass: too many requests, timeouts, and its own troubles.
-_PASSING = {408, 425, 429, *range(500, 600)}
+# Responses of a server that may be temporary: too many requests, timeouts, internal errors.
+_TEMPORARY_STATUS = {408, 425, 429, *range(500, 600)}
 
 
 class _RestartError(Exception):
-    """What lies here is no beginning of what the server has."""
+    """The bytes received so far are not the beginning of the server's file."""
 
 
-class _TroubleError(Exception):
-    """What may be over at the next try, or after as many seconds as the server says."""
+class _TemporaryError(Exception):
+    """A failure that may be over at the next attempt, or after the seconds the server asks for."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -49,62 +49,66 @@ def fetch(
     sleep: Callable[[float], None] = time.sleep,
     timeout: float = TIMEOUT,
 ) -> None:
-    """Download a file; a file that is there and right is left alone.
+    """Download a file, unless it is there already.
 
-    What has come is kept in `<path>.part`, across restarts of the program, and the rest asked for
-    with HTTP Range. Cut connections, timeouts and answers that may pass are tried again after
-    growing waits, or after as long as the server says.
+    What is received is kept in `<path>.part`, also when the program ends, and the rest is requested
+    with HTTP Range. Lost connections, timeouts and temporary errors of the server are retried
+    after increasing waits, or after the wait that the server asks for.
 
     Args:
         url: http or https; redirects are followed.
-        path: where the file belongs; its folder exists.
-        md5: of the whole file, hexadecimal.
-        size: of the whole file in bytes, where it is known.
-        say: receives a line for each thing that did not go as it should.
-        on_progress: called with the bytes that are here, and all, where the server tells.
-        sleep: waits so many seconds.
-        timeout: seconds without a byte after which the connection counts as cut.
+        path: the file to write; its folder exists.
+        md5: MD5 of the whole file, hexadecimal.
+        size: size of the whole file in bytes, if known.
+        say: called with a line for each problem.
+        on_progress: called with the bytes received and, if the server tells, their total.
+        sleep: waits for a number of seconds.
+        timeout: seconds without a byte after which the connection counts as lost.
 
     Raises:
-        DataError: the file cannot be had, or is another one than expected.
+        DataError: the file cannot be downloaded, or is not the expected one.
         OSError: it cannot be written.
     """
     path = Path(path)
     if path.exists() and file_md5(path) == md5:
         return
     part = path.with_name(path.name + ".part")
-    tries, fresh_starts = 0, 0
+    failures = restarts = 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _file_size(part)
         try:
             _receive(url, part, size=size, on_progress=on_progress, say=say, timeout=timeout)
             found = file_md5(part)
             if found == md5:
                 os.replace(part, path)
                 return
-            bytes_here = part.stat().st_size
-            raise _RestartError(f"its MD5 should be {md5}, is {found} ({bytes_here:,} bytes)")
+            raise _RestartError(
+                f"expected MD5 {md5}, received {found} ({_file_size(part):,} bytes)"
+            )
         except _RestartError as error:
             part.unlink(missing_ok=True)
-            fresh_starts += 1
-            if fresh_starts > 1:
+            restarts += 1
+            if restarts > 1:
                 raise DataError(
-                    f"{url} is not the file expected, nor was it after another beginning: {error}; "
-                    "fetch it by hand from its owners' page"
+                    f"{url}: not the expected file, even after a second download: {error}; "
+                    "download it by hand from its owners' page"
                 ) from None
-            say(f"{path.name}: {error}; begins anew")
-        except _TroubleError as error:
-            grown = part.exists() and part.stat().st_size > before
-            tries = 0 if grown else tries + 1
-            if tries > len(WAITS):
+            say(f"{path.name}: {error}; starting over")
+        except _TemporaryError as error:
+            received = _file_size(part)
+            failures = 0 if received > before else failures + 1
+            if failures > len(WAITS):
                 raise DataError(
-                    f"{url} cannot be had: {error}; tried {tries} times. What has come is kept: "
-                    "the same command goes on later"
+                    f"{url}: cannot be downloaded after {failures} attempts: {error}; what was "
+                    "received is kept: run the same command later to resume"
                 ) from None
-            wait = error.wait or WAITS[max(0, tries - 1)]
-            here = part.stat().st_size if part.exists() else 0
-            say(f"{path.name}: {error}; goes on at {here:,} bytes in {wait:g} s")
+            wait = error.wait or WAITS[max(0, failures - 1)]
+            say(f"{path.name}: {error}; resuming at {received:,} bytes in {wait:g} s")
             sleep(wait)
+
+
+def _file_size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _receive(
@@ -116,78 +120,79 @@ def _receive(
     say: Callable[[str], None],
     timeout: float,
 ) -> None:
-    """Ask for what is missing and append it."""
-    start = part.stat().st_size if part.exists() else 0
+    """Request the missing bytes and append them."""
+    start = _file_size(part)
     if size is not None and start == size:
         return
-    # Compressed on its way, the places of a range would mean something else.
+    # In a compressed response, the positions of a range would mean something else.
     headers = {"Accept-Encoding": "identity", "User-Agent": "ham10000-classifier"}
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=timeout
-        ) as answer:
-            start, total = _place(answer, start, say, part)
+        ) as response:
+            start, total = _read_range(response, start, say, part)
             if size is not None and total not in (None, size):
-                raise _RestartError(f"it should have {size:,} bytes, the server has {total:,}")
+                raise _RestartError(f"expected {size:,} bytes, the server has {total:,}")
             with part.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 done = start
-                while chunk := answer.read1(CHUNK):
+                while chunk := response.read1(CHUNK_SIZE):
                     file.write(chunk)
                     done += len(chunk)
                     on_progress(done, total)
         expected = size if total is None else total
         if expected is not None and done < expected:
-            raise _TroubleError(f"the connection was cut at {done:,} of {expected:,} bytes")
+            raise _TemporaryError(f"connection lost at {done:,} of {expected:,} bytes")
     except urllib.error.HTTPError as error:
-        _judge(error, url, start)
+        _handle_status(error, url, start)
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise DataError(
-                f"{url} should come from its owners, but the server cannot prove who it is: "
-                f"{error.reason.verify_message}; look at the proxy and the clock of this machine"
+                f"{url}: the server cannot prove its identity ({error.reason.verify_message}); "
+                "check the proxy and the clock of this machine"
             ) from error
-        raise _TroubleError(f"no connection ({error.reason})") from error
+        raise _TemporaryError(f"no connection ({error.reason})") from error
     except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
-        raise _TroubleError(f"the connection was cut ({type(error).__name__})") from error
+        raise _TemporaryError(f"connection lost ({type(error).__name__})") from error
 
 
-def _place(
-    answer: http.client.HTTPResponse, start: int, say: Callable[[str], None], part: Path
+def _read_range(
+    response: http.client.HTTPResponse, start: int, say: Callable[[str], None], part: Path
 ) -> tuple[int, int | None]:
-    """Return the place of the first byte of an answer, and the length of the whole file."""
-    if answer.status == 206:
-        # "bytes 100-199/200", or "*" for a length that is not known.
-        span, _, length = answer.headers.get("Content-Range", "").partition(" ")[2].partition("/")
+    """Return the position of the first byte of a response, and the size of the whole file."""
+    if response.status == 206:
+        # "bytes 100-199/200", or "*" for an unknown size.
+        span, _, size = response.headers.get("Content-Range", "").partition(" ")[2].partition("/")
         if span.partition("-")[0] != str(start):
-            raise _RestartError("the server sends another part than asked for")
-        return start, int(length) if length.isdigit() else None
+            raise _RestartError("the server sent another part than requested")
+        return start, int(size) if size.isdigit() else None
     if start:
-        say(f"{part.stem}: the server cannot resume; begins anew")
-    length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+        say(f"{part.stem}: the server cannot resume; starting over")
+    size = response.headers.get("Content-Length", "")
+    return 0, int(size) if size.isdigit() else None
 
 
-def _judge(error: urllib.error.HTTPError, url: str, start: int) -> None:
-    """Turn a server's refusal into what is to be done about it; nothing where all is here."""
+def _handle_status(error: urllib.error.HTTPError, url: str, start: int) -> None:
+    """Raise the error that an HTTP status stands for; return if nothing is missing."""
     with error:
         if error.code == 416 and start:
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
-            raise _RestartError(f"the server has less than the {start:,} bytes that are here")
-        if error.code in _PASSING:
+            raise _RestartError(f"the server has fewer than the {start:,} bytes received before")
+        reason = str(error.reason).partition("\n")[0]
+        if error.code in _TEMPORARY_STATUS:
             wait = error.headers.get("Retry-After", "")
             seconds = min(float(wait), LONGEST_WAIT) if wait.isdigit() else 0.0
-            raise _TroubleError(f"the server answers {error.code} {error.reason}", seconds)
+            raise _TemporaryError(f"the server responded {error.code} {reason}", seconds)
         raise DataError(
-            f"{url} should be a file, the server answers {error.code} "
-            f"{str(error.reason).splitlines()[0]}; fetch it by hand from its owners' page"
+            f"{url}: the server responded {error.code} {reason}; download the file by hand from "
+            "its owners' page"
         )
 
 
 def file_md5(path: str | os.PathLike) -> str:
-    """Return the MD5 of a file, hexadecimal: what the owners publish, against damage only."""
+    """Return the MD5 of a file, hexadecimal: published by the owners, against damage only."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

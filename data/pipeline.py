@@ -1,8 +1,8 @@
-"""From image files to batches: decode once, keep, shuffle, augment, prefetch."""
+"""From image files to batches: decode once, store, shuffle, augment, prefetch."""
 
-import contextlib
 import hashlib
 import os
+import tempfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from data import DataError
-from data.images import check_image, load_image
+from data.images import WORKERS, check_image, load_image
 from data.memory import fits_in_memory
-
-# Pillow releases the interpreter lock while it decodes and scales.
-_WORKERS = max(2, os.cpu_count() or 2)
+from support.files import make_folder
 
 
 def iterate_batches(
@@ -27,15 +25,15 @@ def iterate_batches(
 
     Args:
         paths: image files.
-        image_size: side of the decoded pictures, pixels.
-        batch_size: images in a batch, at most.
+        image_size: side length of the decoded images, pixels.
+        batch_size: maximum number of images in a batch.
 
     Yields:
-        Places in `paths` of the images in this batch; the images, uint8
-        `[len(places), image_size, image_size, 3]`; and a message for each place whose file
-        could not be read. A batch may be empty when none of its files could.
+        Indices in `paths` of the images in this batch; the images, uint8
+        `[len(indices), image_size, image_size, 3]`; and, by index, a message for each file that
+        cannot be read. A batch is empty if none of its files can be read.
     """
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         waiting: deque[tuple[int, Future]] = deque()
         submitted = 0
         for start in range(0, len(paths), batch_size):
@@ -44,26 +42,26 @@ def iterate_batches(
                 task = pool.submit(load_image, paths[submitted], image_size)
                 waiting.append((submitted, task))
                 submitted += 1
-            images, places, failures = [], [], {}
+            images, indices, failures = [], [], {}
             for _ in range(start, stop):
-                place, task = waiting.popleft()
+                index, task = waiting.popleft()
                 try:
                     images.append(task.result())
-                    places.append(place)
+                    indices.append(index)
                 except DataError as error:
-                    failures[place] = str(error)
+                    failures[index] = str(error)
             shape = (len(images), image_size, image_size, 3)
-            yield places, np.stack(images) if images else np.zeros(shape, np.uint8), failures
+            yield indices, np.stack(images) if images else np.zeros(shape, np.uint8), failures
 
 
 def check_images(paths: Sequence[str]) -> dict[int, str]:
-    """Read the headers of image files, a small part of the time that decoding takes.
+    """Check the headers of image files, in a small part of the time that decoding takes.
 
     Args:
         paths: image files.
 
     Returns:
-        A message for each place in `paths` whose file is no image that can be used.
+        By index in `paths`, a message for each file that cannot be used.
     """
 
     def check(path: str) -> str:
@@ -73,9 +71,9 @@ def check_images(paths: Sequence[str]) -> dict[int, str]:
             return str(error)
         return ""
 
-    with ThreadPoolExecutor(_WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool:
         messages = pool.map(check, paths)
-        return {place: message for place, message in enumerate(messages) if message}
+        return {index: message for index, message in enumerate(messages) if message}
 
 
 def decode_images(
@@ -88,21 +86,19 @@ def decode_images(
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Decode all images once, into memory or into an array file.
 
-    The array file is written beside its final name and renamed when it is complete, so that a
-    stopped run leaves nothing that a later one could trip over; a later run with the same files
-    and size uses it again.
+    An array file is used again by later runs with the same files and size. It gets its name when
+    it is complete, so an interrupted run leaves nothing behind.
 
     Args:
         paths: image files.
-        image_size: side of the decoded pictures, pixels.
-        store: `memory`, `file`, or `auto`: memory when the pictures take at most half of what is
-            free.
+        image_size: side length of the decoded images, pixels.
+        store: `memory`, `file`, or `auto`: memory if the images take at most half of what is free.
         store_dir: folder of the array file.
-        on_progress: called with the number of images done and of all.
+        on_progress: called with the number of images that are done and the total.
 
     Returns:
-        The pictures that could be read, uint8 `[count, image_size, image_size, 3]`, 0..255, in
-        order; and a message for each place in `paths` whose file could not.
+        The images that can be read, uint8 `[count, image_size, image_size, 3]`, 0..255, in order;
+        and, by index in `paths`, a message for each file that cannot.
     """
     shape = (len(paths), image_size, image_size, 3)
     if store == "memory" or (store == "auto" and fits_in_memory(int(np.prod(shape)))):
@@ -112,49 +108,24 @@ def decode_images(
     target = Path(store_dir, f"images-{_fingerprint(paths, image_size)}.npy")
     if target.exists():
         return np.load(target, mmap_mode="r"), {}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
+    make_folder(store_dir)
+    # A folder of its own: several trainings may decode the same images at the same time.
+    with tempfile.TemporaryDirectory(
+        suffix=".part", dir=store_dir, ignore_cleanup_errors=True
+    ) as folder:
+        part = Path(folder, "images.npy")
         array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        # Without its place on the disk, writing to a mapped file kills the process when it is full.
+        # If the disk gets full, writing to a mapped file without reserved space kills the process.
         if hasattr(os, "posix_fallocate"):
             with part.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
         images, failures = _fill(array, paths, on_progress)
         array.flush()
-        # With pictures left out it serves this run only: the files may be mended by the next.
+        # An incomplete array is for this run only: the next may find the files repaired.
         if failures:
             return images, failures
         os.replace(part, target)
-        return np.load(target, mmap_mode="r"), {}
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
-def scale_batch(images: np.ndarray, image_size: int) -> np.ndarray:
-    """Scale decoded pictures down to the model's input.
-
-    Args:
-        images: uint8 `[count, side, side, 3]`, 0..255.
-        image_size: side of the result, pixels, at most that of the images.
-
-    Returns:
-        uint8 `[count, image_size, image_size, 3]`; the images themselves where they have the size.
-    """
-    if images.shape[1] == image_size:
-        return images
-    scaled = tf.image.resize(images, (image_size, image_size), method="bicubic", antialias=True)
-    return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8).numpy()
-
-
-def checksums(images: np.ndarray) -> list[int]:
-    """Return a number for each picture that another content would change.
-
-    Args:
-        images: uint8 `[count, side, side, 3]`.
-    """
-    return [zlib.crc32(np.ascontiguousarray(image)) for image in images]
+    return np.load(target, mmap_mode="r"), {}
 
 
 def _fill(
@@ -163,10 +134,10 @@ def _fill(
     """Decode into an array; returns its filled part, and the failures."""
     failures: dict[int, str] = {}
     filled = done = 0
-    for places, batch, failed in iterate_batches(paths, image_size=array.shape[1], batch_size=64):
-        array[filled : filled + len(places)] = batch
-        filled += len(places)
-        done += len(places) + len(failed)
+    for indices, batch, failed in iterate_batches(paths, image_size=array.shape[1], batch_size=64):
+        array[filled : filled + len(indices)] = batch
+        filled += len(indices)
+        done += len(indices) + len(failed)
         failures |= failed
         if on_progress:
             on_progress(done, len(paths))
@@ -174,7 +145,7 @@ def _fill(
 
 
 def _fingerprint(paths: Sequence[str], image_size: int) -> str:
-    """Return a short name for these files as they are now, decoded to this size."""
+    """Return a short name for these files in their current state, decoded to this size."""
     digest = hashlib.sha256(str(image_size).encode())
     for path in paths:
         try:
@@ -186,32 +157,57 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def count_steps(count: int, batch_size: int) -> int:
-    """Return the batches in an epoch of training: full ones only, at least one.
+def scale_batch(images: np.ndarray, image_size: int) -> np.ndarray:
+    """Scale decoded images down to the model's input.
 
     Args:
-        count: training images, at least 1.
-        batch_size: images in a batch, at most.
+        images: uint8 `[count, side_length, side_length, 3]`, 0..255.
+        image_size: side length of the result, pixels, at most that of the images.
+
+    Returns:
+        uint8 `[count, image_size, image_size, 3]`; the images themselves if they have that size.
+    """
+    if images.shape[1] == image_size:
+        return images
+    scaled = tf.image.resize(images, (image_size, image_size), method="bicubic", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8).numpy()
+
+
+def checksums(images: np.ndarray) -> list[int]:
+    """Return the CRC-32 of each image.
+
+    Args:
+        images: uint8 `[count, side_length, side_length, 3]`.
+    """
+    return [zlib.crc32(np.ascontiguousarray(image)) for image in images]
+
+
+def count_steps(count: int, batch_size: int) -> int:
+    """Return the number of batches in an epoch of training: full ones only, at least one.
+
+    Args:
+        count: number of training images, at least 1.
+        batch_size: maximum number of images in a batch.
     """
     return max(1, count // batch_size)
 
 
 def even_batch_size(count: int, *, batch_size: int, devices: int) -> int:
-    """Return a batch size for validation by which no batch leaves a device without images.
+    """Return a batch size for validation with which each device gets images of each batch.
 
-    TensorFlow gives each device as many images of a batch as would fit evenly, rounded up, and the
-    last ones what is left. On a device that gets none, convolutions fail; and Keras wants even
-    shares of the first batch.
+    TensorFlow gives each device the same number of images of a batch, rounded up, and the last
+    ones the remainder. On a device without images convolutions fail, and Keras needs the first
+    batch to be divided evenly.
 
     Args:
-        count: images in the data set.
-        batch_size: that of training.
-        devices: among which each batch is divided.
+        count: number of images.
+        batch_size: batch size of training.
+        devices: number of devices that share each batch.
 
     Returns:
-        With one device `batch_size`, or `count` where that is less; else a multiple of the devices
-        by which the last batch, too, serves all of them: the largest up to `batch_size`, or, where
-        there is none, the smallest up to four times as much, since nothing is kept for gradients.
+        With one device `batch_size`, or `count` if that is smaller; else a multiple of `devices`
+        with which the last batch reaches all of them: the largest up to `batch_size` or, if there
+        is none, the smallest up to four times as large, as validation keeps nothing for gradients.
 
     Raises:
         DataError: there is none.
@@ -223,8 +219,8 @@ def even_batch_size(count: int, *, batch_size: int, devices: int) -> int:
         if size % devices == 0 and (devices - 1) * -(-last // devices) < last:
             return size
     raise DataError(
-        f"{count} validation images cannot be shared evenly by {devices} devices; give a larger "
-        "--batch_size, or leave out --strategy mirrored"
+        f"{count} validation images cannot be divided evenly among {devices} devices; use a larger "
+        "batch size or a single device"
     )
 
 
@@ -240,40 +236,37 @@ def make_dataset(
 ) -> tf.data.Dataset:
     """Make batches for `keras.Model.fit`.
 
-    With an augmentation the data set is for training: it never ends, every epoch of
-    `count_steps(len(images), batch_size)` batches has its own order, and order and
-    augmentation depend on seed, epoch and step alone. Without one, the data set passes once over
-    the images in order.
+    With an augmentation, the data set is for training: it never ends, each epoch of
+    `count_steps(len(images), batch_size)` batches has its own order, and order and augmentation
+    depend only on seed, epoch and step. Without one, it passes over the images once, in order.
 
     Args:
-        images: uint8 `[count, side, side, 3]`, in memory or mapped from a file.
+        images: uint8 `[count, side_length, side_length, 3]`, in memory or mapped from a file.
         targets: float32 `[count, classes]`, one-hot.
-        batch_size: images in a batch.
-        weights: float32 `[count]`, weight of each image in the loss; 1 without it.
+        batch_size: number of images in a batch.
+        weights: float32 `[count]`, weight of each image in the loss; by default 1.
         augmentation: from `data.augmentation.build_augmentation`.
-        seed: of order and augmentation.
-        first_epoch: epochs that were already trained.
+        seed: seed of order and augmentation.
+        first_epoch: number of epochs that are already done.
 
     Returns:
-        Batches `(images, targets)`, or `(images, targets, weights)` with weights;
-        the images float32 (uint8 without augmentation), 0..255.
+        Batches `(images, targets)`, or `(images, targets, weights)` with weights; the images are
+        float32 (uint8 without augmentation), 0..255.
     """
     count, batch_size = len(images), min(batch_size, len(images))
     columns = (targets,) if weights is None else (targets, weights)
     columns = tuple(tf.constant(column, tf.float32) for column in columns)
 
-    def gather(places: tf.Tensor) -> tf.Tensor:
-        batch = tf.numpy_function(lambda chosen: images[chosen], [places], tf.uint8, stateful=False)
-        return tf.ensure_shape(batch, (None, *images.shape[1:]))
-
-    def take(places: tf.Tensor) -> tuple:
-        return gather(places), *(tf.gather(column, places) for column in columns)
+    def take(indices: tf.Tensor) -> tuple:
+        batch = tf.numpy_function(lambda i: images[i], [indices], tf.uint8, stateful=False)
+        batch = tf.ensure_shape(batch, (None, *images.shape[1:]))
+        return batch, *(tf.gather(column, indices) for column in columns)
 
     options = tf.data.Options()
-    # A data set that tunes itself holds up everything when it is let go: its destructor waits for
-    # the tuner's next look, which may be a minute away. Each validation would pay for that.
+    # The destructor of an autotuned data set waits for the next look of its tuner, which may be a
+    # minute away. Each validation would pay for that.
     options.autotune.enabled = False
-    # Threads of its own, since TensorFlow may have one for operations (`models.backend`).
+    # Threads of its own, since TensorFlow may run with a single one for operations.
     options.threading.private_threadpool_size = 2
     if augmentation is None:
         order = tf.data.Dataset.range(count).batch(batch_size)
@@ -281,21 +274,21 @@ def make_dataset(
 
     steps = count_steps(count, batch_size)
 
-    def order_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        start = tf.stack([tf.constant(seed, tf.int64), epoch])
+    def shuffle(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=start
+            tf.range(count, dtype=tf.int64), seed=epoch_seed
         )
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
 
-    def change(step: tf.Tensor, places: tf.Tensor) -> tuple:
-        batch, *rest = take(places)
+    def augment(step: tf.Tensor, indices: tf.Tensor) -> tuple:
+        batch, *rest = take(indices)
         return augmentation(batch, seed=seed, step=step), *rest
 
-    order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(order_of)
+    order = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(shuffle)
     return (
         order.enumerate(first_epoch * steps)
-        .map(change, num_parallel_calls=2, deterministic=True)
+        .map(augment, num_parallel_calls=2, deterministic=True)
         .prefetch(4)
         .with_options(options)
     )

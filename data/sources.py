@@ -1,28 +1,27 @@
-"""Data sets of other layouts in the frame of HAM10000: ISIC challenges, a folder for each class."""
+"""Reading data sets: one reader per layout, one table for all of them."""
 
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from data import DataError, one_line
-from data.ham10000 import (
-    CLASS_NAMES,
-    DIAGNOSES,
-    add_lesions,
+import pandas as pd
+
+from data import DataError
+from data.ham10000 import CLASS_NAMES, DIAGNOSES
+from data.tables import (
     add_paths,
+    check_unique,
+    fill_lesion_ids,
     find_table,
+    line_number,
     list_files,
-    no_folder,
-    read_metadata,
     read_table,
     to_years,
+    warn,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
+from support.files import one_line
 
 # Diagnoses of the ISIC challenges, 2018: https://challenge.isic-archive.com/landing/2018/,
 # 2019: https://challenge.isic-archive.com/landing/2019/. HAM10000's akiec are actinic keratoses and
@@ -39,14 +38,15 @@ ISIC_CLASSES: dict[str, str | None] = {
     "SCC": None,
     "UNK": None,
 }
-# What the metadata of a challenge call the columns of HAM10000.
+# Columns in the metadata of the challenges, and their names in HAM10000.
 _ISIC_COLUMNS = {
     "image": "image_id",
     "diagnosis_confirm_type": "dx_type",
     "age_approx": "age",
     "anatom_site_general": "localization",
 }
-_OTHER_NAMES = {
+# Further names of folders, and the class of each.
+_SYNONYMS = {
     "nevus": "nv",
     "naevus": "nv",
     "melanocytic nevi": "nv",
@@ -59,184 +59,214 @@ _OTHER_NAMES = {
     "squamous cell carcinoma": None,
     "unknown": None,
 }
+_METADATA_COLUMNS = ("lesion_id", "dx_type", "age", "sex", "localization")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as the rest of the project takes it.
+    """A data set of any layout.
 
     Attributes:
-        frame: one row an image, as from `read_metadata`; `path` is None where there is no file.
-        layout: what it was recognised as, in words.
-        notes: lines on what was renamed or left out.
+        frame: one row per image: `image_id`, `lesion_id`, `label` (one of `CLASS_NAMES`), `path`
+            (str, missing where there is no file), and those of `dx_type`, `age` (years, float64),
+            `sex` and `localization` that the data set has.
+        layout: description of the layout that was recognized.
+        notes: lines on classes that were renamed or skipped.
     """
 
-    frame: "pd.DataFrame"
+    frame: pd.DataFrame
     layout: str
     notes: tuple[str, ...] = ()
 
 
 def read_dataset(data_dir: str | os.PathLike) -> Dataset:
-    """Recognise the layout of a folder and read its labels.
+    """Recognize the layout of a data set and read its labels.
 
-    In this order: a table with the columns of HAM10000; a table of an ISIC challenge, with one
-    column a class, and beside it optionally a `*_LesionGroupings.csv` or `*_Metadata.csv`; a folder
-    of images for each class.
+    The layouts, in the order in which they are tried: a table with the columns of HAM10000; a
+    table of an ISIC challenge, with one column per class and, optionally, a
+    `*_LesionGroupings.csv` or `*_Metadata.csv` beside it; one folder of images per class.
 
     Args:
         data_dir: the folder; searched with all its subfolders.
 
     Returns:
-        Its images, with HAM10000's names of the classes; what has no counterpart is left out.
+        The images, labeled with the classes of HAM10000; images of other classes are skipped.
 
     Raises:
-        DataError: there is no such folder, its layout is none of these, or it cannot be used.
+        DataError: the folder does not exist, has another layout or cannot be used.
     """
     root = Path(data_dir)
     if not root.is_dir():
-        raise DataError(no_folder(data_dir))
-    tables, paths = list_files(root)
-    table = find_table(tables)
+        raise DataError(
+            f"expected a folder of images and labels, found no folder {str(data_dir)!r}; download "
+            f"HAM10000 with python -m data.download --output_dir {data_dir}, or choose another "
+            "folder"
+        )
+    tables, images = list_files(root)
+    table = find_table(tables, stem="ham10000_metadata", columns=("image_id", "dx"))
     if table:
-        return Dataset(read_metadata(root), f"HAM10000, {table.name}")
-    truths = [path for path in tables if path.stem.lower().endswith("_groundtruth")]
-    if truths:
-        return _read_challenge(root, truths, tables, paths)
-    return _read_folders(root, paths)
+        return _read_ham10000(table, images)
+    ground_truths = [path for path in tables if path.stem.lower().endswith("_groundtruth")]
+    if ground_truths:
+        return _read_challenge(root, ground_truths, tables, images)
+    return _read_class_folders(root, images)
 
 
-def _read_challenge(
-    root: Path, truths: list[Path], tables: list[Path], paths: list[str]
-) -> Dataset:
-    """Read a table with one column a class."""
-    import pandas as pd
-
-    contents = {path.read_bytes() for path in truths}
-    if len(contents) > 1:
-        names = ", ".join(str(path.relative_to(root)) for path in truths)
-        raise DataError(
-            f"{root} should hold one table of labels, received {names}; put each into a folder of "
-            "its own, with its images"
-        )
-    table = truths[0]
-    rows = read_table(table, ("image",))
-    known = [name for name in rows if name in ISIC_CLASSES]
-    if len(known) < 2:
-        raise DataError(
-            f"{table} should have a column for each class, such as {', '.join(ISIC_CLASSES)}, "
-            f"received {', '.join(rows)[:200]}"
-        )
-    marks = rows[known].apply(lambda column: column.str.fullmatch(r"1(\.0*)?"))
-    wrong = rows.index[marks.sum(axis=1) != 1]
-    if len(wrong):
-        raise DataError(
-            f"{table}: one class of each image should be 1 and the others 0, received "
-            f"{', '.join(rows.loc[wrong[0], known])} in line {wrong[0] + 2}; correct or remove "
-            f"{len(wrong)} such rows"
-        )
-    frame = rows[["image"]].rename(columns=_ISIC_COLUMNS)
-    frame["label"] = marks.idxmax(axis=1)
-    repeated = frame.loc[frame["image_id"].duplicated(), "image_id"]
-    if len(repeated):
-        raise DataError(
-            f"{table}: every image should stand once, {repeated.iloc[0]} comes again in line "
-            f"{repeated.index[0] + 2}; remove {len(repeated)} rows"
-        )
-    about = [
-        path for path in tables if path.stem.lower().endswith(("_lesiongroupings", "_metadata"))
-    ]
-    if about:
-        # Those of training and of test may lie side by side.
-        more = pd.concat(read_table(path, ("image",)) for path in about)
-        more = more.rename(columns=_ISIC_COLUMNS).drop_duplicates("image_id")
-        known_columns = ("lesion_id", "dx_type", "age", "sex", "localization")
-        columns = [name for name in known_columns if name in more]
-        frame = frame.merge(more[["image_id", *columns]], on="image_id", how="left")
-    frame = frame.fillna("")
-    add_paths(frame, paths, table)
-    if "lesion_id" not in frame:
-        frame["lesion_id"] = ""
-    add_lesions(frame, table)
-    if "age" in frame:
-        frame["age"] = to_years(frame["age"], table)
-    present = [name for name in known if (frame["label"] == name).any()]
-    beside = "".join(f" and {path.name}" for path in about)
-    return _map(frame, present, f"ISIC challenge, {table.name}{beside}", root)
-
-
-def _read_folders(root: Path, paths: list[str]) -> Dataset:
-    """Take the name of an image's folder for its diagnosis."""
-    import pandas as pd
-
-    frame = pd.DataFrame({"path": paths}, dtype=str)
-    frame["label"] = [Path(path).parent.name for path in paths]
-    frame["image_id"] = [_as_text(Path(path).stem) for path in paths]
-    # Numbered anew in each folder: the folder is part of the name then.
-    again = frame["image_id"].duplicated(keep=False)
-    frame.loc[again, "image_id"] = [
-        _as_text(Path(path).relative_to(root).with_suffix("").as_posix())
-        for path in frame.loc[again, "path"]
-    ]
-    names = list(dict.fromkeys(frame["label"]))
-    if not any(_class_of(name) for name in names):
-        raise DataError(
-            f"expected HAM10000_metadata.csv or another table with the columns image_id and dx, a "
-            f"*_GroundTruth.csv, or a folder of images for each of {', '.join(CLASS_NAMES)} in "
-            f"{root}, found none of them; put them there, or fetch HAM10000 with "
-            f"python -m data.download"
-        )
-    frame["lesion_id"] = ""
-    add_lesions(frame, root)
-    return _map(frame, names, "a folder for each class", root)
-
-
-def _as_text(name: str) -> str:
-    """Return the name of a file, which need not be UTF-8, as text that can stand in a table."""
-    return os.fsencode(name).decode(errors="backslashreplace")
-
-
-def _map(frame: "pd.DataFrame", names: Iterable[str], layout: str, root: Path) -> Dataset:
-    """Give the classes HAM10000's names; leave out and count what has no counterpart."""
-    class_of = {name: _class_of(name) for name in names}
-    counts = frame["label"].value_counts()
-    pairs = [f"{name} = {label}" for name, label in class_of.items() if label]
-    notes = [f"classes: {', '.join(pairs)}"]
-    left_out = [f"{counts[name]:,} {name}" for name, label in class_of.items() if not label]
-    if left_out:
-        notes.append(f"left out for want of a class of HAM10000: {', '.join(left_out)}")
-    frame = frame.assign(label=frame["label"].map(class_of))
-    frame = frame[frame["label"].notna()].reset_index(drop=True)
-    if frame.empty:
-        raise DataError(f"{root} has no image of a class of HAM10000, only {', '.join(left_out)}")
-    return Dataset(frame, layout, tuple(notes))
-
-
-def _class_of(name: str) -> str | None:
-    """Return HAM10000's name of a class, None where it has none."""
-    if name.upper() in ISIC_CLASSES:
-        return ISIC_CLASSES[name.upper()]
-    plain = re.sub(r"[^a-z]+", " ", name.lower().replace("'", "")).strip()
-    by_name = {diagnosis.replace("'", ""): label for label, diagnosis in DIAGNOSES.items()}
-    return {**by_name, **_OTHER_NAMES}.get(plain)
-
-
-def drop_missing(frame: "pd.DataFrame", data_dir: str | os.PathLike) -> "tuple[pd.DataFrame, str]":
-    """Leave out the rows without an image.
+def drop_missing(frame: pd.DataFrame, data_dir: str | os.PathLike) -> tuple[pd.DataFrame, str]:
+    """Drop the rows without an image file.
 
     Args:
         frame: of a `Dataset`.
-        data_dir: its folder.
+        data_dir: its folder, for the message.
 
     Returns:
-        The others, numbered anew; and a line that counts and names what was left out, empty where
-        nothing was.
+        The other rows, under a new index; and a line that counts and names the skipped images,
+        empty if there are none.
     """
     missing = frame.loc[frame["path"].isna(), "image_id"].tolist()
     if not missing:
         return frame, ""
     names = ", ".join(missing[:10]) + (f" and {len(missing) - 10:,} more" if missing[10:] else "")
     line = (
-        f"left out: {len(missing):,} of {len(frame):,} labels have no image file in {data_dir}: "
-        f"{names}"
+        f"skipped {len(missing):,} of {len(frame):,} labels: no image file in {data_dir}: {names}"
     )
     return frame[frame["path"].notna()].reset_index(drop=True), one_line(line)
+
+
+def _read_ham10000(table: Path, images: list[str]) -> Dataset:
+    """Read HAM10000's own table; all columns but `image_id` and `dx` are optional."""
+    frame = read_table(table, ("image_id", "dx")).rename(columns={"dx": "label"})
+    frame["label"] = frame["label"].str.lower()
+    unknown = frame.loc[~frame["label"].isin(CLASS_NAMES), "label"]
+    if len(unknown):
+        raise DataError(
+            f"{table}: expected dx to be one of {', '.join(CLASS_NAMES)}, received "
+            f"{unknown.iloc[0]!r} in line {line_number(unknown)}; correct or remove such rows "
+            f"({len(unknown)} in total)"
+        )
+    same = frame.duplicated()
+    if same.any():
+        example = frame.loc[same, "image_id"].iloc[0]
+        warn(f"{table}: duplicate rows, such as {example}, are skipped ({same.sum()} in total)")
+        frame = frame[~same]
+    check_unique(frame, table)
+    frame = frame.reset_index(drop=True)
+    fill_lesion_ids(frame, table)
+    diagnoses = frame.groupby("lesion_id")["label"].nunique()
+    if (diagnoses > 1).any():
+        warn(
+            f"{table}: lesions with more than one diagnosis, such as {diagnoses.idxmax()}, stay in "
+            f"one split, and each image keeps its own diagnosis ({(diagnoses > 1).sum()} in total)"
+        )
+    if "age" in frame:
+        frame["age"] = to_years(frame["age"], table)
+    columns = ("image_id", "lesion_id", "label", "dx_type", "age", "sex", "localization")
+    frame = frame[[name for name in columns if name in frame]].copy()
+    add_paths(frame, images, table)
+    return Dataset(frame, f"HAM10000, {table.name}")
+
+
+def _read_challenge(
+    root: Path, ground_truths: list[Path], tables: list[Path], images: list[str]
+) -> Dataset:
+    """Read the table of an ISIC challenge, and the metadata beside it."""
+    if len({path.read_bytes() for path in ground_truths}) > 1:
+        names = ", ".join(str(path.relative_to(root)) for path in ground_truths)
+        raise DataError(
+            f"{root}: expected one table of labels, received {names}; move each into its own "
+            "folder, with its images"
+        )
+    table = ground_truths[0]
+    frame = _read_ground_truth(table)
+    names = [name for name in ISIC_CLASSES if (frame["label"] == name).any()]
+    endings = ("_lesiongroupings", "_metadata")
+    metadata_tables = [path for path in tables if path.stem.lower().endswith(endings)]
+    if metadata_tables:
+        # The tables of several parts of a challenge may be in one folder.
+        metadata = pd.concat(read_table(path, ("image",)) for path in metadata_tables)
+        metadata = metadata.rename(columns=_ISIC_COLUMNS).drop_duplicates("image_id")
+        columns = [name for name in _METADATA_COLUMNS if name in metadata]
+        frame = frame.merge(metadata[["image_id", *columns]], on="image_id", how="left")
+    frame = frame.fillna("")
+    add_paths(frame, images, table)
+    fill_lesion_ids(frame, table)
+    if "age" in frame:
+        frame["age"] = to_years(frame["age"], table)
+    files = " and ".join(path.name for path in (table, *metadata_tables))
+    return _rename_classes(frame, names, f"ISIC challenge, {files}", root)
+
+
+def _read_ground_truth(table: Path) -> pd.DataFrame:
+    """Read a table with one column per class; returns `image_id` and `label`, in its own words."""
+    rows = read_table(table, ("image",))
+    classes = [name for name in rows if name in ISIC_CLASSES]
+    if len(classes) < 2:
+        raise DataError(
+            f"{table}: expected one column per class, such as {', '.join(ISIC_CLASSES)}, received "
+            f"{', '.join(rows)[:200]}"
+        )
+    is_one = rows[classes].apply(lambda column: column.str.fullmatch(r"1(\.0*)?"))
+    wrong = rows.loc[is_one.sum(axis=1) != 1, classes]
+    if len(wrong):
+        raise DataError(
+            f"{table}: expected 1 for one class of each image and 0 for the others, received "
+            f"{', '.join(wrong.iloc[0])} in line {line_number(wrong)}; correct or remove such rows "
+            f"({len(wrong)} in total)"
+        )
+    frame = rows[["image"]].rename(columns=_ISIC_COLUMNS)
+    frame["label"] = is_one.idxmax(axis=1)
+    check_unique(frame, table)
+    return frame
+
+
+def _read_class_folders(root: Path, images: list[str]) -> Dataset:
+    """Take the name of an image's folder as its label."""
+    frame = pd.DataFrame({"path": images}, dtype=str)
+    frame["label"] = [Path(path).parent.name for path in images]
+    frame["image_id"] = [_as_text(Path(path).stem) for path in images]
+    # If the files are numbered from 1 in each folder, the folder becomes part of the id.
+    ambiguous = frame["image_id"].duplicated(keep=False)
+    frame.loc[ambiguous, "image_id"] = [
+        _as_text(Path(path).relative_to(root).with_suffix("").as_posix())
+        for path in frame.loc[ambiguous, "path"]
+    ]
+    names = list(dict.fromkeys(frame["label"]))
+    if not any(_find_class(name) for name in names):
+        raise DataError(
+            f"{root}: expected HAM10000_metadata.csv or another table with the columns image_id "
+            "and dx, a *_GroundTruth.csv, or one folder of images per class "
+            f"({', '.join(CLASS_NAMES)}), found none of them; put them there, or download HAM10000 "
+            "with python -m data.download"
+        )
+    fill_lesion_ids(frame, root)
+    return _rename_classes(frame, names, "one folder per class", root)
+
+
+def _as_text(name: str) -> str:
+    """Return a file name, which need not be UTF-8, as text that can be written to a table."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _rename_classes(frame: pd.DataFrame, names: Iterable[str], layout: str, root: Path) -> Dataset:
+    """Replace labels by the classes of HAM10000; skip and count those without one."""
+    class_of = {name: _find_class(name) for name in names}
+    counts = frame["label"].value_counts()
+    pairs = [f"{name} = {label}" for name, label in class_of.items() if label]
+    notes = [f"classes: {', '.join(pairs)}"]
+    skipped = ", ".join(f"{counts[name]:,} {name}" for name, label in class_of.items() if not label)
+    if skipped:
+        notes.append(f"skipped, not a class of HAM10000: {skipped}")
+    frame = frame.assign(label=frame["label"].map(class_of))
+    frame = frame[frame["label"].notna()].reset_index(drop=True)
+    if frame.empty:
+        raise DataError(f"{root}: expected images of the classes of HAM10000, received {skipped}")
+    return Dataset(frame, layout, tuple(notes))
+
+
+def _find_class(name: str) -> str | None:
+    """Return the class of HAM10000 that a name stands for, None if there is none."""
+    if name.upper() in ISIC_CLASSES:
+        return ISIC_CLASSES[name.upper()]
+    words = re.sub(r"[^a-z]+", " ", name.lower().replace("'", "")).strip()
+    by_name = {diagnosis.replace("'", ""): label for label, diagnosis in DIAGNOSES.items()}
+    return {**by_name, **_SYNONYMS}.get(words)

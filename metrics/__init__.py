@@ -1,1 +1,1 @@
-"""From true classes and probabilities to figures, plots and a report."""
+"""From `(y_true, y_prob)` to metrics, confidence intervals, plots and a report."""

@@ -1,8 +1,10 @@
-"""Confidence intervals by the bootstrap, resampling lesions.
+"""Bootstrap confidence intervals that resample whole lesions.
 
-Photographs of one lesion are alike, so resampling images would promise more certainty than there
-is. Efron & Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13 (percentiles).
+Images of one lesion are correlated, so resampling single images would give intervals that are too
+narrow. Efron & Tibshirani, *An Introduction to the Bootstrap* (1993), chapter 13 (percentiles).
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
@@ -10,8 +12,8 @@ import numpy as np
 
 RESAMPLES = 1000
 
-# Weights in memory at a time.
-_CELLS = 4_000_000
+# Elements of the weight matrix that are processed at a time, to bound the memory.
+_CHUNK_ELEMENTS = 4_000_000
 
 
 def resample_weights(groups: Sequence, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -19,48 +21,48 @@ def resample_weights(groups: Sequence, *, resamples: int = RESAMPLES, seed: int 
 
     Args:
         groups: the group (lesion) of each image.
-        resamples: how often to draw.
-        seed: of the draws.
+        resamples: number of resamples.
+        seed: seed of the random draws.
 
     Returns:
         int16 `[resamples, images]`: how often the group of each image was drawn.
     """
-    names, place = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    names, group_indices = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(names), (resamples, len(names)))
     counts = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
-    return counts.astype(np.int16)[:, place]
+    return counts.astype(np.int16)[:, group_indices]
 
 
 def confidence_intervals(
-    figures: Callable[[np.ndarray], dict[str, np.ndarray]],
+    compute_metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
     groups: Sequence,
     *,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, tuple[float, float] | None]:
-    """Return the percentile interval of each figure.
+    """Return the percentile interval of each metric.
 
     Args:
-        figures: takes weights, `[weightings, images]`, returns a dict of `[weightings]` arrays,
-            NaN where a figure is not defined.
+        compute_metrics: maps image weights, `[resamples, images]`, to a dict of `[resamples]`
+            arrays, NaN where a metric is undefined.
         groups: the group (lesion) of each image; whole groups are resampled.
-        level: share of the resamples inside the interval.
-        resamples: their number.
-        seed: of the resampling.
+        level: confidence level.
+        resamples: number of resamples.
+        seed: seed of the resampling.
 
     Returns:
-        (low, high) by figure, from the resamples where it is defined; None where it is in fewer
-        than half of them.
+        (low, high) by metric, over the resamples in which it is defined; None if it is defined in
+        fewer than half of them.
     """
     weights = resample_weights(groups, resamples=resamples, seed=seed)
-    rows = max(1, _CELLS // weights.shape[1])
-    parts = [figures(weights[start : start + rows]) for start in range(0, resamples, rows)]
+    rows = max(1, _CHUNK_ELEMENTS // weights.shape[1])
+    chunks = [compute_metrics(weights[start : start + rows]) for start in range(0, resamples, rows)]
     tail = 50 * (1 - level)
     intervals = {}
-    for name in parts[0]:
-        values = np.concatenate([part[name] for part in parts])
+    for name in chunks[0]:
+        values = np.concatenate([chunk[name] for chunk in chunks])
         values = values[~np.isnan(values)]
         if len(values) < resamples / 2:
             intervals[name] = None

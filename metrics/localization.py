@@ -1,51 +1,54 @@
-"""Whether heat maps lie on the lesion."""
+"""Localization metrics: whether Grad-CAM heat maps lie on the lesion."""
+
+from __future__ import annotations
 
 import numpy as np
 
-FIGURES = ("hit_share", "energy_share", "chance")
 
-
-def compare_with_masks(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Compare heat maps with outlined lesions, image by image.
+def compare_with_masks(heat_maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Compare heat maps with lesion segmentation masks, image by image.
 
     Args:
-        heat: float `[images, height, width]`, at least 0.
+        heat_maps: float `[images, height, width]`, at least 0.
         masks: bool `[images, height, width]`, True inside the lesion.
 
     Returns:
-        float64 `[images, 3]`: 1 where the map's peak lies inside the lesion, else 0 (a map of zeros
-        has no peak); the part of the map's sum inside (0 for a map of zeros); the lesion's part of
-        the area. All NaN where the mask holds no lesion.
+        float64 `[images, 3]`: 1 if the maximum of the map lies inside the lesion, else 0 (also for
+        a map of zeros); the fraction of the map's sum inside the lesion (0 for a map of zeros); the
+        fraction of the image that the lesion covers. All three are NaN where the mask is empty.
     """
     masks = np.asarray(masks, bool).reshape(len(masks), -1)
-    heat = np.asarray(heat, np.float64).reshape(masks.shape)
-    total = heat.sum(axis=1)
-    hit = masks[np.arange(len(masks)), heat.argmax(axis=1)] & (total > 0)
-    inside = np.divide((heat * masks).sum(axis=1), total, out=np.zeros_like(total), where=total > 0)
-    rows = np.stack([hit, inside, masks.mean(axis=1)], axis=1)
+    heat_maps = np.asarray(heat_maps, np.float64).reshape(masks.shape)
+    total = heat_maps.sum(axis=1)
+    hit = masks[np.arange(len(masks)), heat_maps.argmax(axis=1)] & (total > 0)
+    inside = (heat_maps * masks).sum(axis=1)
+    energy = np.divide(inside, total, out=np.zeros_like(total), where=total > 0)
+    rows = np.stack([hit, energy, masks.mean(axis=1)], axis=1)
     return np.where(masks.any(axis=1, keepdims=True), rows, np.nan)
 
 
 def pointing_game(rows: np.ndarray) -> dict:
-    """Sum comparisons up.
+    """Average the comparisons over the images.
 
-    The pointing game asks whether the peak of a map lies inside the object: Zhang et al., *Top-Down
-    Neural Attention by Excitation Backprop*, IJCV 126 (2018), doi:10.1007/s11263-017-1059-x. Theirs
-    allows 15 pixels beside it, this one none.
+    The pointing game asks whether the maximum of a heat map lies inside the object: Zhang et al.,
+    *Top-Down Neural Attention by Excitation Backprop*, IJCV 126 (2018),
+    doi:10.1007/s11263-017-1059-x. Theirs tolerates a distance of 15 pixels, this one none.
 
     Args:
-        rows: from `compare_with_masks`, of all images.
+        rows: from `compare_with_masks`, for all images.
 
     Returns:
-        `images`, those with a lesion in the mask, and `without_lesion`, the others, which take no
-        part; means over the former, None where there are none: `hit_share` (peak inside),
-        `energy_share` (part of the map inside) and `chance` (the lesion's part of the area, which
-        a peak at random would have).
+        `images`, the number of images with a lesion in the mask, and `without_lesion`, the number
+        of the others, which are excluded. Means over the former, None if there are none:
+        `hit_fraction` (maximum inside the lesion), `energy_fraction` (part of the map's sum inside
+        the lesion) and `chance` (part of the image that the lesion covers, the expected hit
+        fraction of a random point).
     """
     used = ~np.isnan(rows[:, 0])
-    means = rows[used].mean(axis=0).tolist() if used.any() else [None] * len(FIGURES)
+    means = rows[used].mean(axis=0).tolist() if used.any() else [None] * 3
+    names = ("hit_fraction", "energy_fraction", "chance")
     return {
         "images": int(used.sum()),
         "without_lesion": int((~used).sum()),
-        **dict(zip(FIGURES, means, strict=True)),
+        **dict(zip(names, means, strict=True)),
     }

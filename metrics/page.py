@@ -1,330 +1,342 @@
-"""The evaluation as one HTML file that needs nothing else: no network, no other files."""
+"""The evaluation report as one HTML file that needs no network and no other file."""
+
+from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from metrics.classification import SMALL_GROUP, SPECIFICITIES, sensitivity_key
+from metrics.bootstrap import RESAMPLES
+from metrics.calibration import BINS
+from metrics.classification import SMALL_SUBGROUP, SPECIFICITIES, sensitivity_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_STYLE = """
-:root { --ink: #1f2933; --faint: #5b6673; --line: #dfe3e8; --tint: #f6f8fa; --warn: #9a5b00; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 4rem; color: var(--ink);
-  font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .6rem; padding-top: .6rem;
-  border-top: 2px solid var(--ink); }
-h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-p { margin: .4rem 0; max-width: 46rem; }
-.faint, figcaption { color: var(--faint); font-size: .9rem; }
-.notice { border-left: 4px solid #d97706; background: #fff8ec; padding: .5rem .9rem;
-  margin: 1rem 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .8rem;
-  margin: 1.2rem 0; }
-.tile { border: 1px solid var(--line); border-radius: 6px; padding: .7rem .9rem; }
-.tile b { display: block; font-size: 1.7rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.tile span { color: var(--faint); font-size: .85rem; display: block; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
-  white-space: nowrap; }
-th { font-weight: 600; border-bottom: 1.5px solid var(--ink); }
-th:first-child, td:first-child { text-align: left; }
-.facts td { text-align: left; white-space: normal; }
-.facts td:first-child { color: var(--faint); width: 9rem; }
-td i { color: var(--faint); font-style: normal; font-size: .85em; margin-left: .35em; }
-tr.small td { color: var(--faint); }
-tr.group td { font-weight: 600; background: var(--tint); }
-figure { margin: 1rem 0; break-inside: avoid; }
-figure img { max-width: 100%; height: auto; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr));
-  gap: 1rem; }
-.gallery figure { margin: 0; }
-.gallery img { width: 50%; display: inline-block; vertical-align: top; }
-@media print { body { max-width: none; padding: 0; font-size: 10pt; }
-  h2, h3, thead { break-after: avoid; } tr, .tile, .gallery figure { break-inside: avoid; }
-  .tiles { grid-template-columns: repeat(4, 1fr); } .wide { overflow: visible; }
-  table { font-size: 8.5pt; } th, td { padding: .15rem .3rem; white-space: normal; }
-  td i { display: block; margin: 0; white-space: nowrap; } figure img { max-height: 15cm; }
-  .gallery { grid-template-columns: repeat(3, 1fr); } }
-"""
+_STYLE_SHEET = Path(__file__).with_name("page.css")
+_PNG_DPI = 130
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A confident mistake for the gallery.
+class ReportContext:
+    """What a report says besides the metrics.
 
     Attributes:
-        image_id: of the picture.
-        true: its class.
-        predicted: the class it was taken for.
-        confidence: probability of that class.
-        picture: uint8 `[side, side, 3]`, what the model saw.
-        explained: uint8 of the same shape, the picture under its heat map; None without one.
+        title: title of the page.
+        facts: where the metrics come from, by label: model, training data, evaluation data.
+        notes: sentences to read first.
+        names: full names of classes, subgroup columns and subgroups, by their short names.
+        malignant: the malignant classes.
+        binary_tasks: a label for each binary task of `classification_metrics`.
+        task_note: sentences that explain the binary tasks.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    notes: Sequence[str]
+    names: Mapping[str, str]
+    malignant: Sequence[str]
+    binary_tasks: Mapping[str, str]
+    task_note: str = ""
+
+    def full_name(self, name: str) -> str:
+        """Return the full name of a class or subgroup as HTML, or the name itself."""
+        return escape(self.names.get(name, name))
+
+
+@dataclass(frozen=True)
+class Misclassification:
+    """A confident error, for the gallery.
+
+    Attributes:
+        image_id: name of the image.
+        true: true class.
+        predicted: predicted class.
+        confidence: probability of the predicted class.
+        image: uint8 `[height, width, 3]`, the input of the model.
+        overlay: uint8 of the same shape, the image under its heat map; None without one.
     """
 
     image_id: str
     true: str
     predicted: str
     confidence: float
-    picture: np.ndarray
-    explained: np.ndarray | None
+    image: np.ndarray
+    overlay: np.ndarray | None
 
 
 def build_page(
     metrics: dict,
+    context: ReportContext,
     *,
-    title: str,
-    facts: dict[str, str],
-    notes: Sequence[str],
-    names: dict[str, str],
-    figures: "dict[str, Figure]",
-    mistakes: Sequence[Mistake] = (),
+    figures: Mapping[str, Figure],
+    errors: Sequence[Misclassification] = (),
 ) -> str:
-    """Lay out an evaluation as a page.
+    """Build the page.
 
     Args:
-        metrics: what `metrics.json` holds.
-        title: of the page.
-        facts: where the figures come from, by label: model, data, split.
-        notes: sentences to read before the figures.
-        names: what a class or a subgroup is called in full, by its short name.
-        figures: `confusion_matrix`, `roc` and `reliability`.
-        mistakes: for the gallery.
+        metrics: the content of `metrics.json`.
+        context: what the page says besides the metrics.
+        figures: `confusion_matrix`, `roc` and `reliability`, from `plot_evaluation`.
+        errors: the images of the gallery.
 
     Returns:
-        HTML with its style and pictures inside.
+        HTML that contains its style sheet and images.
     """
-    sections = [
-        _summary(metrics),
-        _section("Each class", _classes(metrics, names), _picture(figures["confusion_matrix"])),
-        _section("Ranking", _picture(figures["roc"]), _questions(metrics)),
-        _section("Can the probabilities be believed?", _calibration(metrics, figures)),
-        _section("Groups of patients and pictures", _subgroups(metrics, names)),
-        _section("Does it look at the lesion?", _pointing(metrics)),
-        _section("The most confident mistakes", _gallery(mistakes, names)),
-    ]
-    rows = "".join(
-        f"<tr><td>{html.escape(key)}</td><td>{html.escape(value)}</td></tr>"
-        for key, value in facts.items()
+    sections = {
+        "Per-class metrics": _per_class(metrics, context)
+        + _plot(figures["confusion_matrix"], "Confusion matrix"),
+        "ROC curves": "<p>One curve per class, one-vs-rest.</p>"
+        + _plot(figures["roc"], "ROC curves"),
+        "Screening metrics": _screening(metrics, context),
+        "Calibration": _calibration(metrics) + _plot(figures["reliability"], "Reliability diagram"),
+        "Predicted versus true prevalence": _prevalence(metrics, context),
+        "Subgroups": _subgroups(metrics, context),
+        "Grad-CAM localization (pointing game)": _localization(metrics),
+        "Most confident errors": _gallery(errors, context),
+    }
+    title = escape(context.title)
+    facts = "".join(
+        f"<tr><td>{escape(label)}</td><td>{escape(text)}</td></tr>"
+        for label, text in context.facts.items()
     )
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{html.escape(title)}</title>
-<style>{_STYLE}</style>
+<title>{title}</title>
+<style>
+{_STYLE_SHEET.read_text(encoding="utf-8")}</style>
 </head>
 <body>
-<h1>{html.escape(title)}</h1>
-{"".join(f'<p class="notice">{html.escape(note)}</p>' for note in notes)}
-<div class="wide"><table class="facts">{rows}</table></div>
-{"".join(sections)}
+<h1>{title}</h1>
+{"".join(f'<p class="notice">{escape(note)}</p>' for note in context.notes)}
+<div class="scroll"><table class="facts">{facts}</table></div>
+{_summary(metrics)}
+{"".join(f"<section><h2>{name}</h2>{html}</section>" for name, html in sections.items())}
 </body>
 </html>
 """
 
 
-def _section(heading: str, *parts: str) -> str:
-    return f"<section><h2>{heading}</h2>{''.join(parts)}</section>"
-
-
 def _summary(metrics: dict) -> str:
-    intervals = metrics["intervals"]
-    share = f"always {html.escape(metrics['majority_class'])}: {metrics['majority_share']:.3f}"
-    tiles = [
-        ("balanced accuracy", metrics["balanced_accuracy"], "balanced_accuracy", ""),
-        ("accuracy", metrics["accuracy"], "accuracy", share),
-        ("macro ROC AUC", metrics["macro_roc_auc"], "macro_roc_auc", ""),
-        ("macro F1", metrics["macro_f1"], "macro_f1", ""),
-    ]
+    majority, fraction = escape(metrics["majority_class"]), metrics["majority_fraction"]
+    tiles = {
+        "balanced_accuracy": ("Balanced accuracy", "mean recall over classes"),
+        "accuracy": ("Accuracy", f"majority class ({majority}): {fraction:.3f}"),
+        "macro_roc_auc": ("Macro ROC AUC", "one-vs-rest, mean over classes"),
+        "macro_f1": ("Macro F1", "mean F1 over classes"),
+    }
     cells = "".join(
-        f'<div class="tile">{label}<b>{_number(value)}</b><span>{_range(intervals.get(key))}</span>'
-        f"<span>{extra}</span></div>"
-        for label, value, key, extra in tiles
+        f'<div class="tile">{label}<b>{_number(metrics[key])}</b>'
+        f"<span>{_interval(metrics['intervals'].get(key))}</span><span>{note}</span></div>"
+        for key, (label, note) in tiles.items()
     )
     return (
-        f'<div class="tiles">{cells}</div><p class="faint">Beneath each figure its 95 % interval, '
-        "by the bootstrap over lesions (1,000 resamples).</p>"
+        f'<div class="tiles">{cells}</div><p class="muted">Ranges are 95% confidence intervals: '
+        f"percentile bootstrap with {RESAMPLES:,} resamples of lesions.</p>"
     )
 
 
-def _classes(metrics: dict, names: dict[str, str]) -> str:
+def _per_class(metrics: dict, context: ReportContext) -> str:
     keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
     rows = [
-        [f"{html.escape(names.get(name, name))} ({html.escape(name)})"]
-        + [_number(row[key]) for key in keys]
-        + [str(row["support"])]
+        [
+            f"{context.full_name(name)} ({escape(name)})",
+            *(_number(row[key]) for key in keys),
+            f"{row['support']:,}",
+        ]
         for name, row in metrics["per_class"].items()
     ]
-    heads = ["diagnosis", "precision", "recall", "F1", "ROC AUC", "average precision", "images"]
-    return _table(heads, rows)
-
-
-def _questions(metrics: dict) -> str:
-    intervals = metrics["intervals"]
-    rows = []
-    for question, label in (("malignant", "malignant or not"), ("melanoma", "melanoma or not")):
-        if question not in metrics:
-            continue
-        figures = metrics[question]
-        row = [label, _with_range(figures["roc_auc"], intervals.get(f"{question}_roc_auc"))]
-        for share in SPECIFICITIES:
-            value = figures["sensitivity_at_specificity"][f"{share:.2f}"]
-            row.append(_with_range(value, intervals.get(sensitivity_key(question, share))))
-        rows.append(row)
-    heads = ["question", "ROC AUC"] + [f"sensitivity at {share:.0%}" for share in SPECIFICITIES]
+    heads = ["Class", "Precision", "Recall", "F1", "ROC AUC", "Average precision", "Support"]
     return (
-        "<h3>What a clinic asks</h3>"
-        "<p>Malignant are melanoma, basal cell carcinoma, and actinic keratosis or Bowen's "
-        "disease; the score is the sum of their probabilities. Sensitivity at a specificity: the "
-        "share of these images found when the threshold is set so that this share of the others is "
-        "left in peace.</p>" + _table(heads, rows)
+        "<p>Recall is the sensitivity, precision the positive predictive value. ROC AUC and "
+        "average precision, which summarizes the precision-recall curve, are one-vs-rest. Support "
+        "is the number of images.</p>" + _table(heads, rows)
     )
 
 
-def _calibration(metrics: dict, figures: "dict[str, Figure]") -> str:
+def _screening(metrics: dict, context: ReportContext) -> str:
+    intervals = metrics["intervals"]
+    rows = []
+    for task, label in context.binary_tasks.items():
+        values = metrics[task]
+        row = [
+            escape(label),
+            _with_interval(values["roc_auc"], intervals.get(f"{task}_roc_auc")),
+        ]
+        for specificity in SPECIFICITIES:
+            value = values["sensitivity_at_specificity"][f"{specificity:.2f}"]
+            row.append(_with_interval(value, intervals.get(sensitivity_key(task, specificity))))
+        rows.append(row)
+    heads = ["Task", "ROC AUC"]
+    heads += [f"Sensitivity at {specificity:.0%} specificity" for specificity in SPECIFICITIES]
+    malignant = "; ".join(context.full_name(name) for name in context.malignant)
+    return (
+        f"<p>Malignant classes: {malignant}. {escape(context.task_note)}</p>"
+        "<p>The score of a task is the sum of the probabilities of its positive classes. "
+        "Sensitivity at a given specificity is read from the ROC curve of these images.</p>"
+        + _table(heads, rows)
+    )
+
+
+def _calibration(metrics: dict) -> str:
     calibration = metrics["calibration"]
     temperature = calibration["temperature"]
     labels = {
-        "expected_calibration_error": "expected calibration error (15 bins)",
+        "expected_calibration_error": f"Expected calibration error (ECE, {BINS} bins)",
         "brier_score": "Brier score (0 to 2)",
-        "negative_log_likelihood": "negative log-likelihood",
+        "negative_log_likelihood": "Negative log-likelihood",
     }
+    columns = {f"Temperature {temperature:.3f}": calibration["after"]}
+    note = "The probabilities are not calibrated: the temperature is 1."
+    if temperature != 1:
+        columns = {"Temperature 1 (uncalibrated)": calibration["before"]} | columns
+        note = (
+            "The probabilities are calibrated by temperature scaling: the logits are divided by a "
+            f"temperature of {temperature:.3f}, fitted on the validation images."
+        )
     rows = [
-        [label, _number(calibration["before"][key]), _number(calibration["after"][key])]
+        [label, *(_number(values[key]) for values in columns.values())]
         for key, label in labels.items()
     ]
-    shares = [
-        [
-            html.escape(name),
-            f"{row['true']:.1%}",
-            f"{row['predicted']:.1%}",
-            f"{row['answered']:.1%}",
-        ]
-        for name, row in calibration["class_shares"].items()
+    return (
+        f"<p>{note} ECE is the mean gap between confidence and accuracy; lower is better for all "
+        "three metrics.</p>" + _table(["Metric", *columns], rows)
+    )
+
+
+def _prevalence(metrics: dict, context: ReportContext) -> str:
+    keys = ("true", "mean_probability", "predicted")
+    rows = [
+        [context.full_name(name), *(f"{row[key]:.1%}" for key in keys)]
+        for name, row in metrics["calibration"]["prevalence"].items()
     ]
     return (
-        f"<p>Temperature {temperature:.3f}, fitted to the validation images, kept in the model "
-        "file.</p>"
-        + _table(["", "before the temperature", "after"], rows)
-        + _picture(figures["reliability"])
-        + "<h3>What class weights leave behind</h3><p>A model trained to favour rare classes gives "
-        "them more probability than their share; one temperature does not mend that.</p>"
-        + _table(
-            ["class", "share of the images", "mean probability", "share of the answers"], shares
-        )
+        "<p>Training that favors rare classes, such as with class weights, raises their "
+        "probabilities above their prevalence; temperature scaling does not correct this.</p>"
+        + _table(["Class", "True prevalence", "Mean probability", "Predicted prevalence"], rows)
     )
 
 
-def _subgroups(metrics: dict, names: dict[str, str]) -> str:
-    rows = []
-    for column, groups in metrics["subgroups"].items():
-        rows.append(
-            f'<tr class="group"><td colspan="6">{html.escape(names.get(column, column))}</td></tr>'
-        )
-        for value, row in groups.items():
-            counts = [f"{row['images']:,}", f"{row['malignant_images']:,}"]
-            cells = [html.escape(names.get(value, value)), *counts]
-            cells += [
-                _with_range(row[key], row["intervals"][key])
-                for key in ("accuracy", "balanced_accuracy", "malignant_sensitivity")
+def _subgroups(metrics: dict, context: ReportContext) -> str:
+    heads = ["Subgroup", "Images", "Malignant", "Accuracy", "Balanced accuracy"]
+    heads.append("Sensitivity (malignant)")
+    body = []
+    for column, subgroups in metrics["subgroups"].items():
+        name = context.full_name(column)
+        body.append(f'<tr class="group"><td colspan="{len(heads)}">{name}</td></tr>')
+        for value, row in subgroups.items():
+            cells = [
+                context.full_name(value),
+                f"{row['images']:,}",
+                f"{row['malignant_images']:,}",
+                *(
+                    _with_interval(row[key], row["intervals"][key])
+                    for key in ("accuracy", "balanced_accuracy", "malignant_sensitivity")
+                ),
             ]
-            kind = ' class="small"' if row["small"] else ""
-            rows.append(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    heads = ["", "images", "malignant", "accuracy", "balanced accuracy", "malignant found"]
-    head = "".join(f"<th>{cell}</th>" for cell in heads)
+            body.append(_row(cells, small=row["small"]))
     return (
-        "<p>Malignant found: the share of malignant images whose most probable class is a "
-        f"malignant one. Groups of fewer than {SMALL_GROUP} images are in grey: their figures say "
-        "little. Balanced accuracy is a mean over the classes that occur in the group.</p>"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        "<p>Sensitivity (malignant) is the fraction of malignant images for which any malignant "
+        "class is predicted. Balanced accuracy is the mean recall of the classes that occur in the "
+        f"subgroup. Subgroups of fewer than {SMALL_SUBGROUP} images are gray: too small for "
+        "reliable estimates.</p>" + _table(heads, body)
     )
 
 
-def _pointing(metrics: dict) -> str:
+def _localization(metrics: dict) -> str:
     game = metrics["pointing_game"]
     if game is None:
         return (
-            "<p>Not measured: no lesion masks were found beside the images, or the model gives no "
-            "heat maps.</p>"
+            "<p>Not measured: there are no lesion masks next to the images, or the model file "
+            "gives no heat maps.</p>"
         )
     rows = [
-        ["peak of the map inside the lesion", _number(game["hit_share"])],
-        ["share of the map inside the lesion", _number(game["energy_share"])],
-        ["area of the lesion, which is what chance would give", _number(game["chance"])],
+        ["Hit rate: maximum of the heat map inside the lesion", _number(game["hit_fraction"])],
+        ["Energy: fraction of the heat map inside the lesion", _number(game["energy_fraction"])],
+        ["Chance level: fraction of the image inside the lesion", _number(game["chance"])],
     ]
+    excluded = ""
+    if count := game["without_lesion"]:
+        excluded = f" ({count:,} excluded: no part of the lesion is in the crop)"
     return (
-        "<p>Grad-CAM (Selvaraju et al. 2017) shows which places spoke for the predicted class; the "
-        "pointing game (Zhang et al. 2018) asks whether its peak lies inside the lesion, as "
-        f"outlined in the masks. {game['images']:,} images; in {game['without_lesion']:,} more the "
-        "square holds no part of the lesion.</p>" + _table(["", "mean"], rows)
+        "<p>Grad-CAM (Selvaraju et al. 2017) maps the evidence for the predicted class. The "
+        "pointing game (Zhang et al. 2018) tests whether the maximum of the map lies inside the "
+        f"lesion mask. Images: {game['images']:,}{excluded}.</p>" + _table(["Metric", "Mean"], rows)
     )
 
 
-def _gallery(mistakes: Sequence[Mistake], names: dict[str, str]) -> str:
-    if not mistakes:
+def _gallery(errors: Sequence[Misclassification], context: ReportContext) -> str:
+    if not errors:
         return "<p>None.</p>"
     cards = []
-    for one in mistakes:
-        image_id = html.escape(one.image_id)
-        true, predicted = (html.escape(names.get(x, x)) for x in (one.true, one.predicted))
-        seen = ""
-        if one.explained is not None:
-            seen = f'<img alt="where the model looked" src="{_jpeg(one.explained)}">'
+    for error in errors:
+        image_id = escape(error.image_id)
+        images = f'<img alt="{image_id}" src="{_jpeg(error.image)}">'
+        if error.overlay is not None:
+            alt = f"Grad-CAM heat map of {image_id}"
+            images += f'<img alt="{alt}" src="{_jpeg(error.overlay)}">'
         cards.append(
-            f'<figure><img alt="{image_id}" src="{_jpeg(one.picture)}">{seen}'
-            f"<figcaption>{image_id}: {true}, taken for {predicted} ({one.confidence:.0%})"
+            f"<figure>{images}<figcaption>{image_id}<br>true: {context.full_name(error.true)}<br>"
+            f"predicted: {context.full_name(error.predicted)} ({error.confidence:.0%})"
             "</figcaption></figure>"
         )
-    legend = "What the model saw."
-    if seen:
-        legend = "Left what the model saw, right where it found signs of the class it named."
+    legend = "One image per lesion, sorted by confidence."
+    if errors[0].overlay is not None:
+        legend += " Left: model input. Right: Grad-CAM heat map for the predicted class."
     return f'<p>{legend}</p><div class="gallery">{"".join(cards)}</div>'
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table; the cells are HTML already."""
-    head = "".join(f"<th>{cell}</th>" for cell in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str] | str]) -> str:
+    """Build a table from cells, or whole rows, that are HTML."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "".join(row if isinstance(row, str) else _row(row) for row in rows)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="scroll">{table}</div>'
+
+
+def _row(cells: Sequence[str], *, small: bool = False) -> str:
+    opening = '<tr class="small">' if small else "<tr>"
+    return f"{opening}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _range(interval: Sequence[float] | None) -> str:
+def _interval(interval: Sequence[float] | None) -> str:
     return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def _with_range(value: float | None, interval: Sequence[float] | None) -> str:
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}<i>{_range(interval)}</i>"
+    return f"{value:.3f}<small>{_interval(interval)}</small>"
 
 
-def _picture(figure: "Figure") -> str:
+def _plot(figure: Figure, name: str) -> str:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=130)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return f'<figure><img alt="" src="data:image/png;base64,{data}"></figure>'
+    figure.savefig(file, format="png", dpi=_PNG_DPI)
+    kind = "scroll wide" if figure.get_figwidth() > 6 else "scroll"
+    image = f'<img alt="{name}" src="{_data_url(file, "image/png")}">'
+    return f'<figure class="{kind}">{image}</figure>'
 
 
 def _jpeg(pixels: np.ndarray) -> str:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    Image.fromarray(pixels).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    return _data_url(file, "image/jpeg")
+
+
+def _data_url(file: io.BytesIO, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

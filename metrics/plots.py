@@ -1,28 +1,33 @@
-"""Functions that return a `Figure` and never show it."""
+"""Plots, returned as a `Figure` and never shown."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import auc, roc_curve
 
-from metrics.calibration import Reliability
+from metrics.calibration import Reliability, reliability
+from metrics.classification import confusion_counts
+from metrics.evaluation import Evaluation
 
-_TRAIN, _VALIDATION, _FAINT = "#9aa5b1", "#1f6feb", "#6b7280"
-# Okabe and Ito's colours, which the colour-blind can tell apart.
-_CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
+_TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
+# The palette of Okabe and Ito, which color-blind readers can distinguish.
+_CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
 
 
 def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str = "") -> Figure:
-    """Plot loss, accuracy, balanced accuracy and learning rate over the epochs.
+    """Plot loss, accuracy, balanced accuracy and learning rate by epoch.
 
     Args:
-        history: one dict an epoch with `epoch`, `phase`, `learning_rate`, and `loss`,
-            `accuracy`, `balanced_accuracy` with and without `val_`.
-        best_epoch: the epoch that was kept, from 1.
-        title: above the panels.
+        history: one dict per epoch with `epoch`, `phase`, `learning_rate`, and `loss`, `accuracy`,
+            `balanced_accuracy` with and without `val_`.
+        best_epoch: the epoch whose weights are kept, from 1.
+        title: title of the figure.
 
     Returns:
         A figure of four panels.
@@ -30,41 +35,38 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
     figure = Figure(figsize=(11, 7), layout="constrained")
     figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
     epochs = [row["epoch"] for row in history]
-    panels = figure.subplots(2, 2, sharex=True).flat
-    names = {
+    figure.subplots(2, 2, sharex=True)
+    *panels, rate_panel = figure.axes
+    labels = {
         "loss": "Loss (cross-entropy)",
         "accuracy": "Accuracy",
         "balanced_accuracy": "Balanced accuracy (mean recall)",
     }
-    for axes, (key, label) in zip(panels, names.items(), strict=False):
-        for prefix, colour, who in (
-            ("", _TRAIN, "training (augmented)"),
-            ("val_", _VALIDATION, "validation"),
-        ):
-            values = [row[prefix + key] for row in history]
-            axes.plot(epochs, values, color=colour, marker="o", markersize=4, lw=2, label=who)
-        _mark_best(axes, epochs, [row[f"val_{key}"] for row in history], best_epoch)
+    style = {"marker": "o", "markersize": 4, "lw": 2}
+    for axes, (key, label) in zip(panels, labels.items(), strict=True):
+        train, validation = ([row[prefix + key] for row in history] for prefix in ("", "val_"))
+        axes.plot(epochs, train, color=_TRAIN, label="training (augmented)", **style)
+        axes.plot(epochs, validation, color=_VALIDATION, label="validation", **style)
+        _mark_best_epoch(axes, best_epoch, validation[epochs.index(best_epoch)])
         axes.set_title(label, loc="left", fontsize=11)
-    axes = figure.axes[3]
     rates = [row["learning_rate"] for row in history]
-    axes.plot(epochs, rates, color=_FAINT, marker="o", markersize=4, lw=2)
-    axes.set_title("Learning rate at the end of the epoch", loc="left", fontsize=11)
-    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+    rate_panel.plot(epochs, rates, color=_GRAY, **style)
+    rate_panel.set_title("Learning rate at the end of the epoch", loc="left", fontsize=11)
+    rate_panel.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     for axes in figure.axes:
         _mark_phases(axes, history)
         axes.grid(axis="y", color="#e5e7eb")
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.tick_params(color=_FAINT)
+        axes.tick_params(color=_GRAY)
     for axes in figure.axes[2:]:
-        axes.set_xlabel("epoch")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=3, frameon=False)
+        axes.set_xlabel("Epoch")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="upper right", ncols=3, frameon=False)
     return figure
 
 
-def _mark_best(axes, epochs: list[int], values: list[float], best_epoch: int) -> None:
-    value = values[epochs.index(best_epoch)]
+def _mark_best_epoch(axes: Axes, best_epoch: int, value: float) -> None:
     axes.plot(
         [best_epoch],
         [value],
@@ -74,7 +76,7 @@ def _mark_best(axes, epochs: list[int], values: list[float], best_epoch: int) ->
         markeredgecolor="#d97706",
         markeredgewidth=2,
         linestyle="none",
-        label=f"kept: epoch {best_epoch}",
+        label=f"best epoch {best_epoch}",
     )
     axes.annotate(
         f"{value:.3f}",
@@ -89,68 +91,83 @@ def _mark_best(axes, epochs: list[int], values: list[float], best_epoch: int) ->
     axes.margins(y=0.15)
 
 
-def _mark_phases(axes, history: Sequence[dict]) -> None:
-    """Draw a line where one phase of training ends and the next begins."""
+def _mark_phases(axes: Axes, history: Sequence[dict]) -> None:
+    """Draw a vertical line between two phases of the training."""
     for before, after in pairwise(history):
         if before["phase"] != after["phase"]:
             x = (before["epoch"] + after["epoch"]) / 2
-            axes.axvline(x, color=_FAINT, lw=1, ls=":")
+            axes.axvline(x, color=_GRAY, lw=1, ls=":")
             axes.annotate(
                 f" {after['phase']}",
                 (x, 0.01),
                 xycoords=("data", "axes fraction"),
                 fontsize=8.5,
-                color=_FAINT,
+                color=_GRAY,
             )
+
+
+def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dict[str, Figure]:
+    """Plot what a report shows.
+
+    Args:
+        evaluation: the predictions.
+        metrics: from `evaluation_metrics`.
+        title: title of each figure.
+
+    Returns:
+        `confusion_matrix`, `roc` and `reliability`.
+    """
+    y_true, y_prob, names = evaluation.y_true, evaluation.y_prob, evaluation.class_names
+    panels = {f"Temperature {evaluation.temperature:.2f}": reliability(y_true, y_prob)}
+    if evaluation.temperature != 1:
+        uncalibrated = reliability(y_true, evaluation.uncalibrated)
+        panels = {"Temperature 1 (uncalibrated)": uncalibrated} | panels
+    summary = (
+        f"accuracy {metrics['accuracy']:.3f}, balanced accuracy {metrics['balanced_accuracy']:.3f}"
+    )
+    counts = confusion_counts(y_true, y_prob, len(names))
+    return {
+        "confusion_matrix": plot_confusion_matrix(counts, names, title=f"{title}\n{summary}"),
+        "roc": plot_roc(y_true, y_prob, names, title=title),
+        "reliability": plot_reliability(panels, title=title),
+    }
 
 
 def plot_confusion_matrix(
     counts: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Plot a confusion matrix: colour and percentage by row, counts beneath.
+    """Plot a confusion matrix: fractions of each row as color and percentage, counts below.
 
     Args:
         counts: int `[classes, classes]`, rows true, columns predicted.
-        class_names: of rows and columns.
-        title: above the matrix.
+        class_names: names of rows and columns.
+        title: title of the figure.
 
     Returns:
         A square figure.
     """
     size = len(class_names)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)
+    totals = counts.sum(axis=1)
+    fractions = counts / np.maximum(totals, 1)[:, None]
     figure = Figure(figsize=(2.6 + 0.85 * size, 1.2 + 0.8 * size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(size):
-        for column in range(size):
-            share, count = shares[row, column], counts[row, column]
-            if count == 0:
-                continue
-            colour = "white" if share > 0.55 else "#111827"
-            axes.text(
-                column,
-                row - 0.11,
-                f"{share:.0%}",
-                ha="center",
-                va="center",
-                color=colour,
-                fontweight="bold" if row == column else "normal",
-            )
-            axes.text(
-                column, row + 0.24, f"{count}", ha="center", va="center", color=colour, fontsize=7.5
-            )
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        fraction = fractions[row, column]
+        style = {"ha": "center", "va": "center", "color": "white" if fraction > 0.55 else "#111827"}
+        weight = "bold" if row == column else "normal"
+        axes.text(column, row - 0.11, f"{fraction:.0%}", fontweight=weight, **style)
+        axes.text(column, row + 0.24, f"{counts[row, column]}", fontsize=7.5, **style)
     axes.set_xticks(range(size), class_names)
-    names = [f"{name}\nn={total}" for name, total in zip(class_names, totals[:, 0], strict=True)]
+    names = [f"{name}\nn={total}" for name, total in zip(class_names, totals, strict=True)]
     axes.set_yticks(range(size), names)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda x, _: f"{x:.0%}")
-    bar.set_label("share of the true class")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(xmax=1))
+    bar.set_label("fraction of the true class")
     bar.outline.set_visible(False)
     return figure
 
@@ -158,30 +175,33 @@ def plot_confusion_matrix(
 def plot_roc(
     y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Plot one ROC curve for each class that occurs, that class against the rest.
+    """Plot the one-vs-rest ROC curve of each class that occurs.
 
     Args:
-        y_true: int `[images]`, places in `class_names`.
+        y_true: int `[images]`, indices into `class_names`.
         y_prob: float `[images, classes]`.
-        class_names: of the columns.
-        title: above the plot.
+        class_names: names of the columns of `y_prob`.
+        title: title of the figure.
 
     Returns:
         A figure of one square panel.
     """
-    figure = Figure(figsize=(7.6, 5.6), layout="constrained")
+    figure = Figure(figsize=(5.8, 6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#d1d5db", lw=1, ls="--")
-    for place, name in enumerate(class_names):
-        positive = y_true == place
+    for i, name in enumerate(class_names):
+        positive = y_true == i
         if not 0 < positive.sum() < len(positive):
             continue
-        false, true, _ = roc_curve(positive, y_prob[:, place], drop_intermediate=False)
-        area = auc(false, true)
+        false_positive_rate, sensitivity, _ = roc_curve(
+            positive, y_prob[:, i], drop_intermediate=False
+        )
+        area = auc(false_positive_rate, sensitivity)
         label = f"{name}  {area:.3f}  n={positive.sum()}"
-        axes.plot(false, true, color=_CLASS_COLOURS[place % len(_CLASS_COLOURS)], lw=2, label=label)
+        color = _CLASS_COLORS[i % len(_CLASS_COLORS)]
+        axes.plot(false_positive_rate, sensitivity, color=color, lw=2, label=label)
     axes.set_xlabel("1 - specificity")
-    axes.set_ylabel("sensitivity")
+    axes.set_ylabel("Sensitivity")
     axes.set_aspect("equal")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.005)
@@ -189,36 +209,30 @@ def plot_roc(
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     if axes.get_legend_handles_labels()[1]:
-        figure.legend(
-            title="class, ROC AUC, images", loc="outside right center", frameon=False, fontsize=10
-        )
+        axes.legend(title="Class, ROC AUC, images", loc="lower right", framealpha=1)
     return figure
 
 
-def plot_reliability(
-    panels: dict[str, Reliability], errors: dict[str, float], *, title: str = ""
-) -> Figure:
-    """Plot accuracy against confidence, one panel beside the other.
+def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> Figure:
+    """Plot reliability diagrams side by side.
 
     Args:
-        panels: by name, such as before and after.
-        errors: expected calibration error of each panel.
-        title: above the panels.
+        panels: by name, such as uncalibrated and calibrated.
+        title: title of the figure.
 
     Returns:
-        A figure of as many panels, a histogram of confidence beneath each.
+        A figure with one diagram per panel, and the histogram of the confidence below each.
     """
     figure = Figure(figsize=(4.6 * len(panels) + 0.4, 5.4), layout="constrained")
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     grid = figure.subplots(2, len(panels), height_ratios=[4, 1], sharex=True, squeeze=False)
-    for column, (name, bins) in enumerate(panels.items()):
-        upper, lower = grid[0, column], grid[1, column]
-        used = bins.images > 0
-        width = bins.edges[1] - bins.edges[0]
-        middle = bins.edges[:-1] + width / 2
-        upper.plot([0, 1], [0, 1], color=_FAINT, lw=1, ls="--", label="as sure as right")
-        upper.bar(middle[used], bins.accuracy[used], width * 0.92, color="#bcd4f6")
-        upper.plot(
+    for (diagram, histogram), (name, bins) in zip(grid.T, panels.items(), strict=True):
+        used = bins.counts > 0
+        bin_width = bins.edges[1] - bins.edges[0]
+        centers = bins.edges[:-1] + bin_width / 2
+        diagram.plot([0, 1], [0, 1], color=_GRAY, lw=1, ls="--", label="perfect calibration")
+        diagram.bar(centers[used], bins.accuracy[used], bin_width * 0.92, color="#bcd4f6")
+        diagram.plot(
             bins.confidence[used],
             bins.accuracy[used],
             color=_VALIDATION,
@@ -227,43 +241,44 @@ def plot_reliability(
             lw=1.6,
             label="accuracy at mean confidence",
         )
-        upper.set_ylim(0, 1)
-        upper.set_xlim(0, 1)
-        upper.set_title(f"{name}: error {errors[name]:.3f}", loc="left", fontsize=10.5)
-        lower.bar(middle, bins.images / bins.images.sum(), width * 0.92, color="#c7ccd3")
-        lower.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-        lower.set_xlabel("confidence (highest probability)")
-        for axes in (upper, lower):
+        diagram.set_ylim(0, 1.02)
+        diagram.set_xlim(0, 1)
+        error = bins.expected_calibration_error
+        diagram.set_title(f"{name}: ECE {error:.3f}", loc="left", fontsize=10.5)
+        fractions = bins.counts / bins.counts.sum()
+        histogram.bar(centers, fractions, bin_width * 0.92, color="#c7ccd3")
+        histogram.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        histogram.set_xlabel("Confidence (highest probability)")
+        for axes in (diagram, histogram):
             axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(color=_FAINT)
-    grid[0, 0].set_ylabel("share of right predictions")
-    grid[1, 0].set_ylabel("images")
+            axes.tick_params(color=_GRAY)
+    grid[0, 0].set_ylabel("Accuracy")
+    grid[1, 0].set_ylabel("Images")
     grid[0, 0].legend(loc="upper left", frameon=False, fontsize=9)
     return figure
 
 
 def plot_explanation(
-    picture: np.ndarray, explained: np.ndarray, *, title: str, empty: bool = False
+    image: np.ndarray, overlay: np.ndarray, *, title: str, empty: bool = False
 ) -> Figure:
-    """Show a picture beside the same picture under its heat map.
+    """Plot an image beside the same image under its Grad-CAM heat map.
 
     Args:
-        picture: uint8 `[side, side, 3]`, what the model saw.
-        explained: uint8 of the same shape.
-        title: what is explained.
-        empty: whether nothing spoke for the class, so that there is no map.
+        image: uint8 `[height, width, 3]`, the input of the model.
+        overlay: uint8 of the same shape.
+        title: title of the figure.
+        empty: whether the heat map is zero everywhere.
 
     Returns:
         A figure of two panels.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    # A name with two dollar signs is no formula.
+    # A file name may contain dollar signs, which would start a formula.
     figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
-    right = "nothing in it speaks for this class" if empty else "what speaks for this class"
-    for axes, image, label in zip(
-        figure.subplots(1, 2), (picture, explained), ("what the model saw", right), strict=True
-    ):
-        axes.imshow(image)
+    evidence = "no evidence for this class" if empty else "evidence for this class"
+    panels = {"Model input": image, f"Grad-CAM: {evidence}": overlay}
+    for axes, (label, pixels) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        axes.imshow(pixels)
         axes.set_xlabel(label)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -1,8 +1,10 @@
-"""Figures of a score that ranks images, under many weightings of the images at once.
+"""Ranking metrics of a score, for many weightings of the images at once.
 
-A bootstrap resample is a weighting: how often each image was drawn. So one pass over the sorted
-scores gives the figure of all resamples, and with weights of one the figure itself.
+A bootstrap resample is a weighting: how often each image was drawn. One pass over the sorted scores
+therefore gives the metric for all resamples; with all weights 1 it is the metric itself.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
@@ -13,64 +15,47 @@ def roc_auc(y_true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nd
     Args:
         y_true: bool `[images]`.
         score: float `[images]`; ties count one half.
-        weights: float `[weightings, images]`, at least 0.
+        weights: float `[resamples, images]`, at least 0.
 
     Returns:
-        float64 `[weightings]`, NaN where positives or negatives have no weight.
+        float64 `[resamples]`, NaN where the positives or the negatives have no weight.
     """
     positive, negative = _by_descending_score(y_true, score, weights)
     above = np.cumsum(positive, axis=1) - positive / 2
-    won = (negative * above).sum(axis=1)
-    return _divide(won, positive.sum(axis=1) * negative.sum(axis=1))
+    concordant = (negative * above).sum(axis=1)
+    return _divide(concordant, positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def sensitivity_at_specificity(
     y_true: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float
 ) -> np.ndarray:
-    """Return the highest sensitivity of a threshold with at least this specificity.
+    """Return the highest sensitivity of any threshold with at least this specificity.
 
     Args:
         y_true: bool `[images]`.
-        score: float `[images]`; an image is called positive from the threshold upwards.
-        weights: float `[weightings, images]`, at least 0.
+        score: float `[images]`; scores at or above the threshold are called positive.
+        weights: float `[resamples, images]`, at least 0.
         specificity: in [0, 1].
 
     Returns:
-        float64 `[weightings]`, NaN where positives or negatives have no weight.
+        float64 `[resamples]`, NaN where the positives or the negatives have no weight.
     """
     positive, negative = _by_descending_score(y_true, score, weights)
     positives, negatives = positive.sum(axis=1), negative.sum(axis=1)
-    called, wrongly = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
-    # Weights are counts: half a unit of the last digit is no image.
+    true_positives, false_positives = np.cumsum(positive, axis=1), np.cumsum(negative, axis=1)
+    # Weights are counts, so the tolerance absorbs rounding errors without admitting an image.
     allowed = (1 - specificity) * negatives[:, None] * (1 + 1e-9)
-    best = np.where(wrongly <= allowed, called, 0.0).max(axis=1)
+    best = np.where(false_positives <= allowed, true_positives, 0.0).max(axis=1)
     return np.where(negatives > 0, _divide(best, positives), np.nan)
-
-
-def average_precision(y_true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean precision over the recalls, `sklearn.metrics.average_precision_score`.
-
-    Args:
-        y_true: bool `[images]`.
-        score: float `[images]`.
-        weights: float `[weightings, images]`, at least 0.
-
-    Returns:
-        float64 `[weightings]`, NaN where positives have no weight.
-    """
-    positive, negative = _by_descending_score(y_true, score, weights)
-    called = np.cumsum(positive, axis=1)
-    precision = np.divide(
-        called, called + np.cumsum(negative, axis=1), out=np.zeros_like(called), where=called > 0
-    )
-    return _divide((positive * precision).sum(axis=1), positive.sum(axis=1))
 
 
 def _by_descending_score(
     y_true: np.ndarray, score: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight of positives and of negatives at each score that occurs, from the highest:
-    two float64 `[weightings, scores]`."""
+    """Return the weights of positives and of negatives at each distinct score, highest first.
+
+    Both are float64 `[resamples, scores]`.
+    """
     order = np.argsort(-score, kind="stable")
     ranked, positive = score[order], np.asarray(y_true, bool)[order]
     starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
@@ -81,5 +66,6 @@ def _by_descending_score(
     )
 
 
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    undefined = np.full(numerator.shape, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)

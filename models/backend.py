@@ -1,13 +1,24 @@
-"""Starting TensorFlow, once the arguments are known to be right."""
+"""Starting TensorFlow and choosing its devices.
+
+Scripts import this module before TensorFlow, so its functions import TensorFlow and Keras late.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from models import ModelError
+from support.files import first_line
 
-# Keras imports these for wrappers that nothing here uses, which doubles the time of its import.
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Keras imports these for wrappers that this project does not use; that doubles its import time.
 _NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
 _SILENT = "3"
 
@@ -15,29 +26,26 @@ _SILENT = "3"
 def start_tensorflow(*, repeatable: bool = False) -> str:
     """Import TensorFlow as Keras's backend, without its start-up log.
 
-    TensorFlow writes a dozen lines about CPU features and absent GPUs, part of them before any
-    of its settings can stop it. Whoever sets `TF_CPP_MIN_LOG_LEVEL` sees them all.
+    TensorFlow logs a dozen lines about CPU features and missing GPUs, some of them before any of
+    its settings takes effect. Set `TF_CPP_MIN_LOG_LEVEL` to see them.
 
     Args:
-        repeatable: whether gradients on a CPU have to be the same in every run, for which steps of
-            a training take about a sixth longer. Whoever sets `TF_NUM_INTEROP_THREADS` decides
-            otherwise.
+        repeatable: whether gradients on a CPU must be identical in every run, which makes training
+            steps about a sixth slower. The environment variable `TF_NUM_INTEROP_THREADS` takes
+            precedence.
 
     Returns:
-        What it will compute on, for people: `GPU (2)` or `CPU (8 threads)`.
+        The device for display, such as `GPU (2)` or `CPU (8 threads)`.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
-        return _import(repeatable)
+        return _import_tensorflow(repeatable)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep native libraries' logs off stderr; exceptions pass as ever.
-
-    They are shown where `TF_CPP_MIN_LOG_LEVEL` asks for them.
-    """
+    """Keep the logs of native libraries off stderr, unless `TF_CPP_MIN_LOG_LEVEL` asks for them."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", _SILENT) != _SILENT:
         yield
         return
@@ -54,7 +62,7 @@ def quiet() -> Iterator[None]:
         os.close(devnull)
 
 
-def _import(repeatable: bool) -> str:
+def _import_tensorflow(repeatable: bool) -> str:
     hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     try:
         # None makes an import fail as if the package were not installed.
@@ -67,52 +75,52 @@ def _import(repeatable: bool) -> str:
 
     gpus = tf.config.list_physical_devices("GPU")
     if repeatable and not gpus:
-        # One operation after the other, each on all cores, and runs repeat. Side by side they free
-        # their buffers in no fixed order, AddN begins its sum with the first that is free, and so
-        # three or more gradients, as of BatchNorm, come to sums that differ in their last digits.
+        # Operations that run in parallel free their buffers in varying order, and AddN starts its
+        # sum with the first free one: sums of three or more gradients, as in BatchNorm, would
+        # differ in their last digits. One operation at a time still uses all cores.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    # First use starts the devices, which logs as well.
+    # The first use initializes the devices, which logs as well.
     tf.constant(0)
     return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"
 
 
-def choose_strategy(name: str, *, batch_size: int):
-    """Return how a training is spread over devices, and on what it runs, for people.
+def choose_strategy(name: str, *, batch_size: int) -> tuple[tf.distribute.Strategy, str]:
+    """Choose how to distribute a training over devices.
 
     Args:
         name: `none` for one device, `mirrored` for all visible GPUs: each has a copy of the model
-            and computes its share of every batch; the mean of the gradients goes to all copies.
+            and processes its part of every batch; all copies get the mean of the gradients.
         batch_size: images in a batch, on all devices together.
 
     Returns:
-        A `tf.distribute.Strategy` in whose scope the model is to be built, and a line.
+        The strategy, in whose scope the model must be built, and a description for display.
 
     Raises:
-        ModelError: the batch cannot be divided evenly.
+        ModelError: the batch size is not a multiple of the number of GPUs.
     """
     import tensorflow as tf
 
     gpus = len(tf.config.list_physical_devices("GPU"))
     device = "GPU" if gpus else f"CPU ({os.cpu_count()} threads)"
     if name == "none":
-        hint = f" (1 of {gpus}; --strategy mirrored takes all)" if gpus > 1 else ""
+        hint = f" (1 of {gpus}; the strategy mirrored uses all)" if gpus > 1 else ""
         return tf.distribute.get_strategy(), device + hint
     if gpus > 1:
         if batch_size % gpus:
-            # The mean of unequal shares would weigh their images differently.
+            # The mean of unequal parts would weight their images differently.
             raise ModelError(
-                f"--batch_size should be a multiple of the {gpus} GPUs for --strategy mirrored, "
-                f"received {batch_size}"
+                f"expected a batch size that is a multiple of the {gpus} GPUs, received "
+                f"{batch_size}; try {gpus * max(1, batch_size // gpus)}"
             )
         return tf.distribute.MirroredStrategy(), f"{gpus} GPUs, mirrored"
     found = "one GPU" if gpus else "no GPU"
     return tf.distribute.get_strategy(), (
-        f"{device} (--strategy mirrored found {found}: the same training as without it)"
+        f"{device} (the strategy mirrored found {found} and changes nothing)"
     )
 
 
 def check_mixed_precision() -> None:
-    """Find out whether this machine gains from float16.
+    """Check that float16 is fast on the GPUs of this machine.
 
     Raises:
         ModelError: there is no GPU, or one without fast float16.
@@ -121,22 +129,26 @@ def check_mixed_precision() -> None:
 
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        raise ModelError("--mixed_precision needs a GPU, found none; leave it out")
+        raise ModelError("expected a GPU for mixed precision, found none; train in float32")
     for gpu in gpus:
         details = tf.config.experimental.get_device_details(gpu)
         capability = details.get("compute_capability", (0, 0))
-        # The first with cores for float16: https://www.tensorflow.org/guide/mixed_precision
+        # The first with float16 units: https://www.tensorflow.org/guide/mixed_precision
         if capability < (7, 0):
             raise ModelError(
-                "--mixed_precision needs GPUs of compute capability 7.0 or higher, received "
+                "expected GPUs of compute capability 7.0 or higher for mixed precision, received "
                 f"{details.get('device_name', gpu.name)} with {capability[0]}.{capability[1]}; "
-                "leave it out"
+                "train in float32"
             )
 
 
 @contextlib.contextmanager
 def precision(mixed: bool) -> Iterator[None]:
-    """Let the layers that are built inside compute in float16, if so asked; weights are float32."""
+    """Set the precision of the layers that are built inside the block.
+
+    Args:
+        mixed: whether they compute in float16, with float32 weights; else nothing changes.
+    """
     import keras
 
     before = keras.config.dtype_policy()
@@ -145,3 +157,24 @@ def precision(mixed: bool) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def import_keras_hub(user: str) -> ModuleType:
+    """Import keras-hub, which only the model `vit` needs.
+
+    Args:
+        user: what needs it, for the message.
+
+    Returns:
+        The package.
+
+    Raises:
+        ModelError: it is not installed, or does not work with the installed packages.
+    """
+    try:
+        import keras_hub
+    except ImportError as error:
+        raise ModelError(
+            f"{user} needs keras-hub ({first_line(error)}): pip install -r requirements-vit.txt"
+        ) from error
+    return keras_hub

@@ -1,12 +1,14 @@
-"""The Conv2D baseline, trained from scratch."""
+"""The convolutional baseline, trained from scratch."""
+
+from __future__ import annotations
 
 import keras
 from keras import layers
 
 from models.bundle import ClassProbabilities
 
-# Filters and convolutions of each block; a block halves the side, so 96 pixels end as 3 x 3. Two
-# convolutions only where the picture is small and they are cheap.
+# Filters and number of convolutions of each block. A block halves the size, so 96 pixels end as
+# 3 x 3; two convolutions only where the feature maps are small and convolutions cheap.
 _BLOCKS = ((32, 1), (64, 1), (96, 1), (160, 2), (256, 2))
 
 
@@ -16,9 +18,9 @@ def build_sequential(
     """Build a small convolutional network as a `keras.Sequential`.
 
     Args:
-        image_size: side of the input, pixels; at least 32.
+        image_size: side length of the input, pixels; at least 32.
         class_names: of the outputs, in order.
-        dropout: share of features dropped before the last layer, in [0, 1).
+        dropout: fraction of features dropped before the last layer, in [0, 1).
 
     Returns:
         A model from pixels 0..255, `[batch, image_size, image_size, 3]`, to probabilities.
@@ -27,15 +29,15 @@ def build_sequential(
     scaling = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32")
     stack = [keras.Input((image_size, image_size, 3)), scaling]
     for filters, convolutions in _BLOCKS:
-        for place in range(convolutions):
+        for i in range(convolutions):
             stack.append(layers.Conv2D(filters, 3, padding="same", use_bias=False))
-            if place == convolutions - 1:
-                # Before the normalisation, which then has a quarter of the pixels to handle.
+            if i == convolutions - 1:
+                # Before the normalization, which then processes a quarter of the pixels.
                 stack.append(layers.MaxPooling2D())
-            # The default momentum of 0.99 lags behind a run of a few hundred steps.
+            # The default momentum of 0.99 is too slow for a run of a few hundred steps.
             stack += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
     stack += [
-        # The head computes in float32, whatever comes before.
+        # The head computes in float32, whatever the precision of the layers before.
         layers.GlobalAveragePooling2D(dtype="float32"),
         layers.Dropout(dropout, dtype="float32"),
         layers.Dense(len(class_names), name="logits", dtype="float32"),

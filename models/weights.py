@@ -1,4 +1,6 @@
-"""The weights that a backbone starts from: from Keras's cache, or from their site."""
+"""Pretrained weights of a backbone: from Keras's cache, or downloaded into it."""
+
+from __future__ import annotations
 
 import os
 import socket
@@ -11,13 +13,13 @@ from pathlib import Path
 import keras
 
 from models import WeightsUnavailableError
-from models.bundle import first_line
+from support.files import first_line
 
 CONNECT_SECONDS = 10
 
 
 def cached_path(file_name: str) -> Path:
-    """Return where Keras keeps a weights file, whether or not it is there."""
+    """Return where Keras keeps a weights file, whether or not it exists."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     return home / "models" / file_name
 
@@ -30,48 +32,48 @@ def fetch_weights(url: str, file_name: str) -> Path:
         file_name: in the cache.
 
     Raises:
-        WeightsUnavailableError: it is not to be had; known within seconds, network or not.
+        WeightsUnavailableError: it is not in the cache and cannot be downloaded; without a network
+            this takes seconds, not minutes.
     """
     path = cached_path(file_name)
     if path.exists():
         return path
-    advice = (
-        f"put {file_name} ({url}) into {path.parent}, name a weights file with --weights PATH, or "
-        "start from random weights with --weights none"
+    remedy = (
+        f"download {url} to {path}, or start from a weights file of your own or from random weights"
     )
     parts = urllib.parse.urlsplit(url)
     site = f"{parts.scheme}://{parts.netloc}/"
-    if not _site_answers(site):
+    if not _is_reachable(site):
         raise WeightsUnavailableError(
-            f"the ImageNet weights are not in {path.parent}, and {site} does not answer within "
-            f"{CONNECT_SECONDS} s; {advice}"
+            f"the ImageNet weights are not in {path.parent}, and {site} did not respond within "
+            f"{CONNECT_SECONDS} s; {remedy}"
         )
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(CONNECT_SECONDS)
     try:
         return Path(keras.utils.get_file(file_name, url, cache_subdir="models"))
-    except Exception as error:  # get_file raises plain Exception for every broken download
+    except Exception as error:  # get_file raises plain Exception for every failed download
         raise WeightsUnavailableError(
-            f"the ImageNet weights could not be fetched: {first_line(error)}; {advice}"
+            f"the ImageNet weights could not be downloaded: {first_line(error)}; {remedy}"
         ) from error
     finally:
         socket.setdefaulttimeout(timeout)
 
 
-def _site_answers(site: str) -> bool:
-    """Tell whether the site of the weights answers; a broken resolver cannot make this wait."""
-    answered = threading.Event()
+def _is_reachable(site: str) -> bool:
+    """Tell whether a site responds; in a thread, since name resolution has no timeout."""
+    responded = threading.Event()
 
-    def ask() -> None:
+    def connect() -> None:
         try:
             with urllib.request.urlopen(site, timeout=CONNECT_SECONDS):
-                answered.set()
+                responded.set()
         except urllib.error.HTTPError:
-            answered.set()  # a refusal is an answer
+            responded.set()  # an error page is a response
         except OSError:
             pass
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(CONNECT_SECONDS)
-    return answered.is_set()
+    return responded.is_set()

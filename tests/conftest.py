@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures that several test files share."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As in a training (`models.backend`), whose way comes too late where a test imports TensorFlow.
+# As `models.backend` does for a training, which is too late if a test has imported TensorFlow.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
@@ -22,7 +22,7 @@ def _no_network(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory) -> Path:
-    """A sample data set of 70 pictures, made once."""
+    """A synthetic data set of 70 images, written once."""
     from data.sample import write_sample_dataset
 
     return write_sample_dataset(
@@ -32,7 +32,7 @@ def sample_dir(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def write_ham10000(tmp_path):
-    """A function that writes tiny images and a metadata table in a layout of choice."""
+    """A function that writes tiny images and a metadata table in a variant of HAM10000's layout."""
 
     def write(
         labels: dict[str, str],
@@ -41,25 +41,25 @@ def write_ham10000(tmp_path):
         table: str = "HAM10000_metadata.csv",
         folders: tuple[str, ...] = ("HAM10000_images_part_1", "HAM10000_images_part_2"),
         separator: str = ",",
-        line_end: str = "\n",
+        line_ending: str = "\n",
         with_dataset_column: bool = False,
         with_lesion_id: bool = True,
     ) -> Path:
         root = tmp_path / "data"
         rows = pd.DataFrame({"image_id": list(labels), "dx": list(labels.values())})
         if with_lesion_id:
-            lesions = lesions or {image: f"HAM_{image[5:]}" for image in labels}
+            lesions = lesions or {image_id: f"HAM_{image_id[5:]}" for image_id in labels}
             rows.insert(0, "lesion_id", rows["image_id"].map(lesions))
         rows = rows.assign(dx_type="histo", age="50.0", sex="male", localization="back")
         if with_dataset_column:
             rows["dataset"] = "vidir_modern"
         for folder in folders:
             (root / folder).mkdir(parents=True, exist_ok=True)
-        rows.to_csv(root / table, sep=separator, index=False, lineterminator=line_end)
-        for place, image in enumerate(labels):
-            folder = root / folders[place * len(folders) // len(labels)]
-            pixels = np.full((12, 16, 3), 10 * place, np.uint8)
-            Image.fromarray(pixels).save(folder / f"{image}.jpg")
+        rows.to_csv(root / table, sep=separator, index=False, lineterminator=line_ending)
+        for index, image_id in enumerate(labels):
+            folder = root / folders[index * len(folders) // len(labels)]
+            pixels = np.full((12, 16, 3), 10 * index, np.uint8)
+            Image.fromarray(pixels).save(folder / f"{image_id}.jpg")
         return root
 
     return write
@@ -67,7 +67,7 @@ def write_ham10000(tmp_path):
 
 @pytest.fixture(scope="session")
 def ham10000_dir() -> str:
-    """The folder of the real data; without one, what asks for it is skipped."""
+    """The folder of the real HAM10000; tests that need it are skipped without it."""
     if "HAM10000_DIR" not in os.environ:
         pytest.skip("HAM10000_DIR is not set")
     return os.environ["HAM10000_DIR"]

@@ -1,8 +1,8 @@
 """Run train.py and send this process SIGKILL at a chosen point: python killed.py "step 3" FLAGS
 
-Points: `step N`, at the end of the N-th step; `write N`, half way through the N-th piece written
-into a model or state; `rename N`, before the N-th file gets its final name; `never`. One more
-does not kill: from the end of the N-th step of `full N` on, files cannot grow beyond 4 KiB.
+Points: `step N`, at the end of the N-th step; `write N`, in the middle of the N-th write to a model
+or checkpoint; `rename N`, before the N-th file gets its final name; `never`. `full N` does not
+kill: from the end of the N-th step on, files cannot grow beyond 4 KiB.
 """
 
 import io
@@ -20,7 +20,7 @@ left = int(number or 0)
 
 
 def count(what: str) -> bool:
-    """Count down what is waited for; returns whether it is the moment."""
+    """Count down to the chosen point; returns whether it is reached."""
     global left
     if what != kind:
         return False
@@ -42,7 +42,7 @@ def replace(source, target) -> None:
 
 
 class Halved(io.FileIO):
-    """A file whose writer is killed in the middle of a piece."""
+    """A file whose writer is killed in the middle of a write."""
 
     def write(self, data) -> int:
         if count("write"):
@@ -56,7 +56,7 @@ open_zip = zipfile.ZipFile.__init__
 
 
 def init(self, file, mode="r", *args, **options) -> None:
-    # Models and states are zip archives; both are written through this.
+    # Models and checkpoints are zip archives, both written through this.
     if mode == "w":
         raw = file.fileno() if hasattr(file, "fileno") else os.fspath(file)
         file = Halved(os.dup(raw) if isinstance(raw, int) else raw, "w")
@@ -66,9 +66,9 @@ def init(self, file, mode="r", *args, **options) -> None:
 zipfile.ZipFile.__init__ = init
 
 import train  # noqa: E402
-from models.progress import Progress  # noqa: E402
+from training.callbacks import EpochLog  # noqa: E402
 
-after_step = Progress.on_train_batch_end
+after_step = EpochLog.on_train_batch_end
 
 
 def on_train_batch_end(self, batch, logs=None) -> None:
@@ -79,5 +79,5 @@ def on_train_batch_end(self, batch, logs=None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
 
-Progress.on_train_batch_end = on_train_batch_end
+EpochLog.on_train_batch_end = on_train_batch_end
 sys.exit(train.main(sys.argv[2:]))

@@ -1,6 +1,6 @@
-"""Trains a tiny model on one device and on two, in a process of its own: prints both histories.
+"""Train a tiny model on one device and on two, in a process of its own; prints both histories.
 
-TensorFlow wants to know of logical devices before it starts, which inside pytest it has.
+TensorFlow has to know of logical devices before it starts, which inside pytest it has.
 """
 
 import contextlib
@@ -15,23 +15,26 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.augmentation import build_augmentation
-from data.pipeline import even_batch_size, make_dataset
+from data.augmentation import AugmentationSettings
 from models.bundle import ClassProbabilities, load_model
-from models.progress import Progress
-from models.training import Phase, train_model
+from training.callbacks import EarlyStopping, EpochLog
+from training.loop import TrainingData, train_model
+from training.losses import LogitAdjustedCrossentropy
+from training.phases import Phase
+from training.run import Run
+from training.schedules import OptimizerSettings
 
-SIDE, BATCH, STEPS = 16, 16, 3
-# In batches of 16 the last of 17 validation images would leave the second device without any.
-TRAINING, VALIDATION = BATCH * STEPS, 17
+SIZE, BATCH, STEPS = 16, 16, 3
+# In batches of 16, the last of 17 validation images would leave the second device without any.
+TRAIN, VALIDATION = BATCH * STEPS, 17
 
 
 def build(*, batch_norm: bool) -> keras.Model:
-    description = {"model": "tiny", "class_names": ("a", "b"), "image_size": SIDE}
+    description = {"model": "tiny", "class_names": ("a", "b"), "image_size": SIZE}
     norm = keras.layers.BatchNormalization if batch_norm else keras.layers.LayerNormalization
     return keras.Sequential(
         [
-            keras.Input((SIDE, SIDE, 3)),
+            keras.Input((SIZE, SIZE, 3)),
             keras.layers.Rescaling(1 / 127.5, offset=-1),
             keras.layers.Conv2D(8, 3, strides=2),
             norm(),
@@ -44,46 +47,44 @@ def build(*, batch_norm: bool) -> keras.Model:
     )
 
 
-def train(
-    strategy: tf.distribute.Strategy, run_dir: str, *, batch_norm: bool, resume: bool = False
-) -> dict:
+def make_data() -> tuple[TrainingData, np.ndarray]:
+    """Return training data at two image sizes, and all images."""
     rng = np.random.default_rng(0)
-    count = TRAINING + VALIDATION
+    count = TRAIN + VALIDATION
     labels = np.arange(count) % 2
-    images = rng.integers(0, 240, (count, SIDE, SIDE, 3)) + 14 * labels[:, None, None, None]
+    images = rng.integers(0, 240, (count, SIZE, SIZE, 3)) + 14 * labels[:, None, None, None]
     images, targets = images.astype(np.uint8), np.eye(2, dtype=np.float32)[labels]
+    data = TrainingData(
+        train_images={size: images[:TRAIN, :size, :size] for size in (12, SIZE)},
+        train_targets=targets[:TRAIN],
+        train_weights=np.where(labels[:TRAIN] == 0, 0.5, 1.5).astype(np.float32),
+        validation_images={size: images[TRAIN:, :size, :size] for size in (12, SIZE)},
+        validation_targets=targets[TRAIN:],
+        batch_size=BATCH,
+    )
+    return data, images
+
+
+def train(strategy: tf.distribute.Strategy, folder: str, *, batch_norm: bool) -> dict:
+    data, images = make_data()
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = build(batch_norm=batch_norm)
     result = train_model(
         model,
-        lambda side, first: make_dataset(
-            images[:TRAINING, :side, :side],
-            targets[:TRAINING],
-            weights=np.where(labels[:TRAINING] == 0, 0.5, 1.5).astype(np.float32),
-            batch_size=BATCH,
-            augmentation=build_augmentation(image_size=side, rotation_degrees=180, view=(0.8, 1)),
-            first_epoch=first,
-        ),
-        lambda side: make_dataset(
-            images[TRAINING:, :side, :side],
-            targets[TRAINING:],
-            batch_size=even_batch_size(VALIDATION, batch_size=BATCH, devices=2),
-        ),
+        data,
         phases=[Phase("small", 1, 1e-2, image_size=12), Phase("full", 2, 1e-2)],
-        steps_per_epoch=STEPS,
-        run_dir=run_dir,
-        average_steps=2.0,
-        weight_decay=1e-4,
-        label_smoothing=0.05,
-        monitor="loss",
-        resume=resume,
+        loss=LogitAdjustedCrossentropy(np.zeros(2), label_smoothing=0.05),
+        augmentation=AugmentationSettings(rotation_degrees=180, view=(0.8, 1)),
+        optimizer=OptimizerSettings(weight_decay=1e-4, average_epochs=2 / STEPS),
+        early_stopping=EarlyStopping("loss"),
+        run=Run(folder),
     )
-    kept = load_model(Path(run_dir, "model.keras"))
+    saved = load_model(Path(folder, "model.keras"))
     return {
         "replicas": strategy.num_replicas_in_sync,
         "history": result.history,
-        "kept": kept.predict_on_batch(images[:4]).tolist(),
+        "saved": saved.predict_on_batch(images[:4]).tolist(),
     }
 
 
@@ -91,34 +92,36 @@ class StoppedError(Exception):
     pass
 
 
-def train_in_two(strategy: tf.distribute.Strategy, run_dir: str, *, batch_norm: bool) -> dict:
-    """Stop after the second epoch, and go on."""
-    report = Progress.on_epoch_end
+def train_with_a_stop(strategy: tf.distribute.Strategy, folder: str, *, batch_norm: bool) -> dict:
+    """Stop after the second epoch, and resume."""
+    log_epoch = EpochLog.on_epoch_end
 
     def stop(self, epoch: int, logs: dict | None = None) -> None:
-        report(self, epoch, logs)
+        log_epoch(self, epoch, logs)
         if epoch == 1:
             raise StoppedError
 
-    Progress.on_epoch_end = stop
+    EpochLog.on_epoch_end = stop
     with contextlib.suppress(StoppedError):
-        train(strategy, run_dir, batch_norm=batch_norm)
-    Progress.on_epoch_end = report
-    return train(strategy, run_dir, batch_norm=batch_norm, resume=True)
+        train(strategy, folder, batch_norm=batch_norm)
+    EpochLog.on_epoch_end = log_epoch
+    return train(strategy, folder, batch_norm=batch_norm)
 
 
 def main() -> None:
-    """Train on one device, on two, and on two with a stop; `--batch_norm` has BatchNorm in it."""
+    """Train on one device, on two, and on two with a stop; `--batch_norm` adds BatchNorm."""
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     batch_norm = "--batch_norm" in sys.argv
     both = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     runs = []
-    for way in (tf.distribute.get_strategy(), both):
-        with tempfile.TemporaryDirectory() as run_dir:
-            runs.append(train(way, run_dir, batch_norm=batch_norm))
-    with tempfile.TemporaryDirectory() as run_dir:
-        runs.append(train_in_two(both, run_dir, batch_norm=batch_norm))
+    for run, strategy in (
+        (train, tf.distribute.get_strategy()),
+        (train, both),
+        (train_with_a_stop, both),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(run(strategy, folder, batch_norm=batch_norm))
     print(json.dumps(runs))
 
 

@@ -1,17 +1,19 @@
-"""A web server on the loopback that speaks Range, and misbehaves on demand."""
+"""A web server on this machine that supports Range requests and misbehaves on demand."""
+
+from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# What a server does with a request; by default it serves.
-Behaviour = Callable[["Handler"], None]
+# What a server does with a request; the default is `serve`.
+Behavior = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers each request as the next behaviour of its server says."""
+    """Responds to each request as the next entry of its server's script says."""
 
-    server: "Server"
+    server: Server
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, self.headers.get("Range", "")))
@@ -19,11 +21,11 @@ class Handler(BaseHTTPRequestHandler):
         (script.pop(0) if script else serve)(self)
 
     def start_of_range(self) -> int:
-        wanted = self.headers.get("Range", "")
-        return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        requested = self.headers.get("Range", "")
+        return int(requested.removeprefix("bytes=").rstrip("-")) if requested else 0
 
     def send(self, status: int, body: bytes, *, promised: int | None = None, **headers) -> None:
-        """Send a body, of which more may be promised than comes."""
+        """Send a body; `promised` is its announced length, where that differs."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if promised is None else promised))
         for name, value in headers.items():
@@ -36,13 +38,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file under every path.
+    """Serves one file at every path.
 
     Attributes:
         content: the file.
         script: what to do with the next requests, in order.
-        requests: path and Range of those that came.
-        gone: set when the test is over, for those who make a client wait.
+        files: other files, by their path.
+        requests: path and Range header of each request.
+        closed: set at the end of the test, for behaviors that make a client wait.
     """
 
     daemon_threads = True
@@ -51,16 +54,16 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.content = content
-        self.script: list[Behaviour] = []
+        self.script: list[Behavior] = []
         self.requests: list[tuple[str, str]] = []
-        self.gone = threading.Event()
+        self.closed = threading.Event()
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Server:
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
         return super().__enter__()
 
     def __exit__(self, *_) -> None:
-        self.gone.set()
+        self.closed.set()
         self.shutdown()
         self.server_close()
 
@@ -70,72 +73,72 @@ class Server(ThreadingHTTPServer):
 
 
 def serve(handler: Handler) -> None:
-    """Send the file, or the part asked for."""
+    """Send the file, or the requested part of it."""
     content = handler.server.files.get(handler.path, handler.server.content)
     start = handler.start_of_range()
     if start >= len(content) and start:
         handler.send(416, b"", Content_Range=f"bytes */{len(content)}")
     elif handler.headers.get("Range"):
-        place = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        handler.send(206, content[start:], Content_Range=place)
+        part = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.send(206, content[start:], Content_Range=part)
     else:
         handler.send(200, content)
 
 
-def cut(after: int) -> Behaviour:
-    """Send so many bytes of what is promised."""
+def cut(after: int) -> Behavior:
+    """Announce the whole file, but send `after` bytes only."""
 
     def behave(handler: Handler) -> None:
         content, start = handler.server.content, handler.start_of_range()
         body, promised = content[start : start + after], len(content) - start
         if start:
-            place = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            handler.send(206, body, promised=promised, Content_Range=place)
+            part = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            handler.send(206, body, promised=promised, Content_Range=part)
         else:
             handler.send(200, body, promised=promised)
 
     return behave
 
 
-def stall(after: int) -> Behaviour:
-    """Send so many bytes, then nothing."""
+def stall(after: int) -> Behavior:
+    """Send `after` bytes, then nothing more."""
 
     def behave(handler: Handler) -> None:
         cut(after)(handler)
         handler.wfile.flush()
-        handler.server.gone.wait(10)
+        handler.server.closed.wait(10)
 
     return behave
 
 
-def refuse(status: int, **headers) -> Behaviour:
-    """Answer with an error."""
+def refuse(status: int, **headers) -> Behavior:
+    """Respond with an error."""
     return lambda handler: handler.send(status, b"an explanation", **headers)
 
 
-def redirect(url: str) -> Behaviour:
+def redirect(url: str) -> Behavior:
     """Send the client to another server."""
     return lambda handler: handler.send(303, b"", Location=f"{url}/stored{handler.path}")
 
 
 def ignore_range(handler: Handler) -> None:
-    """Send the whole file whatever was asked for."""
+    """Send the whole file whatever was requested."""
     handler.send(200, handler.server.content)
 
 
 def hang_up(handler: Handler) -> None:
-    """Close the connection without an answer."""
+    """Close the connection without a response."""
     handler.close_connection = True
 
 
 def send_another_part(handler: Handler) -> None:
-    """Answer a range with the beginning of the file."""
+    """Respond to a Range request with the beginning of the file."""
     content = handler.server.content
     handler.send(206, content, Content_Range=f"bytes 0-{len(content) - 1}/{len(content)}")
 
 
-def change_to(content: bytes) -> Behaviour:
-    """Have another file from now on."""
+def change_to(content: bytes) -> Behavior:
+    """Serve another file from now on."""
 
     def behave(handler: Handler) -> None:
         handler.server.content = content

@@ -1,6 +1,7 @@
-"""The page's web server without a browser, and the command line of `python -m app`."""
+"""The web server of the page without a browser, and the command `python -m app`."""
 
 import contextlib
+import dataclasses
 import hashlib
 import http.client
 import io
@@ -19,7 +20,9 @@ from PIL import Image
 
 import config
 from app.__main__ import main
+from config import AppConfig
 from data import DataError
+from models import ModelError
 
 pytest.importorskip("starlette", reason="needs requirements-app.txt")
 uvicorn = pytest.importorskip("uvicorn", reason="needs requirements-app.txt")
@@ -30,19 +33,20 @@ ROOT = Path(__file__).parent.parent
 
 
 def echo(content: bytes) -> dict:
-    """Stand for the model: an answer that tells its picture."""
+    """Stand in for the model: a prediction that identifies its image."""
     if content.startswith(b"text"):
-        raise DataError("this file cannot be read as an image: it is in no format")
+        raise DataError("this file cannot be read as an image: not a format")
     if content.startswith(b"bug"):
-        raise RuntimeError("a secret of the machine")
+        raise RuntimeError("a secret of the computer")
     return {"digest": hashlib.sha256(content).hexdigest()}
 
 
 @contextlib.contextmanager
-def serving(answer=echo, **options):
+def serving(predict=echo, *, hosts=(), **settings):
     """Serve in a thread; yields the port."""
-    settings = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | options
-    app = build_app(answer, examples={"nv": b"jpeg"}, **settings)
+    limits = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | settings
+    settings = dataclasses.replace(AppConfig(), **limits)
+    app = build_app(predict, settings, examples={"nv": b"jpeg"}, hosts=hosts)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -55,7 +59,7 @@ def serving(answer=echo, **options):
         listener.close()
 
 
-def ask(port: int, path: str = "/predict", content: bytes | None = None, **headers: str):
+def send(port: int, path: str = "/predict", content: bytes | None = None, **headers: str):
     """Return status, headers and content of a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
@@ -66,34 +70,33 @@ def ask(port: int, path: str = "/predict", content: bytes | None = None, **heade
         connection.close()
 
 
-def test_many_at_once_each_get_their_own_answer():
-    contents = [bytes([place]) * 50 for place in range(40)]
+def test_simultaneous_requests_each_get_their_own_prediction():
+    contents = [bytes([i]) * 50 for i in range(40)]
     with serving(max_waiting=100) as port, ThreadPoolExecutor(10) as pool:
-        for content, (status, _, answer) in zip(
-            contents, pool.map(lambda content: ask(port, content=content), contents), strict=True
-        ):
+        responses = pool.map(lambda content: send(port, content=content), contents)
+        for content, (status, _, response) in zip(contents, responses, strict=True):
             assert status == 200
-            assert json.loads(answer) == echo(content)
+            assert json.loads(response) == echo(content)
 
 
-def test_what_is_refused_gets_a_sentence_and_no_trace(capfd):
+def test_a_rejected_request_gets_a_message_and_no_traceback():
     with serving() as port:
-        status, _, content = ask(port, content=b"text")
+        status, _, content = send(port, content=b"text")
         assert (status, json.loads(content)["error"]) == (
             400,
-            "This file cannot be read as an image: it is in no format.",
+            "This file cannot be read as an image: not a format.",
         )
-        status, _, content = ask(port, content=b"x" * 1001)
+        status, _, content = send(port, content=b"x" * 1001)
         assert (status, b"larger than" in content) == (413, True)
-        # Without its length in the header, too.
-        status, _, content = ask(port, content=iter([b"x" * 600, b"x" * 600]))
+        # Also if the header does not announce the length.
+        status, _, content = send(port, content=iter([b"x" * 600, b"x" * 600]))
         assert (status, b"larger than" in content) == (413, True)
-        status, _, content = ask(port, content=b"bug")
+        status, _, content = send(port, content=b"bug")
         assert (status, b"Something went wrong" in content) == (500, True)
         assert b"secret" not in content
 
 
-def test_a_picture_that_does_not_arrive_is_given_up():
+def test_an_upload_that_takes_too_long_is_rejected():
     with (
         serving(upload_seconds=0.2) as port,
         socket.create_connection(("127.0.0.1", port), timeout=20) as slow,
@@ -102,7 +105,7 @@ def test_a_picture_that_does_not_arrive_is_given_up():
         assert b" 408 " in slow.recv(100)
 
 
-def test_who_comes_when_too_many_wait_is_asked_to_come_again():
+def test_a_request_is_turned_away_when_too_many_are_waiting():
     entered, go_on = threading.Semaphore(0), threading.Event()
 
     def wait(content: bytes) -> dict:
@@ -111,35 +114,37 @@ def test_who_comes_when_too_many_wait_is_asked_to_come_again():
         return {}
 
     with serving(wait, max_waiting=1) as port, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(ask, port, content=b"first")
+        first = pool.submit(send, port, content=b"first")
         assert entered.acquire(timeout=20)
-        status, _, content = ask(port, content=b"second")
-        assert (status, b"try again in a moment" in content) == (503, True)
+        status, _, content = send(port, content=b"second")
+        assert (status, b"Try again in a moment" in content) == (503, True)
         go_on.set()
         assert first.result()[0] == 200
-        assert ask(port, content=b"third")[0] == 200
+        assert send(port, content=b"third")[0] == 200
 
 
-def test_pages_come_from_here_alone_and_only_under_their_name():
+def test_the_page_refers_to_no_other_host_and_has_no_other_host_name():
     with serving(hosts=("127.0.0.1", "localhost")) as port:
         for path in ("/", "/page.css", "/page.js", "/icon.svg", "/settings", "/examples/nv"):
-            status, headers, content = ask(port, path)
+            status, headers, content = send(port, path)
             assert status == 200
             assert headers["Cache-Control"] == "no-store"
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             names = content.replace(b"http://www.w3.org/2000/svg", b"")
             assert b"http:" not in names
             assert b"https:" not in names
-        assert ask(port, "/examples/../../README.md")[0] == 404
-        assert ask(port, "/", Host="evil.example")[0] == 421
-        assert ask(port, "/", Host=f"localhost:{port}")[0] == 200
+        assert send(port, "/examples/../../README.md")[0] == 404
+        assert send(port, "/", Host="evil.example")[0] == 421
+        assert send(port, "/", Host=f"localhost:{port}")[0] == 200
 
 
 @pytest.fixture(scope="module")
-def answerer():
-    from app.answer import Answerer
+def predictor():
+    from app.prediction import Predictor
+    from models.classifier import load_classifier
 
-    return Answerer(ROOT / config.PRETRAINED_MODEL, max_pixels=100_000, shown_size=64)
+    settings = dataclasses.replace(AppConfig(), max_pixels=100_000, shown_size=64)
+    return Predictor(load_classifier(ROOT / config.BUNDLED_MODEL), settings)
 
 
 def encode(pixels: np.ndarray) -> bytes:
@@ -148,52 +153,70 @@ def encode(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_the_answer_is_that_of_predict(answerer, tmp_path, capsys):
-    from app.answer import paint_examples
+def test_the_prediction_is_that_of_predict(predictor, tmp_path, capsys):
+    from app.examples import generate_examples
     from predict import main as predict
 
-    picture = tmp_path / "nv.jpg"
-    picture.write_bytes(paint_examples()["nv"])
-    argv = ["--image", str(picture), "--model_path", str(ROOT / config.PRETRAINED_MODEL)]
+    image = tmp_path / "nv.jpg"
+    image.write_bytes(generate_examples()["nv"])
+    argv = ["--image", str(image), "--model_path", str(ROOT / config.BUNDLED_MODEL)]
     assert predict([*argv, "--output", str(tmp_path / "out.json")]) == 0
     (row,) = json.loads((tmp_path / "out.json").read_text())
-    answer = answerer(picture.read_bytes())
-    assert answer["answer"]["name"] == row["predicted"]
-    for item in answer["classes"]:
-        assert item["sentence"]
+    result = predictor(image.read_bytes())
+    assert result["prediction"]["name"] == row["predicted"]
+    assert result["prediction"] == result["classes"][0]
+    for item in result["classes"]:
+        assert item["description"]
         assert item["probability"] == pytest.approx(row[f"prob_{item['name']}"], abs=1e-5)
     out = capsys.readouterr().out
-    for item in answer["warnings"]:
+    for item in result["warnings"]:
         assert f"warning: {item['text']}" in out
-    assert answer["picture"].startswith("data:image/jpeg;base64,")
-    assert answer["heat"] != answer["picture"]
+    assert result["image"].startswith("data:image/jpeg;base64,")
+    assert result["heat_map"] != result["image"]
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it is empty"),
-        (b"no picture", "no format that Pillow knows"),
-        (encode(np.zeros((400, 300, 3), np.uint8)), "at most 100,000 are taken"),
+        (b"", "the file is empty"),
+        (b"no image", "unsupported image format"),
+        (encode(np.zeros((400, 300, 3), np.uint8)), "expected at most 100,000 pixels"),
         (encode(np.zeros((100, 100, 3), np.uint8))[:-40], "cannot be read"),
     ],
     ids=("empty", "text", "large", "cut"),
 )
-def test_what_is_no_picture_is_refused_in_one_line(answerer, content, reason):
+def test_a_file_that_is_no_image_is_refused_in_one_line(predictor, content, reason):
     with pytest.raises(DataError, match=reason) as caught:
-        answerer(content)
+        predictor(content)
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_use_is_one_line(capsys, tmp_path):
+def test_a_tflite_file_is_refused_because_it_has_no_heat_maps(tmp_path):
+    from app.prediction import Predictor
+    from models.classifier import load_classifier
+    from models.conversion import convert
+    from models.factory import build_model
+
+    model = build_model("sequential", image_size=32, class_names=("nv", "mel"))
+    convert(model, tmp_path / "model.tflite")
+    with pytest.raises(ModelError, match=r"model\.tflite: expected a \.keras file"):
+        Predictor(load_classifier(tmp_path / "model.tflite"), AppConfig())
+
+
+def test_wrong_usage_is_reported_in_one_line(capsys, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main(["--port", port]) == 2
-        assert f"port {port} (Address already in use)" in capsys.readouterr().err
+        assert f"cannot listen on port {port} of 127.0.0.1 (Address already in use)" in (
+            capsys.readouterr().err
+        )
     assert main(["--port", "0", "--model_path", str(tmp_path / "none.keras")]) == 2
-    assert "found none at" in capsys.readouterr().err
-    assert main(["--port", "0", "--host", "no such host"]) == 2
-    assert "received 'no such host'" in capsys.readouterr().err
+    assert "none.keras: model file not found" in capsys.readouterr().err
+    # 192.0.2.1 belongs to no machine (RFC 5737).
+    for host in ("no such host", "192.0.2.1"):
+        assert main(["--port", "0", "--host", host]) == 2
+        expected = f"--host: expected an address of this machine, received {host!r}"
+        assert expected in capsys.readouterr().err
     for argv in (["--port", "70000"], ["--port", "x"], ["--prot", "1"]):
         with pytest.raises(SystemExit) as stopped:
             main(argv)
@@ -201,10 +224,12 @@ def test_wrong_use_is_one_line(capsys, tmp_path):
         assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_without_its_packages_it_names_the_command_that_installs_them(monkeypatch, capsys):
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main([]) == 2
-    assert "pip install -r requirements-app.txt" in capsys.readouterr().err
+    assert (
+        "uvicorn is not installed: pip install -r requirements-app.txt" in capsys.readouterr().err
+    )
 
 
 def test_help_does_not_load_tensorflow():
@@ -213,8 +238,7 @@ def test_help_does_not_load_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_nothing_is_stored_and_control_c_ends_it(tmp_path):
-    """The whole command, with every folder that it might write to empty before."""
+def test_the_command_stores_nothing_and_ctrl_c_stops_it(tmp_path):
     home, temporary, work = (tmp_path / name for name in ("home", "temporary", "work"))
     for folder in (home, temporary, work):
         folder.mkdir()
@@ -230,22 +254,22 @@ def test_nothing_is_stored_and_control_c_ends_it(tmp_path):
     )
     try:
         line = ""
-        while not line.startswith("open "):
+        while not line.startswith("Open "):
             line = process.stdout.readline()
             assert line, process.stderr.read()
         port = int(line.split()[1].rpartition(":")[2])
         before = sorted(tmp_path.rglob("*"))
-        picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
-        status, _, content = ask(port, content=encode(picture))
+        noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+        status, _, content = send(port, content=encode(noise))
         assert status == 200
         assert len(json.loads(content)["classes"]) == 7
-        assert ask(port, content=b"no picture")[0] == 400
+        assert send(port, content=b"no image")[0] == 400
         assert sorted(tmp_path.rglob("*")) == before
         assert not any(work.iterdir())
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "lets others in the network use this page" in errors
+        assert "lets others on the network use this page" in errors
         assert "Traceback" not in errors
     finally:
         process.kill()

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from data.augmentation import (
     Augmentation,
+    AugmentationSettings,
     RandomAffine,
     RandomColor,
     RandomSharpness,
@@ -11,37 +12,37 @@ from data.augmentation import (
     build_augmentation,
 )
 
-STRONG = {
-    "rotation_degrees": 180.0,
-    "flip": True,
-    "view": (0.7, 1.1),
-    "shift": 0.1,
-    "brightness": 0.2,
-    "contrast": 0.3,
-    "color_cast": 0.2,
-    "sharpness": 1.0,
-}
+STRONG = AugmentationSettings(
+    rotation_degrees=180.0,
+    flip=True,
+    view=(0.7, 1.1),
+    shift=0.1,
+    brightness=0.2,
+    contrast=0.3,
+    color_cast=0.2,
+    sharpness=1.0,
+)
 
 
-def images(count: int = 6, side: int = 24) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+def images(count: int = 6, side_length: int = 24) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side_length, side_length, 3), np.uint8)
 
 
-def test_without_strength_the_picture_is_unchanged():
-    augment = build_augmentation(image_size=24)
+def test_by_default_images_are_unchanged():
+    augment = build_augmentation(AugmentationSettings(), image_size=24)
     assert np.allclose(augment(images(), seed=0, step=5), images(), atol=1e-3)
 
 
-def test_scales_to_the_input_size_about_the_centre():
+def test_images_are_scaled_to_the_input_size_about_the_center():
     ramp = np.tile(np.arange(0, 240, 10, np.uint8)[None, :, None], (24, 1, 3))[None]
-    small = build_augmentation(image_size=12)(ramp, seed=0, step=0)
+    small = build_augmentation(AugmentationSettings(), image_size=12)(ramp, seed=0, step=0)
     assert small.shape == (1, 12, 12, 3)
     # Each small pixel lies between two large ones: 5, 25, 45, ...
     assert np.allclose(small[0, 6, :, 0], np.arange(5, 240, 20), atol=1e-3)
 
 
-def test_depends_on_seed_and_step_alone():
-    augment = build_augmentation(image_size=20, **STRONG)
+def test_the_result_depends_only_on_seed_and_step():
+    augment = build_augmentation(STRONG, image_size=20)
     first = augment(images(), seed=1, step=7).numpy()
     augment(images(), seed=1, step=8)
     assert (augment(images(), seed=1, step=7).numpy() == first).all()
@@ -49,9 +50,9 @@ def test_depends_on_seed_and_step_alone():
     assert not np.allclose(augment(images(), seed=2, step=7), first)
 
 
-def test_images_of_a_batch_are_changed_differently_and_stay_in_range():
+def test_the_images_of_a_batch_are_augmented_differently_and_stay_in_range():
     same = np.repeat(images(1), 6, axis=0)
-    out = build_augmentation(image_size=24, **STRONG)(same, seed=0, step=0).numpy()
+    out = build_augmentation(STRONG, image_size=24)(same, seed=0, step=0).numpy()
     assert out.dtype == np.float32
     assert out.min() >= 0
     assert out.max() <= 255
@@ -60,8 +61,8 @@ def test_images_of_a_batch_are_changed_differently_and_stay_in_range():
 
 def test_a_quarter_turn_is_a_rotation_and_not_a_shear():
     layer = RandomAffine(image_size=24, rotation_degrees=90, flip=False, view=(1.0, 1.0), shift=0.0)
-    centre = 11.5
-    quarter = tf.constant([[[0.0, -1.0, 2 * centre], [1.0, 0.0, 0.0]]])
+    center = 11.5
+    quarter = tf.constant([[[0.0, -1.0, 2 * center], [1.0, 0.0, 0.0]]])
     turned = layer.transform_images(images(1), quarter).numpy()[0]
     assert np.allclose(turned, np.rot90(images(1)[0], k=1), atol=1e-3) or np.allclose(
         turned, np.rot90(images(1)[0], k=-1), atol=1e-3
@@ -82,14 +83,14 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
     assert view.max() <= 1.1
     mirrored = (a * d - b * c) < 0
     assert 10 < mirrored.sum() < 54
-    # The visible part lies anywhere in the picture, and reaches over its edge by 3 pixels at most.
-    centre_x = a * 11.5 + b * 11.5 + left
+    # The visible part is anywhere in the image and extends beyond its edge by 3 pixels at most.
+    center_x = a * 11.5 + b * 11.5 + left
     reach = 15 * np.maximum(1 - view, 0) + 3
-    assert (np.abs(centre_x - 14.5) <= reach + 1e-3).all()
-    assert np.abs(centre_x - 14.5).max() > 3
+    assert (np.abs(center_x - 14.5) <= reach + 1e-3).all()
+    assert np.abs(center_x - 14.5).max() > 3
 
 
-def test_sharpness_takes_fine_detail_away_or_adds_it():
+def test_sharpness_removes_or_adds_fine_detail():
     layer = RandomSharpness(1.0)
     edge = np.full((3, 13, 13, 3), 100, np.float32)
     edge[:, :, 7:] = 150
@@ -117,17 +118,17 @@ def test_color_changes_brightness_contrast_and_channels():
     for drawn, low, high in ((added, -25.5, 25.5), (contrast, 0.7, 1.3), (cast, 0.8, 1.2)):
         assert low <= drawn.numpy().min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < drawn.numpy().max() <= high
-    picture = np.tile(np.array([100, 140], np.float32), 8).reshape(1, 4, 4, 1).repeat(3, axis=3)
-    picture[:, 0, 0] = 120  # the pixel that the mean is taken of
+    image = np.tile(np.array([100, 140], np.float32), 8).reshape(1, 4, 4, 1).repeat(3, axis=3)
+    image[:, 0, 0] = 120  # the pixel that the mean is computed from
     out = layer.transform_images(
-        picture,
+        image,
         (
             tf.reshape([10.0], (1, 1, 1, 1)),
             tf.reshape([0.5], (1, 1, 1, 1)),
             tf.reshape([0.5, 1.0, 2.0], (1, 1, 1, 3)),
         ),
     ).numpy()
-    # 140 + 10 is 30 above the mean, half of that 15: 135, in the light of each channel.
+    # 140 + 10 is 30 above the mean, half of that 15: 135, times the cast of each channel.
     assert np.allclose(out[0, 3, 3], [135 / 2, 135, 255])
 
 

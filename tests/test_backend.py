@@ -1,9 +1,21 @@
+"""Starting TensorFlow; devices and precision, and what is said where they are missing."""
+
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-CODE = """
+import keras
+import pytest
+import tensorflow as tf
+
+from models import ModelError
+from models.backend import check_mixed_precision, choose_strategy, precision
+
+ROOT = Path(__file__).parent.parent
+
+START = """
 import sys
 from models.backend import start_tensorflow
 print(start_tensorflow())
@@ -12,19 +24,7 @@ assert not loaded, loaded
 import matplotlib.pyplot, pandas, sklearn.metrics
 """
 
-
-def test_tensorflow_starts_without_packages_that_nothing_needs_and_leaves_them_importable():
-    run = subprocess.run(
-        [sys.executable, "-c", CODE],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith(("CPU (", "GPU ("))
-
-
-REPEATED = """
+REPEAT = """
 import numpy as np
 from models.backend import start_tensorflow
 start_tensorflow(repeatable=True)
@@ -45,12 +45,71 @@ assert len(found) == 1, len(found)
 """
 
 
-def test_gradients_repeat_to_the_last_digit_on_a_cpu():
-    run = subprocess.run(
-        [sys.executable, "-c", REPEATED],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+def run(code: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
-    assert run.returncode == 0, run.stderr
+
+
+def test_tensorflow_starts_without_unneeded_packages_which_can_still_be_imported():
+    done = run(START)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(("CPU (", "GPU ("))
+
+
+def test_gradients_on_a_cpu_repeat_exactly():
+    done = run(REPEAT, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 0, done.stderr
+
+
+class _Gpu:
+    name = "GPU:0"
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "expected"),
+    [
+        ("none", 0, r"CPU \(\d+ threads\)$"),
+        ("none", 1, "GPU$"),
+        ("none", 2, r"GPU \(1 of 2; the strategy mirrored uses all\)$"),
+        ("mirrored", 0, r"CPU .*the strategy mirrored found no GPU and changes nothing\)$"),
+        ("mirrored", 1, r"GPU \(the strategy mirrored found one GPU and changes nothing\)$"),
+    ],
+)
+def test_the_devices_of_a_strategy_are_described(name, gpus, expected, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [_Gpu()] * gpus)
+    strategy, device = choose_strategy(name, batch_size=32)
+    assert strategy.num_replicas_in_sync == 1
+    assert re.match(expected, device)
+
+
+def test_a_batch_size_that_the_gpus_cannot_share_evenly_is_refused(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [_Gpu()] * 3)
+    with pytest.raises(ModelError, match=r"multiple of the 3 GPUs, received 32; try 30"):
+        choose_strategy("mirrored", batch_size=32)
+
+
+def test_mixed_precision_needs_gpus_with_fast_float16(monkeypatch):
+    gpus = [_Gpu()]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    details = {"device_name": "Old", "compute_capability": (6, 1)}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    with pytest.raises(ModelError, match=r"7\.0 or higher .*, received Old with 6\.1"):
+        check_mixed_precision()
+    details["compute_capability"] = (8, 0)
+    check_mixed_precision()
+    gpus.clear()
+    with pytest.raises(ModelError, match=r"expected a GPU .*, found none"):
+        check_mixed_precision()
+
+
+def test_precision_applies_inside_the_block_only():
+    before = keras.config.dtype_policy().name
+    for mixed, expected in ((True, "mixed_float16"), (False, before)):
+        with precision(mixed):
+            assert keras.config.dtype_policy().name == expected
+        assert keras.config.dtype_policy().name == before

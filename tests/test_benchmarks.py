@@ -1,3 +1,6 @@
+"""The benchmarks run, refuse bad input in one line, and compare as their tables say."""
+
+import importlib
 import re
 import subprocess
 import sys
@@ -8,10 +11,76 @@ import pytest
 from benchmarks import time_to_accuracy
 from benchmarks.machine import alternate
 from data.sample import write_sample_dataset
-from models.progress import Progress
-from models.training import Phase
+from support import InputError
+from training.callbacks import EpochLog
+from training.phases import Phase
 
 ROOT = Path(__file__).parent.parent
+SHARED = ("fitting", "machine")
+NAMES = sorted(
+    path.stem
+    for path in (ROOT / "benchmarks").glob("*.py")
+    if path.stem not in ("__init__", *SHARED)
+)
+
+
+def test_help_does_not_wait_for_tensorflow():
+    imports = "; ".join(f"import benchmarks.{name}" for name in NAMES)
+    code = f"{imports}; import sys; print({{'tensorflow', 'pandas'}} & set(sys.modules))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "fuzz"])
+def test_a_missing_data_set_is_an_error_in_one_line(name, tmp_path, capsys):
+    main = importlib.import_module(f"benchmarks.{name}").main
+    output = ["--output", str(tmp_path / "a.png")] if name == "time_to_accuracy" else []
+    assert main(["--data_dir", str(tmp_path / "nowhere"), *output]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m benchmarks.{name}: error: --data_dir: expected a folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "message"),
+    [
+        (
+            "training",
+            ["--rounds", "0"],
+            "--rounds: expected an integer of at least 1, received '0'",
+        ),
+        ("inference", ["--folder_images", "9"], "--folder_images: expected an integer of at least"),
+        ("no_skin", ["--seed", "-1"], "--seed: expected an integer of at least 0, received '-1'"),
+        (
+            "fuzz",
+            ["--cases", "many"],
+            "--cases: expected an integer of at least 1, received 'many'",
+        ),
+        (
+            "time_to_accuracy",
+            ["--limit_minutes", "nan"],
+            "--limit_minutes: expected a number of at",
+        ),
+    ],
+)
+def test_a_number_outside_its_limits_is_an_error_in_one_line(name, argv, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(f"benchmarks.{name}").main(argv)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_unknown_models_are_named(capsys):
+    main = importlib.import_module("benchmarks.backbones").main
+    assert main(["--models", "mobilenet,resnet"]) == 2
+    assert "--models: expected names among sequential, mobile" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_png_file_is_refused_before_the_training(capsys):
+    assert time_to_accuracy.main(["--output", "curves.tiff9"]) == 2
+    assert "--output: expected a name ending in .png" in capsys.readouterr().err
 
 
 def curve(*points: tuple[float, float]) -> time_to_accuracy.Curve:
@@ -22,27 +91,27 @@ def compare(ours, usual) -> float:
     return time_to_accuracy.compare(ours, usual, "accuracy", 0.8, limit=60)
 
 
-def test_time_is_compared_at_the_goal_where_both_reach_it():
+def test_times_are_compared_at_the_goal_if_both_reached_it():
     ours = curve((2, 0.5), (4, 0.81), (6, 0.9))
     usual = curve((10, 0.6), (20, 0.82), (30, 0.79))
     assert compare(ours, usual) == 20 / 4
 
 
-def test_else_at_the_highest_level_that_both_reached(capsys):
+def test_otherwise_they_are_compared_at_the_highest_level_that_both_reached(capsys):
     ours = curve((2, 0.5), (4, 0.7), (5, 0.85))
     usual = curve((10, 0.6), (20, 0.7), (30, 0.65))
     assert compare(ours, usual) == 20 / 4
-    # By the goal there is only a bound: 60 minutes were not enough.
+    # At the goal there is only a lower bound: 60 minutes were not enough.
     assert ">=12.0" in capsys.readouterr().out
     assert compare(usual, ours) == 4 / 20
 
 
-def test_reads_the_lines_that_training_prints(capsys):
-    progress = Progress([Phase("head", 1, 1e-3)], steps_per_epoch=5)
-    progress.on_epoch_begin(0)
-    figures = {"loss": 1.0, "accuracy": 0.5, "val_loss": 0.9}
-    progress.on_epoch_end(0, {**figures, "val_accuracy": 0.751, "val_balanced_accuracy": 0.625})
-    found = time_to_accuracy.FIGURES.search(capsys.readouterr().out)
+def test_the_lines_that_a_training_prints_are_parsed(capsys):
+    log = EpochLog([Phase("head", 1, 1e-3)], steps_per_epoch=5)
+    log.on_epoch_begin(0)
+    metrics = {"loss": 1.0, "accuracy": 0.5, "val_loss": 0.9}
+    log.on_epoch_end(0, {**metrics, "val_accuracy": 0.751, "val_balanced_accuracy": 0.625})
+    found = time_to_accuracy.METRICS.search(capsys.readouterr().out)
     assert found.groupdict() == {"accuracy": "0.751", "balanced": "0.625"}
 
 
@@ -57,34 +126,41 @@ def contender(code: str) -> time_to_accuracy.Contender:
     return time_to_accuracy.Contender("a", [sys.executable, "-uc", code], limit_minutes=5)
 
 
-def test_who_has_reached_both_goals_is_ended_and_the_others_go_on(capsys):
-    wins = contender(
-        f"print('{line(0.5, 0.7)}'); print('{line(0.9, 0.5)}'); import signal; signal.pause()"
-    )
+def test_a_training_that_reached_both_goals_is_stopped_and_the_other_goes_on(capsys):
+    wins = contender(f"print('{line(0.5, 0.7)}'); print('{line(0.9, 0.5)}'); {WAIT}")
     loses = contender(f"print('{line(0.5, 0.5)}')")
-    time_to_accuracy.race([wins, loses], lambda one: one.turn(60))
+    time_to_accuracy.race([wins, loses], lambda contender: contender.turn(60))
     assert wins.process.returncode < 0
     assert loses.process.returncode == 0
     assert [point["accuracy"] for point in wins.curve] == [0.5, 0.9]
-    assert [point["balanced"] for point in loses.curve] == [0.5]
+    assert [point["balanced accuracy"] for point in loses.curve] == [0.5]
 
 
-def test_a_training_that_fails_ends_all(capsys):
+def test_a_training_that_fails_stops_all(capsys):
     waits = contender(WAIT)
     fails = contender("raise SystemExit(3)")
-    with pytest.raises(SystemExit, match="ended with 3"):
-        time_to_accuracy.race([waits, fails], lambda one: one.turn(60 if one is fails else 0))
+    with pytest.raises(InputError, match="ended with exit code 3"):
+        time_to_accuracy.race(
+            [waits, fails], lambda contender: contender.turn(60 if contender is fails else 0)
+        )
     assert waits.process.returncode < 0
 
 
 def test_the_clock_stands_still_between_turns(capsys):
-    one = contender(WAIT)
-    one.turn(0)
-    before = one.minutes
-    assert one.minutes == before
-    assert not one.done
-    one.end()
-    assert one.process.returncode < 0
+    waits = contender(WAIT)
+    waits.turn(0)
+    before = waits.minutes
+    assert waits.minutes == before
+    assert not waits.done
+    waits.stop()
+    assert waits.process.returncode < 0
+
+
+def test_without_a_finished_epoch_a_longer_limit_is_the_remedy(tmp_path, capsys):
+    data = write_sample_dataset(tmp_path / "data", images_per_class=1, seed=0)
+    argv = ["--data_dir", str(data), "--output", str(tmp_path / "a.png"), "--limit_minutes", "0"]
+    assert time_to_accuracy.main(argv) == 2
+    assert "use a higher --limit_minutes" in capsys.readouterr().err
 
 
 def test_measurements_are_taken_in_turn_and_their_median_counts():
@@ -111,11 +187,11 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "backbones --models sequential,mobilenet --images 64 --epochs 1 --image_size 32 --rounds 1",
     ],
 )
-def test_runs_and_ends_with_a_ratio(command, tmp_path):
+def test_a_benchmark_ends_with_a_ratio(command, tmp_path):
     write_sample_dataset(tmp_path / "data", images_per_class=15, seed=0)
-    module, *options = command.split()
+    name, *options = command.split()
     run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", "--data_dir", tmp_path / "data", *options],
+        [sys.executable, "-m", f"benchmarks.{name}", "--data_dir", tmp_path / "data", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -17,14 +17,14 @@ def test_whole_groups_are_drawn_as_many_as_there_are():
     assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
 
 
-def test_the_same_seed_draws_the_same():
+def test_the_same_seed_gives_the_same_resamples():
     groups = np.arange(20)
     first = resample_weights(groups, resamples=5, seed=1)
     assert (first == resample_weights(groups, resamples=5, seed=1)).all()
     assert (first != resample_weights(groups, resamples=5, seed=2)).any()
 
 
-def test_the_interval_of_a_mean_is_that_of_theory():
+def test_the_interval_of_a_mean_agrees_with_the_normal_approximation():
     values = np.random.default_rng(0).normal(5, 2, 400)
     low, high = confidence_intervals(mean_of(values), np.arange(400), resamples=4000)["mean"]
     error = values.std() / 20
@@ -32,7 +32,7 @@ def test_the_interval_of_a_mean_is_that_of_theory():
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
 
 
-def test_repeats_of_a_lesion_make_no_interval_narrower():
+def test_more_images_of_the_same_lesions_do_not_narrow_the_interval():
     values = np.random.default_rng(0).normal(0, 1, 100)
     once = confidence_intervals(mean_of(values), np.arange(100))
     repeated = confidence_intervals(mean_of(np.repeat(values, 9)), np.repeat(np.arange(100), 9))
@@ -42,19 +42,19 @@ def test_repeats_of_a_lesion_make_no_interval_narrower():
     assert np.diff(by_image["mean"])[0] == pytest.approx(width / 3, rel=0.15)
 
 
-def test_the_interval_does_not_depend_on_how_the_work_is_divided(monkeypatch):
+def test_the_interval_does_not_depend_on_the_size_of_the_chunks(monkeypatch):
     values = np.random.default_rng(0).normal(0, 1, 50)
     whole = confidence_intervals(mean_of(values), np.arange(50))
-    monkeypatch.setattr("metrics.bootstrap._CELLS", 333)
-    divided = confidence_intervals(mean_of(values), np.arange(50))
-    assert divided["mean"] == pytest.approx(whole["mean"])
+    monkeypatch.setattr("metrics.bootstrap._CHUNK_ELEMENTS", 333)
+    chunked = confidence_intervals(mean_of(values), np.arange(50))
+    assert chunked["mean"] == pytest.approx(whole["mean"])
 
 
-def test_a_figure_that_is_rarely_defined_has_no_interval():
-    def figures(weights):
+def test_a_metric_that_is_rarely_defined_has_no_interval():
+    def compute_metrics(weights):
         values = weights[:, 0].astype(float)
         return {"rare": np.where(values > 1, values, np.nan), "always": values}
 
-    intervals = confidence_intervals(figures, np.arange(10))
+    intervals = confidence_intervals(compute_metrics, np.arange(10))
     assert intervals["rare"] is None
     assert intervals["always"] is not None

@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's Chromium, which finds no host but this one.
+"""The page in a real browser: Chromium, which can reach no host but this one.
 
 Skipped where Chromium or a package is missing; REQUIRE_BROWSER=1 makes that a failure.
 """
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def selenium():
-    """The driver's package; what lacks it, or the browser, is skipped or fails."""
+    """The package that drives the browser; without it, or a browser, the tests are skipped."""
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     for package in ("selenium", "starlette", "uvicorn"):
         try:
@@ -47,7 +47,7 @@ def selenium():
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory) -> dict[str, Path]:
-    """The folders in which the page could leave something."""
+    """The folders that the page could write to."""
     root = tmp_path_factory.mktemp("stores")
     stores = {name: root / name for name in ("home", "temporary", "work")}
     for folder in stores.values():
@@ -57,7 +57,7 @@ def stores(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def url(selenium, stores):
-    """The address of a page with the model that comes with the project."""
+    """The URL of a page with the bundled model."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--port", "0"],
         cwd=stores["work"],
@@ -69,7 +69,7 @@ def url(selenium, stores):
     )
     try:
         line = ""
-        while not line.startswith("open "):
+        while not line.startswith("Open "):
             line = process.stdout.readline()
             assert line, "the page did not start"
         yield line.split()[1]
@@ -115,11 +115,11 @@ def open_page(browser, url: str) -> None:
     wait_for(browser, lambda it: len(it.find_elements("css selector", "#examples button")) == 4)
 
 
-def answered(browser) -> bool:
+def has_result(browser) -> bool:
     return element(browser, "result").is_displayed()
 
 
-def shares(browser) -> dict[str, float]:
+def probabilities(browser) -> dict[str, float]:
     rows = browser.find_elements("css selector", "#bars progress")
     return {
         row.get_attribute("aria-labelledby").removeprefix("bar-"): float(row.get_attribute("value"))
@@ -132,7 +132,7 @@ def shown_pixels(browser, identifier: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
-def requested(browser) -> list[str]:
+def requested_urls(browser) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [
         message["params"]["request"]["url"]
@@ -143,67 +143,69 @@ def requested(browser) -> list[str]:
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory) -> dict[str, Path]:
-    """Painted lesions as files."""
-    from app.answer import paint_examples
+    """The generated examples as files."""
+    from app.examples import generate_examples
 
     folder = tmp_path_factory.mktemp("lesions")
     files = {}
-    for name, content in paint_examples().items():
+    for name, content in generate_examples().items():
         files[name] = folder / f"{name}.jpg"
         files[name].write_bytes(content)
     return files
 
 
-def ask_directly(url: str, content: bytes) -> dict:
+def predict_without_browser(url: str, content: bytes) -> dict:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.request("POST", "/predict", content)
     return json.loads(connection.getresponse().read())
 
 
-def test_a_lesion_gets_its_bars_and_its_heat_map(browser, url, lesions):
+def test_a_lesion_gets_bars_and_a_heat_map(browser, url, lesions):
     open_page(browser, url)
     element(browser, "file").send_keys(str(lesions["mel"]))
-    wait_for(browser, answered)
-    expected = ask_directly(url, lesions["mel"].read_bytes())
-    found = shares(browser)
+    wait_for(browser, has_result)
+    expected = predict_without_browser(url, lesions["mel"].read_bytes())
+    found = probabilities(browser)
     assert sum(found.values()) == pytest.approx(1, abs=1e-3)
     assert found == pytest.approx({c["name"]: c["probability"] for c in expected["classes"]})
-    assert element(browser, "answer").text.lower().startswith(expected["answer"]["title"].lower())
+    title = expected["prediction"]["title"]
+    assert element(browser, "prediction").text.lower().startswith(title.lower())
     texts = [w.text for w in browser.find_elements("css selector", "#warnings p")]
     assert texts == [warning["text"] for warning in expected["warnings"]]
     assert element(browser, "source").text == "mel.jpg"
-    picture, heat = shown_pixels(browser, "picture"), shown_pixels(browser, "heat")
-    assert picture.shape == heat.shape == (480, 480, 3)
-    assert np.abs(picture.astype(int) - heat).max() > 50
-    assert "no medical advice" in browser.find_element("tag name", "main").text
+    image, heat_map = shown_pixels(browser, "image"), shown_pixels(browser, "heat-map")
+    assert image.shape == heat_map.shape == (480, 480, 3)
+    assert np.abs(image.astype(int) - heat_map).max() > 50
+    assert "not medical advice" in browser.find_element("tag name", "main").text
 
 
-def test_what_is_no_lesion_is_warned_of(browser, url, tmp_path):
+def test_an_image_out_of_distribution_gets_a_warning(browser, url, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     open_page(browser, url)
     element(browser, "file").send_keys(str(tmp_path / "noise.png"))
-    wait_for(browser, answered)
-    assert "does not look like a dermatoscopic picture" in element(browser, "warnings").text
-    assert element(browser, "answer").text == "Not a dermatoscopic picture?"
+    wait_for(browser, has_result)
+    assert "Does not look like a dermatoscopic image" in element(browser, "warnings").text
+    assert element(browser, "prediction").text == "Not a dermatoscopic image?"
 
 
-def test_a_text_named_jpg_gets_a_sentence(browser, url, lesions, tmp_path):
-    (tmp_path / "letter.jpg").write_text("Dear reader, this is no picture.")
+def test_a_text_file_named_jpg_gets_a_message(browser, url, lesions, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear reader, this is no image.")
     open_page(browser, url)
-    # Also after an answer, which must not stay beside it.
+    # An earlier result must not stay beside the message.
     element(browser, "file").send_keys(str(lesions["nv"]))
-    wait_for(browser, answered)
+    wait_for(browser, has_result)
     element(browser, "file").send_keys(str(tmp_path / "letter.jpg"))
     wait_for(browser, lambda it: element(it, "error").is_displayed())
-    sentence = element(browser, "error").text
-    assert sentence.startswith("This file cannot be read as an image")
+    message = element(browser, "error").text
+    assert message.startswith("This file cannot be read as an image")
     assert "Traceback" not in browser.page_source
-    assert not answered(browser)
+    assert not has_result(browser)
 
 
-def test_too_large_files_and_pictures_get_a_sentence(browser, url, tmp_path):
+def test_a_file_or_image_that_is_too_large_gets_a_message(browser, url, tmp_path):
     open_page(browser, url)
+    assert "up to 20 MB and 50 megapixels" in element(browser, "drop").text
     with open(tmp_path / "large.jpg", "wb") as file:
         file.truncate(config.AppConfig().max_upload_bytes + 1)
     Image.new("L", (8000, 7000)).save(tmp_path / "wide.png")
@@ -212,47 +214,47 @@ def test_too_large_files_and_pictures_get_a_sentence(browser, url, tmp_path):
         wait_for(browser, lambda it, reason=reason: reason in element(it, "error").text)
 
 
-def test_two_tabs_at_once_do_not_mix(browser, url, lesions):
+def test_two_tabs_do_not_get_each_others_results(browser, url, lesions):
     names = ("nv", "vasc")
     tabs = []
     for _ in names:
         browser.switch_to.new_window("tab")
         open_page(browser, url)
         tabs.append(browser.current_window_handle)
-    # The first is still waiting when the second asks.
+    # The second uploads while the first is still waiting.
     for tab, name in zip(tabs, names, strict=True):
         browser.switch_to.window(tab)
         element(browser, "file").send_keys(str(lesions[name]))
     for tab, name in zip(tabs, names, strict=True):
         browser.switch_to.window(tab)
-        wait_for(browser, answered)
-        expected = ask_directly(url, lesions[name].read_bytes())
+        wait_for(browser, has_result)
+        expected = predict_without_browser(url, lesions[name].read_bytes())
         assert element(browser, "source").text == f"{name}.jpg"
-        assert shares(browser) == pytest.approx(
+        assert probabilities(browser) == pytest.approx(
             {item["name"]: item["probability"] for item in expected["classes"]}
         )
 
 
 def test_no_request_leaves_the_machine(browser, url):
-    requested(browser)  # those of Chromium's own start page
+    requested_urls(browser)  # discards those of Chromium's start page
     open_page(browser, url)
     browser.find_elements("css selector", "#examples button")[0].click()
-    wait_for(browser, answered)
-    asked = requested(browser)
-    assert f"{url}/predict" in asked
-    for address in asked:
+    wait_for(browser, has_result)
+    urls = requested_urls(browser)
+    assert f"{url}/predict" in urls
+    for address in urls:
         assert address.startswith(("data:", f"{url}/")), address
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-    # What the page itself cannot do either: the browser refuses it.
-    refused = browser.execute_async_script(
+    # The browser also blocks requests of the page itself.
+    outcome = browser.execute_async_script(
         "const done = arguments[0];"
-        "fetch('http://127.0.0.1:9/').then(() => done('asked'), () => done('refused'));"
+        "fetch('http://127.0.0.1:9/').then(() => done('sent'), () => done('blocked'));"
         "document.addEventListener('securitypolicyviolation', (e) => done(e.violatedDirective));"
     )
-    assert refused in ("connect-src", "refused")
+    assert outcome in ("connect-src", "blocked")
 
 
-def test_the_keyboard_alone_is_enough_and_readers_have_names(browser, url):
+def test_the_page_works_with_the_keyboard_and_names_everything_for_screen_readers(browser, url):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -267,10 +269,10 @@ def test_the_keyboard_alone_is_enough_and_readers_have_names(browser, url):
     assert "file" in [item.get_attribute("id") for item in focused]
     labels = [item.accessible_name for item in focused if item.tag_name in ("input", "button")]
     assert labels[0] == "Choose a file"
-    assert "Painted example: melanoma" in labels
+    assert "Generated example: melanoma" in labels
     press(Keys.ENTER)
-    wait_for(browser, answered)
-    assert browser.switch_to.active_element.get_attribute("id") == "answer"
+    wait_for(browser, has_result)
+    assert browser.switch_to.active_element.get_attribute("id") == "prediction"
     for image in browser.find_elements("css selector", "#result img"):
         assert image.accessible_name
     for bar in browser.find_elements("css selector", "#bars progress"):
@@ -279,25 +281,25 @@ def test_the_keyboard_alone_is_enough_and_readers_have_names(browser, url):
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_fits_the_screen_in_both_colour_schemes(browser, url, width, scheme):
+def test_the_page_fits_the_screen_in_both_color_schemes(browser, url, width, scheme):
     screen = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     open_page(browser, url)
     browser.find_elements("css selector", "#examples button")[1].click()
-    wait_for(browser, answered)
+    wait_for(browser, has_result)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    brightness = np.mean([int(part) for part in colour.strip("rgb()").split(",")])
+    color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = np.mean([int(part) for part in color.strip("rgb()").split(",")])
     assert (brightness > 128) == (scheme == "light")
 
 
-def test_nothing_is_stored(browser, url, stores, lesions):
+def test_the_page_stores_nothing(browser, url, stores, lesions):
     before = {name: sorted(folder.rglob("*")) for name, folder in stores.items()}
     open_page(browser, url)
     element(browser, "file").send_keys(str(lesions["bcc"]))
-    wait_for(browser, answered)
+    wait_for(browser, has_result)
     assert {name: sorted(folder.rglob("*")) for name, folder in stores.items()} == before
     assert browser.get_cookies() == []
     assert browser.execute_script("return localStorage.length + sessionStorage.length") == 0

@@ -1,3 +1,5 @@
+"""The fuzzer damages files as its seed says, and survives what they do."""
+
 import json
 
 import numpy as np
@@ -21,31 +23,30 @@ def test_a_hundred_damaged_files_are_used_or_refused(tmp_path, monkeypatch, caps
 
 
 @pytest.mark.parametrize("kind", fuzz.DAMAGE)
-def test_damage_depends_on_the_seed_and_changes_the_file(tmp_path, kind, monkeypatch):
+def test_damage_depends_only_on_the_seed_and_changes_the_file(tmp_path, kind, monkeypatch):
     monkeypatch.chdir(fuzz.Path(fuzz.__file__).parent.parent)
-    whole = fuzz.seed_files(tmp_path, 0)[kind][0]
-    made = [
-        [fuzz.DAMAGE[kind](whole, np.random.default_rng([seed, case])) for case in range(3)]
+    intact = fuzz.seed_files(tmp_path, 0)[kind][0]
+    damaged = [
+        [fuzz.DAMAGE[kind](intact, np.random.default_rng([seed, case])) for case in range(3)]
         for seed in (0, 0, 1)
     ]
-    assert made[0] == made[1] != made[2]
-    assert whole not in made[0]
+    assert damaged[0] == damaged[1] != damaged[2]
+    assert intact not in damaged[0]
 
 
-def test_damaged_json_is_still_json():
-    whole = json.dumps({"a": [1, {"b": 2}], "c": "d"}).encode()
+def test_damaged_json_is_still_valid_json():
+    intact = json.dumps({"a": [1, {"b": 2}], "c": "d"}).encode()
     for case in range(50):
-        changed = fuzz.damage_json(whole, np.random.default_rng(case))
-        json.loads(changed)
+        json.loads(fuzz.damage_json(intact, np.random.default_rng(case)))
 
 
-def test_a_process_that_dies_counts_as_a_crash_and_the_next_case_has_a_new_one(tmp_path):
+def test_a_process_that_dies_is_a_crash_and_a_new_one_takes_the_next_case(tmp_path):
     worker = fuzz.Worker("jpeg")
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"not an image")
     assert worker.ask(path) == "refused"
     first = worker.process
-    # As if the case had killed it: it ends without an answer.
+    # As if the case had killed it: no outcome is written.
     first.kill()
     first.wait()
     assert worker.ask(path).startswith("crashed")

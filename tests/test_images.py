@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from data import DataError
-from data.images import find_images, load_bytes, load_image, load_mask
+from data.images import find_images, load_bytes, load_image, load_mask, load_masks
 
 
-def test_takes_the_central_square_and_keeps_shapes(tmp_path):
+def test_the_central_square_is_taken_and_shapes_are_kept(tmp_path):
     pixels = np.zeros((40, 80, 3), np.uint8)
     pixels[:, :20] = (255, 0, 0)
     pixels[:, 20:60] = (0, 255, 0)
@@ -19,12 +19,12 @@ def test_takes_the_central_square_and_keeps_shapes(tmp_path):
     image = load_image(tmp_path / "wide.png", 20)
     assert image.shape == (20, 20, 3)
     assert image.dtype == np.uint8
-    # Interpolation at the edges looks at what lies beside the square.
+    # Interpolation at the edges reads pixels beside the square.
     assert (image[:, 2:-2] == (0, 255, 0)).all()
     assert (image.argmax(axis=2) == 1).all()
 
 
-def test_an_image_of_the_right_size_is_unchanged(tmp_path):
+def test_an_image_of_the_target_size_is_unchanged(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "same.png")
     assert (load_image(tmp_path / "same.png", 24) == pixels).all()
@@ -40,28 +40,28 @@ def test_a_large_jpeg_decoded_at_reduced_size_looks_like_the_full_decode(tmp_pat
     assert np.abs(image.astype(int) - np.asarray(square)).mean() < 2
 
 
-def test_turns_a_picture_upright_and_greyscale_to_rgb(tmp_path):
+def test_an_image_is_rotated_upright_and_converted_to_rgb(tmp_path):
     pixels = np.zeros((20, 20), np.uint8)
     pixels[:10] = 200
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=100)
-    image = load_image(tmp_path / "turned.jpg", 20)
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "rotated.jpg", exif=exif, quality=100)
+    image = load_image(tmp_path / "rotated.jpg", 20)
     assert image[:, 12:].min() > 150
     assert image[:, :8].max() < 50
 
 
-def picture(mode: str = "RGB", size: tuple[int, int] = (20, 20)) -> Image.Image:
+def make_image(mode: str = "RGB", size: tuple[int, int] = (20, 20)) -> Image.Image:
     rng = np.random.default_rng(0)
     return Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).convert(mode)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_exif_orientations_are_turned_upright(tmp_path, orientation):
+def test_all_exif_orientations_become_upright(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture().save(tmp_path / "turned.png", exif=exif)
-    array = np.asarray(picture())
+    make_image().save(tmp_path / "rotated.png", exif=exif)
+    array = np.asarray(make_image())
     upright = {
         1: array,
         2: array[:, ::-1],
@@ -72,18 +72,18 @@ def test_all_exif_orientations_are_turned_upright(tmp_path, orientation):
         7: array[::-1, ::-1].transpose(1, 0, 2),
         8: np.rot90(array),
     }[orientation]
-    assert (load_image(tmp_path / "turned.png", 20) == upright).all()
+    assert (load_image(tmp_path / "rotated.png", 20) == upright).all()
 
 
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        ("colour.png", "RGB"),
+        ("color.png", "RGB"),
         ("UPPER.PNG", "RGB"),
         ("palette.png", "P"),
         ("palette.gif", "P"),
-        ("grey.png", "L"),
-        ("grey.jpg", "L"),
+        ("gray.png", "L"),
+        ("gray.jpg", "L"),
         ("bits.png", "1"),
         ("print.jpg", "CMYK"),
         ("print.tif", "CMYK"),
@@ -92,15 +92,15 @@ def test_all_exif_orientations_are_turned_upright(tmp_path, orientation):
         ("n" * 240 + ".png", "RGB"),
     ],
 )
-def test_other_kinds_have_the_pixels_that_pillow_gives(tmp_path, name, mode):
-    picture(mode).save(tmp_path / name)
+def test_other_formats_and_modes_have_the_pixels_of_pillow(tmp_path, name, mode):
+    make_image(mode).save(tmp_path / name)
     with Image.open(tmp_path / name) as image:
         expected = np.asarray(image.convert("RGB"))
     assert (load_image(tmp_path / name, 20) == expected).all()
 
 
 @pytest.mark.parametrize("name", ["moving.gif", "moving.webp", "pages.tif"])
-def test_of_many_frames_the_first_is_taken(tmp_path, name):
+def test_the_first_of_many_frames_is_taken(tmp_path, name):
     frames = [Image.new("RGB", (20, 20), color) for color in ("red", "lime", "blue")]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
     image = load_image(tmp_path / name, 20)
@@ -108,7 +108,7 @@ def test_of_many_frames_the_first_is_taken(tmp_path, name):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_lies_over_white(tmp_path, mode):
+def test_transparent_areas_become_white(tmp_path, mode):
     image = Image.new("RGBA", (20, 20), (255, 0, 0, 255)).convert(mode)
     if mode == "P":
         image.paste(image.getpixel((0, 0)) + 1, (10, 0, 20, 20))
@@ -131,11 +131,11 @@ def test_16_bits_are_scaled_to_8(tmp_path, name):
     assert (load_image(tmp_path / name, 20) == expected).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture at all", b"\xff\xd8\xff\xe0 cut off"])
-def test_a_file_that_is_no_image_is_named(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0 cut off"])
+def test_a_file_that_is_not_an_image_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"broken\.jpg should be an image") as caught:
+    with pytest.raises(DataError, match=r"broken\.jpg: .*; ") as caught:
         load_image(path, 32)
     assert "\n" not in str(caught.value)
 
@@ -143,32 +143,33 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
 def reason(path) -> str:
     with pytest.raises(DataError) as caught:
         load_image(path, 32)
-    start = f"{path} should be an image, but cannot be read as one: "
-    assert str(caught.value).startswith(start)
-    return str(caught.value).removeprefix(start)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
 
 
-def test_reasons_are_plain(tmp_path):
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_reasons_are_plain_and_end_with_a_remedy(tmp_path):
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.jpg").touch()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    picture(size=(1, 1)).save(tmp_path / "dot.png")
-    picture().save(tmp_path / "program.eps")
-    assert (
-        reason(tmp_path / "text.jpg") == "it is in no format that Pillow knows; convert it to PNG"
-    )
-    assert reason(tmp_path / "gone.jpg") == "No such file or directory; look at its name"
-    assert reason(tmp_path / "link.jpg") == "No such file or directory; look at its name"
-    assert reason(tmp_path) == "Is a directory; copy it anew"
-    assert (
-        reason(tmp_path / "dot.png") == "1 x 1 pixels, at least 8 x 8 are needed; take a larger one"
-    )
-    assert reason(tmp_path / "program.eps").startswith("EPS files are programs")
+    make_image(size=(1, 1)).save(tmp_path / "dot.png")
+    make_image().save(tmp_path / "program.eps")
+    expected = {
+        "text.jpg": "unsupported image format; convert it to PNG",
+        "empty.jpg": "the file is empty; copy it again",
+        "gone.jpg": "file not found; check its name",
+        "link.jpg": "file not found; check its name",
+        "": "it is a folder; choose a file",
+        "dot.png": "expected at least 8 x 8 pixels, received 1 x 1; use a larger image",
+        "program.eps": "expected an image, received an EPS file, which is a program; convert it to "
+        "PNG",
+    }
+    assert {name: reason(tmp_path / name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("side", [11_000, 20_000])
-def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
-    # A whole picture of this size compresses to little; here the header alone says it.
-    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+@pytest.mark.parametrize("side_length", [11_000, 20_000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side_length):
+    # A whole image of this size compresses to little; here there is only its header.
+    header = b"IHDR" + struct.pack(">IIBBBBB", side_length, side_length, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT")
     with warnings.catch_warnings():
@@ -185,7 +186,7 @@ def test_a_truncated_jpeg_is_refused(tmp_path):
         load_image(tmp_path / "half.jpg", 32)
 
 
-def test_finds_images_in_folders_sorted_and_files_as_given(tmp_path):
+def test_images_in_folders_are_sorted_and_files_taken_as_they_are(tmp_path):
     for name in ("b/two.JPG", "b/one.png", "b/c/three.jpeg", "b/notes.txt", "alone.xyz"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,34 +205,45 @@ def test_a_folder_without_images_is_refused(tmp_path):
         find_images([tmp_path])
 
 
-def test_a_mask_takes_the_way_of_its_picture(tmp_path):
-    """A bright disc as a picture and as a mask of another size lies in the same place."""
+def test_a_mask_is_cut_like_its_image(tmp_path):
+    """A bright disc has the same position in an image and in a mask of another size."""
     discs = {}
-    for name, (height, width) in {"picture.png": (90, 120), "mask.png": (180, 240)}.items():
+    for name, (height, width) in {"image.png": (90, 120), "mask.png": (180, 240)}.items():
         y, x = np.mgrid[:height, :width] / height
         discs[name] = (np.hypot(y - 0.4, x - 0.8) < 0.2).astype(np.uint8) * 255
         Image.fromarray(discs[name]).save(tmp_path / name)
-    picture = load_image(tmp_path / "picture.png", 60)[..., 0] >= 128
+    image = load_image(tmp_path / "image.png", 60)[..., 0] >= 128
     mask = load_mask(tmp_path / "mask.png", 60)
     assert (mask.shape, mask.dtype) == ((60, 60), bool)
-    assert (picture & mask).sum() / (picture | mask).sum() > 0.95
+    assert (image & mask).sum() / (image | mask).sum() > 0.95
 
 
-def test_a_mask_is_cut_at_half_of_the_range(tmp_path):
+def test_a_mask_has_its_boundary_at_half_of_the_range(tmp_path):
     Image.fromarray(np.array([[127, 128], [0, 255]], np.uint8)).save(tmp_path / "mask.png")
     assert load_mask(tmp_path / "mask.png", 2).tolist() == [[False, True], [False, True]]
-    (tmp_path / "broken.png").write_bytes(b"no mask")
-    with pytest.raises(DataError, match="should be a mask"):
+    (tmp_path / "broken.png").write_bytes(b"not a mask")
+    with pytest.raises(DataError, match=r"broken\.png: unsupported image format"):
         load_mask(tmp_path / "broken.png", 2)
 
 
-def test_a_picture_in_memory_is_read_like_its_file(tmp_path):
+def test_masks_of_a_batch_are_read_and_broken_ones_named(tmp_path):
+    Image.new("L", (9, 9), 255).save(tmp_path / "mask.png")
+    (tmp_path / "broken.png").write_bytes(b"not a mask")
+    paths = [None, str(tmp_path / "broken.png"), str(tmp_path / "mask.png")]
+    indices, masks, failures = load_masks(paths, 4)
+    assert indices == [2]
+    assert (masks.shape, masks.dtype, masks.all()) == ((1, 4, 4), bool, True)
+    assert [failure.startswith(paths[1]) for failure in failures] == [True]
+    assert load_masks([None], 4)[1].shape == (0, 4, 4)
+
+
+def test_an_image_in_memory_is_read_like_its_file(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     path = tmp_path / "x.png"
     Image.fromarray(pixels).save(path)
     assert (load_bytes(path.read_bytes(), 24) == load_image(path, 24)).all()
-    with pytest.raises(DataError, match="60 x 40 pixels, at most 2,399 are taken"):
+    with pytest.raises(DataError, match="at most 2,399 pixels, received 60 x 40"):
         load_bytes(path.read_bytes(), 24, max_pixels=2399)
-    for content, reason in ((b"", "it is empty"), (b"text", "no format that Pillow knows")):
+    for content, reason in ((b"", "the file is empty"), (b"text", "unsupported image format")):
         with pytest.raises(DataError, match=reason):
             load_bytes(content, 24)

@@ -1,5 +1,6 @@
-"""Goes through the tables of docs/inputs.md row by row."""
+"""Every row of the tables in docs/inputs.md: the outcome, and the line as it is printed."""
 
+import contextlib
 import errno
 import io
 import json
@@ -8,300 +9,386 @@ import pickle
 import re
 import shutil
 import struct
+import sys
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+import evaluate
 import predict
 import train
 from data.ham10000 import CLASS_NAMES
+from models.bundle import load_model, save_model
+from models.factory import build_model
 
 TEXT = (Path(__file__).parent.parent / "docs/inputs.md").read_text(encoding="utf-8")
 
 
-def rows(section: str) -> list[tuple[str, ...]]:
-    """Return the rows of the table under a heading."""
+def read_rows(section: str) -> list[tuple[str, ...]]:
+    """Return the rows of the table below a heading."""
     body = TEXT.split(f"## {section}\n")[1].split("\n## ")[0]
     lines = [line for line in body.splitlines() if line.startswith("|")][2:]
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines]
 
 
-def pattern(line: str) -> str:
-    return re.escape(line).replace("…", ".*")
+def each_row(section: str) -> list:
+    return [pytest.param(*row, id=row[0]) for row in read_rows(section)]
 
 
-def picture(mode: str = "RGB") -> Image.Image:
+def matches(line: str, message: str) -> bool:
+    """Compare a line of the tables, in which `…` stands for names and numbers, with a message."""
+    return re.fullmatch(re.escape(line).replace("…", ".+"), message) is not None
+
+
+def raise_interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def raise_out_of_memory(*_, **__):
+    raise MemoryError
+
+
+def raise_no_space(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def make_image(mode: str = "RGB") -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     return Image.fromarray(pixels).convert(mode)
 
 
 def jpeg() -> bytes:
     buffer = io.BytesIO()
-    picture().save(buffer, "JPEG")
+    make_image().save(buffer, "JPEG")
     return buffer.getvalue()
 
 
-def bomb() -> bytes:
+def assert_printed(line: str, errors: str) -> None:
+    """Check that stderr has this line and no other; with an empty line, that it has none."""
+    printed = [text for text in errors.splitlines() if text]
+    assert len(printed) == bool(line), printed
+    assert not line or matches(line, printed[0]), printed
+
+
+@pytest.fixture(autouse=True)
+def _no_note(monkeypatch):
+    """Keep the note on warnings that the small model lacks off stderr."""
+    monkeypatch.setattr("models.classifier.Classifier.missing_warnings", "")
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "good.keras"
+    save_model(build_model("sequential", image_size=32, class_names=CLASS_NAMES), path)
+    return path
+
+
+def close_the_pipe(monkeypatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writer, "w"))
+
+
+def patch_prediction(replacement: Callable) -> Callable:
+    return lambda patch: patch.setattr("models.classifier.Classifier.__call__", replacement)
+
+
+# Arguments besides the model, and what is replaced.
+EXIT_CODES = {
+    "everything is done": ("--image a.jpg", None),
+    "some files cannot be used; each is named, the others are done": (
+        "--image a.jpg gone.jpg",
+        None,
+    ),
+    "wrong usage": ("--image a.jpg --models b.keras", None),
+    "input that cannot be used": ("--image empty", None),
+    "missing package": (
+        "--image a.jpg",
+        lambda patch: patch.setitem(sys.modules, "tensorflow", None),
+    ),
+    "out of memory": ("--image a.jpg", patch_prediction(raise_out_of_memory)),
+    "Ctrl-C": ("--image a.jpg", patch_prediction(raise_interrupt)),
+    "output to a pipe that is closed, as by `head`": ("--image a.jpg", close_the_pipe),
+}
+
+
+def test_all_rows_of_exit_codes_are_tested():
+    assert [title for title, _, _ in read_rows("Exit codes")] == list(EXIT_CODES)
+
+
+@pytest.mark.parametrize(("title", "code", "line"), each_row("Exit codes"))
+def test_exit_codes(small_model, tmp_path, capsys, monkeypatch, title, code, line):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("a.jpg").write_bytes(jpeg())
+    arguments, prepare = EXIT_CODES[title]
+    with monkeypatch.context() as patch:
+        if prepare:
+            prepare(patch)
+        try:
+            exit_code = predict.main([*arguments.split(), "--model_path", str(small_model)])
+        except SystemExit as stop:  # from argparse
+            exit_code = stop.code
+    assert exit_code == int(code)
+    assert_printed(line, capsys.readouterr().err)
+
+
+def decompression_bomb() -> bytes:
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
 
 
-def animated(path: Path) -> None:
-    picture().save(path, save_all=True, append_images=[picture("L")])
+def write_animation(path: Path) -> None:
+    make_image().save(path, save_all=True, append_images=[make_image("L")])
 
 
-def turned(path: Path) -> None:
+def write_rotated(path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture().save(path, exif=exif)
+    make_image().save(path, exif=exif)
 
 
-def link_to_a_folder(path: Path) -> None:
-    elsewhere = path.parent.parent / "elsewhere"
-    elsewhere.mkdir()
-    picture().save(elsewhere / "inside.png")
-    # Once, although it leads into itself and is linked to twice.
-    (elsewhere / "itself").symlink_to(elsewhere)
-    path.symlink_to(elsewhere)
-    path.with_name("linked too").symlink_to(elsewhere)
+def write_folder(path: Path) -> None:
+    path.mkdir()
+    make_image().save(path / "inside.png")
 
 
-def forbidden(path: Path) -> None:
+def link_to_folder(path: Path) -> None:
+    target = path.parent.parent / "elsewhere"
+    write_folder(target)
+    # Searched once, although it links to itself and two links lead to it.
+    (target / "itself").symlink_to(target)
+    path.symlink_to(target)
+    path.with_name("linked too").symlink_to(target)
+
+
+def write_unreadable(path: Path) -> None:
     path.write_bytes(jpeg())
     path.chmod(0)
 
 
+def write_levels(level: int, dtype: type) -> Callable[[Path], None]:
+    return lambda path: Image.fromarray(np.full((20, 20), level, dtype)).save(path)
+
+
+def write_mode(mode: str) -> Callable[[Path], None]:
+    return lambda path: make_image(mode).save(path)
+
+
+# Name of each file, and what writes it.
 IMAGES = {
-    "JPEG": ("a.jpg", lambda path: picture().save(path)),
-    "ending in capitals, `.JPG`": ("A.JPG", lambda path: picture().save(path)),
-    "PNG with transparency": ("clear.png", lambda path: picture("RGBA").save(path)),
-    "PNG with a palette": ("palette.png", lambda path: picture("P").save(path)),
-    "animated GIF": ("moving.gif", animated),
-    "animated WebP": ("moving.webp", animated),
-    "greyscale JPEG": ("grey.jpg", lambda path: picture("L").save(path)),
-    "16-bit greyscale PNG": (
-        "deep.png",
-        lambda path: Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(path),
-    ),
-    "CMYK JPEG": ("print.jpg", lambda path: picture("CMYK").save(path)),
-    "picture turned by EXIF": ("turned.jpg", turned),
-    "name that is not ASCII": ("läsion 皮膚.jpg", lambda path: picture().save(path)),
-    "name of 240 letters": ("n" * 236 + ".jpg", lambda path: picture().save(path)),
-    "folder named `x.jpg`": (
-        "x.jpg",
-        lambda path: (path.mkdir(), picture().save(path / "inside.png")),
-    ),
+    "JPEG": ("a.jpg", write_mode("RGB")),
+    "uppercase suffix, `.JPG`": ("A.JPG", write_mode("RGB")),
+    "PNG with transparency": ("clear.png", write_mode("RGBA")),
+    "PNG with a palette": ("palette.png", write_mode("P")),
+    "animated GIF": ("moving.gif", write_animation),
+    "animated WebP": ("moving.webp", write_animation),
+    "grayscale JPEG": ("gray.jpg", write_mode("L")),
+    "16-bit grayscale PNG": ("deep.png", write_levels(40_000, np.uint16)),
+    "CMYK JPEG": ("print.jpg", write_mode("CMYK")),
+    "image rotated by EXIF": ("rotated.jpg", write_rotated),
+    "file name that is not ASCII": ("läsion 皮膚.jpg", write_mode("RGB")),
+    "file name of 240 characters": ("n" * 236 + ".jpg", write_mode("RGB")),
+    "folder named `x.jpg`": ("x.jpg", write_folder),
     "link to a file": ("link.jpg", lambda path: path.symlink_to(path.with_name("a.jpg"))),
-    "link to a folder": ("linked", link_to_a_folder),
-    "HDF5, which Pillow knows but cannot decode, in a folder": (
+    "link to a folder": ("linked", link_to_folder),
+    "HDF5 in a folder; Pillow recognizes it but cannot decode it": (
         "weights.h5",
         lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90)),
     ),
     "missing file": ("gone.jpg", lambda path: None),
-    "link to nothing": ("dangling.jpg", lambda path: path.symlink_to("/nowhere/at/all")),
-    "file of zero bytes": ("zero.jpg", lambda path: path.touch()),
-    "JPEG cut short": ("half.jpg", lambda path: path.write_bytes(jpeg()[:700])),
-    "text file named `.jpg`": ("text.jpg", lambda path: path.write_text("no picture")),
-    "file without permission to read": ("secret.jpg", forbidden),
+    "broken link": ("dangling.jpg", lambda path: path.symlink_to("/nowhere/at/all")),
+    "empty file": ("zero.jpg", lambda path: path.touch()),
+    "truncated JPEG": ("half.jpg", lambda path: path.write_bytes(jpeg()[:700])),
+    "text file named `.jpg`": ("text.jpg", lambda path: path.write_text("not an image")),
+    "file without read permission": ("secret.jpg", write_unreadable),
     "1 x 1 pixel": ("dot.png", lambda path: Image.new("RGB", (1, 1)).save(path)),
-    "20,000 x 20,000 pixels": ("bomb.png", lambda path: path.write_bytes(bomb())),
-    "32-bit grey beyond 16 bits": (
-        "deeper.tif",
-        lambda path: Image.fromarray(np.full((20, 20), 70_000, np.int32)).save(path),
-    ),
-    "EPS, which is a program": ("program.eps", lambda path: picture().save(path)),
+    "20,000 x 20,000 pixels": ("bomb.png", lambda path: path.write_bytes(decompression_bomb())),
+    "32-bit gray levels that exceed 16 bits": ("deeper.tif", write_levels(70_000, np.int32)),
+    "EPS, which is a program": ("program.eps", write_mode("RGB")),
 }
 
 
-def test_images_row_by_row(tmp_path, capsys, monkeypatch):
-    table = rows("Images")
-    assert [name for name, _, _ in table] == list(IMAGES)
-    root = tmp_path / "pictures"
+def test_images(small_model, tmp_path, capsys, monkeypatch):
+    rows = read_rows("Images")
+    assert [title for title, _, _ in rows] == list(IMAGES)
+    root = tmp_path / "images"
     root.mkdir()
     for name, write in IMAGES.values():
         write(root / name)
-    if os.access(root / "secret.jpg", os.R_OK):  # the superuser may read everything
+    if os.access(root / "secret.jpg", os.R_OK):  # root may read every file
         open_file = open
 
-        def open_as_others(path, *args, **options):
+        def open_as_user(path, *args, **options):
             if str(path).endswith("secret.jpg"):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             return open_file(path, *args, **options)
 
-        monkeypatch.setattr("builtins.open", open_as_others)
-    sources = [str(root), str(root / "gone.jpg")]
-    assert predict.main(["--image", *sources, "--output", str(tmp_path / "table.csv")]) == 1
+        monkeypatch.setattr("builtins.open", open_as_user)
+    argv = ["--image", str(root), str(root / "gone.jpg"), "--model_path", str(small_model)]
+    assert predict.main([*argv, "--output", str(tmp_path / "table.csv")]) == 1
     errors = capsys.readouterr().err.splitlines()
     images = pd.read_csv(tmp_path / "table.csv")["image"]
     assert images.is_unique
     predicted = set(images)
-    for title, used, line in table:
+    for title, outcome, line in rows:
         path = root / IMAGES[title][0]
         if path.is_dir():
             path = path / "inside.png"
-        if used.startswith("no"):
+        is_skipped = outcome.startswith("skipped")
+        if is_skipped:
             (found,) = [error for error in errors if str(path) in error]
-            assert re.fullmatch(pattern(line), found)
-        assert (str(path) in predicted) != used.startswith(("no", "passed")), title
-    assert len(errors) == sum(used.startswith("no") for _, used, _ in table)
-
-
-def no_space() -> OSError:
-    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            assert matches(line, found), found
+        assert bool(line) == is_skipped, title
+        assert (str(path) in predicted) != (is_skipped or outcome == "ignored"), title
+    assert len(errors) == sum(outcome.startswith("skipped") for _, outcome, _ in rows)
 
 
 LESIONS = 60
-FRAME = pd.DataFrame(
+LABELS = pd.DataFrame(
     {
-        "lesion_id": [f"HAM_{place // 2:07d}" for place in range(2 * LESIONS)],
-        "image_id": [f"ISIC_{place:07d}" for place in range(2 * LESIONS)],
-        "dx": [CLASS_NAMES[place // 2 % 7] for place in range(2 * LESIONS)],
+        "lesion_id": [f"HAM_{i // 2:07d}" for i in range(2 * LESIONS)],
+        "image_id": [f"ISIC_{i:07d}" for i in range(2 * LESIONS)],
+        "dx": [CLASS_NAMES[i // 2 % 7] for i in range(2 * LESIONS)],
         "dx_type": "histo",
         "age": "50.0",
         "sex": "male",
         "localization": "back",
     }
 )
+LAST = len(LABELS) - 1
 
 
-def text(frame: pd.DataFrame = FRAME, **options) -> bytes:
+def table(frame: pd.DataFrame = LABELS, **options) -> bytes:
     return frame.to_csv(index=False, **options).encode()
 
 
-def changed(column: str, place: int, value: str) -> pd.DataFrame:
-    frame = FRAME.copy()
-    frame.loc[place, column] = value
+def with_value(column: str, row: int, value: str) -> pd.DataFrame:
+    frame = LABELS.copy()
+    frame.loc[row, column] = value
     return frame
 
 
-def few(frame: pd.DataFrame) -> pd.DataFrame:
-    """Leave two lesions of df."""
-    lesions = frame.loc[frame["dx"] == "df", "lesion_id"].unique()[:2]
-    return frame[(frame["dx"] != "df") | frame["lesion_id"].isin(lesions)]
+def with_two_lesions_of_df() -> pd.DataFrame:
+    lesions = LABELS.loc[LABELS["dx"] == "df", "lesion_id"].unique()[:2]
+    return LABELS[(LABELS["dx"] != "df") | LABELS["lesion_id"].isin(lesions)]
 
 
-# One of 120 is within one per cent.
-MISSING = FRAME["image_id"].iloc[-1]
-METADATA = {
-    "HAM10000's own table": text(),
-    "byte order mark": b"\xef\xbb\xbf" + text(),
-    "line ends of Windows": text(lineterminator="\r\n"),
-    "tabs": text(sep="\t"),
-    "quoted fields": text(quoting=1),
-    "the quoted `.tab` of Dataverse": text(sep="\t", quoting=1),
-    "missing age": text(changed("age", 3, "")),
-    "an age that is none": text(changed("age", 3, "1e999")),
-    "no `lesion_id` in one row": text(changed("lesion_id", 4, "")),
-    "no column `lesion_id`": text(FRAME.drop(columns="lesion_id")),
-    "a row that stands twice": text(pd.concat([FRAME, FRAME.iloc[:1]])),
-    "a lesion with two diagnoses": text(changed("dx", 0, "nv")),
-    "a class with fewer lesions than splits": text(few(FRAME)),
-    "an image without file, at most 1 %": text(),
-    "an id that leads out of the folder": text(changed("image_id", 2 * LESIONS - 1, "../outside")),
-    "more than 1 % of the images without file": text(),
-    "no such folder": None,
-    "no table in the folder": None,
+# Content of each table; None where there is none.
+LABEL_TABLES = {
+    "HAM10000's own table": table(),
+    "byte order mark": b"\xef\xbb\xbf" + table(),
+    "Windows line endings": table(lineterminator="\r\n"),
+    "tabs as separators": table(sep="\t"),
+    "quoted fields": table(quoting=1),
+    "the quoted `.tab` file of the Dataverse": table(sep="\t", quoting=1),
+    "missing age": table(with_value("age", 3, "")),
+    "age that is not a number of years": table(with_value("age", 3, "1e999")),
+    "row without `lesion_id`": table(with_value("lesion_id", 4, "")),
+    "no column `lesion_id`": table(LABELS.drop(columns="lesion_id")),
+    "duplicate row": table(pd.concat([LABELS, LABELS.iloc[:1]])),
+    "lesion with two diagnoses": table(with_value("dx", 0, "nv")),
+    "class with fewer lesions than splits": table(with_two_lesions_of_df()),
+    "at most 1 % of the images without a file": table(),
+    "image id that points outside the folder": table(with_value("image_id", LAST, "../outside")),
+    "more than 1 % of the images without a file": table(),
+    "missing folder": None,
+    "folder without a table": None,
     "empty table": b"",
-    "table without rows": text(FRAME.iloc[:0]),
-    "missing column `dx`": text(FRAME.drop(columns="dx")),
-    "unknown `dx`": text(changed("dx", 5, "wart")),
-    "the same image with two labels": text(pd.concat([FRAME, FRAME.iloc[:1].assign(dx="nv")])),
-    "a comma without quotes in a field": text(changed("localization", 0, "back, left")).replace(
+    "table without rows": table(LABELS.iloc[:0]),
+    "no column `dx`": table(LABELS.drop(columns="dx")),
+    "unknown `dx`": table(with_value("dx", 5, "wart")),
+    "image with two labels": table(pd.concat([LABELS, LABELS.iloc[:1].assign(dx="nv")])),
+    "unquoted comma in a field": table(with_value("localization", 0, "back, left")).replace(
         b'"', b""
     ),
-    "a web page saved as CSV": b"<!DOCTYPE html>\n<html><body>Log in</body></html>\n",
-    "another encoding than UTF-8": text(changed("localization", 4, "Rücken"))
+    "web page saved as CSV": b"<!DOCTYPE html>\n<html><body>Log in</body></html>\n",
+    "encoding other than UTF-8": table(with_value("localization", 4, "Rücken"))
     .decode()
     .encode("latin-1"),
-    "one class only": text(FRAME[FRAME["dx"] == "nv"]),
-    "output folder that cannot be written": text(),
-    "no space left on the device": text(),
+    "images of one class only": table(LABELS[LABELS["dx"] == "nv"]),
 }
+WITHOUT_LAST_IMAGE = [title for title in LABEL_TABLES if "without a file" in title]
+WITHOUT_LAST_IMAGE += ["image id that points outside the folder"]
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    """A folder of images for all rows of the table but the last."""
+def images_but_last(tmp_path_factory) -> Path:
+    """A folder with the images of all labels but the last."""
     folder = tmp_path_factory.mktemp("images")
-    for image_id in FRAME["image_id"].iloc[:-1]:
+    for image_id in LABELS["image_id"].iloc[:-1]:
         (folder / f"{image_id}.jpg").write_bytes(jpeg())
     return folder
 
 
-def test_the_table_of_metadata_is_tested_whole():
-    assert [name for name, _, _ in rows("Metadata")] == list(METADATA)
+def test_all_rows_of_label_tables_are_tested():
+    assert [title for title, _, _ in read_rows("Label tables")] == list(LABEL_TABLES)
 
 
-@pytest.mark.parametrize(("title", "outcome", "line"), rows("Metadata"))
-def test_metadata_row_by_row(images, tmp_path, capsys, monkeypatch, title, outcome, line):
+@pytest.mark.parametrize(("title", "outcome", "line"), each_row("Label tables"))
+def test_label_tables(images_but_last, tmp_path, capsys, monkeypatch, title, outcome, line):
     root = tmp_path / "data"
-    runs = tmp_path / "runs"
-    if title != "no such folder":
+    if title != "missing folder":
         (root / "images").mkdir(parents=True)
         (tmp_path / "outside.jpg").write_bytes(jpeg())
-        for path in images.iterdir():
+        for path in images_but_last.iterdir():
             os.link(path, root / "images" / path.name)
-    if "without file" not in title and "leads out" not in title and root.exists():
-        (root / "images" / f"{MISSING}.jpg").write_bytes(jpeg())
+        if title not in WITHOUT_LAST_IMAGE:
+            (root / "images" / f"{LABELS['image_id'].iloc[-1]}.jpg").write_bytes(jpeg())
     if title.startswith("more than"):
         (root / "images" / "ISIC_0000001.jpg").unlink()
-    ending = ".tab" if ".tab" in title else ".csv"
-    if METADATA[title] is not None:
-        (root / f"HAM10000_metadata{ending}").write_bytes(METADATA[title])
+    suffix = ".tab" if ".tab" in title else ".csv"
+    if LABEL_TABLES[title] is not None:
+        (root / f"HAM10000_metadata{suffix}").write_bytes(LABEL_TABLES[title])
+    # What follows is the training, which has its own tests.
+    monkeypatch.setattr("training.recipe.build", raise_interrupt)
     argv = ["--model", "sequential", "--image_size", "32", "--data_dir", str(root)]
-    if title.startswith("output folder"):
-        runs.write_text("a file where the folder should be")
-
-    def stop(*_):
-        raise no_space() if title.startswith("no space") else KeyboardInterrupt
-
-    # What follows is training, which has its own tests.
-    monkeypatch.setattr(train, "build", stop)
-    code = train.main([*argv, "--output_dir", str(runs)])
-    errors = [error for error in capsys.readouterr().err.splitlines() if error]
+    code = train.main([*argv, "--output_dir", str(tmp_path / "runs")])
     assert code == (2 if outcome.startswith("exit 2") else 130)
-    said = [error for error in errors if error != "train.py: stopped"]
-    assert len(said) == (1 if line else 0), said
-    if line:
-        assert re.fullmatch(pattern(line), said[0])
+    errors = capsys.readouterr().err
+    if code == 130:
+        errors, stopped = errors.split("\ntrain.py: ")
+        assert stopped == "stopped\n"
+    assert_printed(line, errors)
 
 
-@pytest.fixture(scope="module")
-def stopped(sample_dir, tmp_path_factory) -> Path:
-    """A run on a copy of the sample pictures that was stopped after its first epoch."""
-    from models.progress import Progress
-
-    root = tmp_path_factory.mktemp("stopped")
-    shutil.copytree(sample_dir, root / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Progress, "on_epoch_end", interrupted)
-        assert train.main(flags_for(root)) == 130
-    (run,) = (root / "runs").iterdir()
-    return run
-
-
-def flags_for(root: Path) -> list[str]:
+def run_flags(root: Path) -> list[str]:
     flags = ["--model", "sequential", "--image_size", "32", "--batch_size", "8", "--epochs", "2"]
     return [*flags, "--data_dir", str(root / "data"), "--output_dir", str(root / "runs")]
 
 
-def interrupted(*_, **__):
-    raise KeyboardInterrupt
+@pytest.fixture(scope="module")
+def interrupted(sample_dir, tmp_path_factory) -> tuple[Path, int, str]:
+    """A run on a copy of the synthetic images that Ctrl-C stopped after its first epoch.
+
+    Returns its folder, the exit code, and what it printed on stderr.
+    """
+    root = tmp_path_factory.mktemp("interrupted")
+    shutil.copytree(sample_dir, root / "data")
+    errors = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
+        patch.setattr("training.callbacks.EpochLog.on_epoch_end", raise_interrupt)
+        code = train.main(run_flags(root))
+    (run,) = (root / "runs").iterdir()
+    return run, code, errors.getvalue()
 
 
-def without_memory(*_, **__):
-    raise MemoryError
-
-
-def without_space(*_):
-    raise no_space()
+def finish_an_epoch(model, *_, callbacks: list, **__) -> None:
+    """Stand in for `keras.Model.fit`, whose first step takes seconds, and only end an epoch."""
+    metrics = dict.fromkeys(("loss", "accuracy"), 0.5)
+    logs = metrics | {f"val_{name}": 0.5 for name in ("loss", "accuracy", "balanced_accuracy")}
+    epoch = keras.callbacks.CallbackList(callbacks, model=model)
+    epoch.on_epoch_begin(0)
+    epoch.on_epoch_end(0, logs)
 
 
 def edit_settings(run: Path) -> None:
@@ -315,78 +402,85 @@ def table_of(run: Path) -> Path:
     return path
 
 
-def repaint(run: Path) -> None:
+def replace_image(run: Path) -> None:
     split = pd.read_csv(run / "split.csv")
     image_id = split.loc[split["split"] == "train", "image_id"].iloc[0]
     (path,) = (run.parent.parent / "data").rglob(f"{image_id}.jpg")
-    picture().save(path)
+    make_image().save(path)
 
 
-def relabel(run: Path) -> None:
+def change_label(run: Path) -> None:
     frame = pd.read_csv(table_of(run))
     frame.loc[0, "dx"] = "mel" if frame.loc[0, "dx"] != "mel" else "nv"
     frame.to_csv(table_of(run), index=False)
 
 
-def turn_round(run: Path) -> None:
+def reverse_table(run: Path) -> None:
     pd.read_csv(table_of(run))[::-1].to_csv(table_of(run), index=False)
 
 
-def cut(run: Path, name: str) -> None:
+def truncate(run: Path, name: str) -> None:
     content = (run / name).read_bytes()
     (run / name).write_bytes(content[: len(content) // 2])
 
 
-# What goes wrong in a new run, and what is changed in a stopped one before it is resumed.
-STOPPED = {
-    "Ctrl-C": ("models.progress.Progress.on_epoch_end", interrupted),
-    "the loss is no number any more": None,
-    "the disk is full while saving": ("models.training._write_history", without_space),
-    "out of memory": ("models.progress.Progress.on_epoch_end", without_memory),
-    "out of memory while decoding": ("data.pipeline.decode_images", without_memory),
+# What is replaced in a new run, and what is changed before an interrupted one resumes.
+REPLACED = {
+    "disk full at the start": ("training.run.write_text", raise_no_space),
+    "disk full while saving": ("training.callbacks.write_history", raise_no_space),
+    "out of memory": ("training.callbacks.EpochLog.on_epoch_end", raise_out_of_memory),
+    "out of memory while decoding": ("training.recipe.decode_images", raise_out_of_memory),
 }
 RESUMED = {
     "`--resume`, a setting was edited": edit_settings,
-    "`--resume`, an image has other pixels": repaint,
-    "`--resume`, a label was changed": relabel,
-    "`--resume`, the table is in another order": turn_round,
-    "`--resume`, `resume.json` is damaged": lambda run: cut(run, "resume.json"),
-    "`--resume`, `resume.npz` is damaged": lambda run: cut(run, "resume.npz"),
+    "`--resume`, the pixels of an image changed": replace_image,
+    "`--resume`, a label changed": change_label,
+    "`--resume`, the order of the table changed": reverse_table,
+    "`--resume`, `resume.json` is damaged": lambda run: truncate(run, "resume.json"),
+    "`--resume`, `resume.npz` is damaged": lambda run: truncate(run, "resume.npz"),
     "`--resume`, `resume.npz` is empty": lambda run: (run / "resume.npz").write_bytes(b""),
     "`--resume` of a finished run": lambda run: (run / "resume.json").unlink(),
 }
 
 
-def test_the_table_of_runs_is_tested_whole():
-    assert [name for name, _, _ in rows("Runs")] == [*STOPPED, *RESUMED]
+def test_all_rows_of_runs_are_tested():
+    new = ["output folder that is not writable", "Ctrl-C", "loss is NaN or infinite", *REPLACED]
+    assert [title for title, _, _ in read_rows("Runs")] == [*new, *RESUMED]
 
 
-@pytest.mark.parametrize(("title", "outcome", "line"), rows("Runs"))
-def test_runs_row_by_row(stopped, sample_dir, tmp_path, capsys, monkeypatch, title, outcome, line):
-    if title in STOPPED:
-        (tmp_path / "data").symlink_to(sample_dir)
-        argv = flags_for(tmp_path)
-        if STOPPED[title]:
-            monkeypatch.setattr(*STOPPED[title])
-        else:
-            argv += ["--learning_rate", "1e30"]
-        code = train.main(argv)
+@pytest.mark.parametrize(("title", "outcome", "line"), each_row("Runs"))
+def test_runs(interrupted, sample_dir, tmp_path, capsys, monkeypatch, title, outcome, line):
+    (tmp_path / "data").symlink_to(sample_dir)
+    run, code, errors = interrupted
+    if title == "Ctrl-C":
+        assert outcome == f"exit {code}" == "exit 130"
+        assert_printed(line, errors)
+        return
+    argv = run_flags(tmp_path)
+    if title in RESUMED:
+        # A run finds its data by their path, so both are changed in place and restored.
+        root = run.parent.parent
+        shutil.copytree(root, tmp_path / "copy")
+        RESUMED[title](run)
+        argv = ["--resume", str(run)]
+    elif title in REPLACED:
+        monkeypatch.setattr("keras.Model.fit", finish_an_epoch)
+        monkeypatch.setattr(*REPLACED[title])
+    elif title == "loss is NaN or infinite":
+        argv += ["--learning_rate", "1e30"]
     else:
-        # A run knows its data by their path: both are put back to where they were.
-        root = stopped.parent.parent
-        shutil.copytree(root, tmp_path / "kept")
-        RESUMED[title](stopped)
-        code = train.main(["--resume", str(stopped)])
+        (tmp_path / "runs").write_text("a file in place of the folder")
+    code = train.main(argv)
+    if title in RESUMED:
         shutil.rmtree(root)
-        shutil.copytree(tmp_path / "kept", root)
-    assert code == (130 if outcome == "exit 130" else 2)
-    said = [error for error in capsys.readouterr().err.splitlines() if error]
-    assert len(said) == 1, said
-    assert re.fullmatch(pattern(line), said[0])
+        shutil.copytree(tmp_path / "copy", root)
+    assert code == 2
+    assert outcome.startswith("exit 2")
+    assert_printed(line, capsys.readouterr().err)
 
 
-def rewritten(path: Path, target: Path, change=None, **members: bytes) -> None:
-    """Copy a model file with another configuration, and other or further members."""
+def rewrite(path: Path, target: Path, change: Callable | None = None, **members: bytes) -> None:
+    """Copy a model file with another configuration, and with other or additional members."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
         content = {name: old.read(name) for name in old.namelist()}
         settings = json.loads(content["config.json"])
@@ -397,26 +491,43 @@ def rewritten(path: Path, target: Path, change=None, **members: bytes) -> None:
             new.writestr(name, value)
 
 
-def insert(name: str, module: str, settings) -> dict:
+def changing(change: Callable) -> Callable:
+    return lambda path, target: rewrite(path, target, change)
+
+
+def serialized(name: str, module: str, settings: dict | str) -> dict:
     return {"class_name": name, "module": module, "config": settings, "registered_name": None}
 
 
-def nest(config: dict) -> None:
-    inner = insert("Sequential", "keras", {"layers": [insert("Lambda", "keras.layers", {})]})
-    config["layers"].insert(1, inner)
+def insert_lambda(config: dict) -> None:
+    layers = [serialized("Lambda", "keras.layers", {})]
+    config["layers"].insert(1, serialized("Sequential", "keras", {"layers": layers}))
 
 
-def describe(**values):
+def insert_function(config: dict) -> None:
+    config["layers"][1]["config"].update(fn=serialized("function", "os", "system"))
+
+
+def insert_lookup(config: dict) -> None:
+    layer = serialized("StringLookup", "keras.layers", {"vocabulary": "/etc/passwd"})
+    config["layers"].insert(1, layer)
+
+
+def rename_layer(config: dict) -> None:
+    config["layers"][1].update(class_name="LayerOfTomorrow")
+
+
+def with_description(**values) -> Callable:
     return lambda config: config["layers"][-1]["config"]["description"].update(values)
 
 
-def enlarge(config: dict) -> None:
-    describe(image_size=40_000)(config)
+def enlarge_input(config: dict) -> None:
+    with_description(image_size=40_000)(config)
     config["layers"][0]["config"]["batch_shape"] = [None, 40_000, 40_000, 3]
 
 
-def write_bomb(path: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+def write_zip_bomb(path: Path, target: Path) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in ("metadata.json", "config.json"):
             archive.writestr(name, "{}")
         with archive.open("model.weights.h5", "w", force_zip64=True) as member:
@@ -434,77 +545,51 @@ def write_damaged(path: Path, target: Path) -> None:
     target.write_bytes(content[:3000] + b"\0\0\0" + content[3003:])
 
 
-def write_plain(path: Path, target: Path) -> None:
-    import keras
-
+def write_without_description(path: Path, target: Path) -> None:
     keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Dense(7)]).save(target)
 
 
 def write_nan(path: Path, target: Path) -> None:
-    from models.bundle import load_model, save_model
-
     model = load_model(path)
     model.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
     save_model(model, target)
 
 
-def changing(change):
-    return lambda path, target: rewritten(path, target, change)
-
-
-MODELS = {
-    "none": lambda path, target: None,
-    "text": lambda path, target: target.write_text("no model"),
+# Each writes a file, given the path of a good model.
+MODEL_FILES = {
+    "missing file": lambda path, target: None,
+    "text": lambda path, target: target.write_text("not a model"),
     "HDF5 named `.keras`": write_hdf5,
-    "a pickle": lambda path, target: target.write_bytes(pickle.dumps({"weights": [1, 2, 3]})),
-    "cut short": lambda path, target: target.write_bytes(path.read_bytes()[:-9999]),
-    "damaged inside": write_damaged,
-    "one more member": lambda path, target: rewritten(path, target, **{"other.txt": b"text"}),
-    "zip bomb": write_bomb,
-    "Lambda layer in a nested model": changing(nest),
-    "a function of another module": changing(
-        lambda config: config["layers"][1]["config"].update(fn=insert("function", "os", "system"))
-    ),
-    "a layer that reads another file": changing(
-        lambda config: config["layers"].insert(
-            1, insert("StringLookup", "keras.layers", {"vocabulary": "/etc/passwd"})
-        )
-    ),
-    "without a description": write_plain,
-    "another number of outputs": changing(describe(class_names=["a", "b"])),
-    "input of 40,000 pixels": changing(enlarge),
-    "class names that are no text": changing(describe(class_names=list(range(7)))),
-    "negative temperature": changing(describe(temperature=-1.0)),
-    "weights that are no numbers": write_nan,
-    "a layer of a later Keras": lambda path, target: rewritten(
-        path,
-        target,
-        lambda config: config["layers"][1].update(class_name="LayerOfTomorrow"),
-        **{"metadata.json": b'{"keras_version": "9.9.9"}'},
+    "pickle": lambda path, target: target.write_bytes(pickle.dumps({"weights": [1, 2, 3]})),
+    "truncated file": lambda path, target: target.write_bytes(path.read_bytes()[:-9999]),
+    "damaged content": write_damaged,
+    "additional file": lambda path, target: rewrite(path, target, **{"other.txt": b"text"}),
+    "zip bomb": write_zip_bomb,
+    "`Lambda` layer in a nested model": changing(insert_lambda),
+    "function of another module": changing(insert_function),
+    "layer that reads another file": changing(insert_lookup),
+    "no description": write_without_description,
+    "wrong number of outputs": changing(with_description(class_names=["a", "b"])),
+    "input of 40,000 x 40,000 pixels": changing(enlarge_input),
+    "class names that are not strings": changing(with_description(class_names=[*range(7)])),
+    "negative temperature": changing(with_description(temperature=-1.0)),
+    "NaN as weights": write_nan,
+    "layer of a later Keras": lambda path, target: rewrite(
+        path, target, rename_layer, **{"metadata.json": b'{"keras_version": "9.9.9"}'}
     ),
 }
 
 
-def test_the_table_of_model_files_is_tested_whole():
-    assert [name for name, _ in rows("Model files")] == list(MODELS)
+def test_all_rows_of_model_files_are_tested():
+    assert [title for title, _ in read_rows("Model files")] == list(MODEL_FILES)
 
 
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory) -> Path:
-    from models import build_model
-    from models.bundle import save_model
-
-    path = tmp_path_factory.mktemp("model") / "good.keras"
-    save_model(build_model("sequential", image_size=32, class_names=CLASS_NAMES), path)
-    return path
-
-
-@pytest.mark.parametrize(("title", "line"), rows("Model files"))
-def test_model_files_row_by_row(small_model, tmp_path, capsys, title, line):
-    picture().save(tmp_path / "a.png")
-    MODELS[title](small_model, tmp_path / "model.keras")
-    argv = ["--image", str(tmp_path / "a.png"), "--model_path", str(tmp_path / "model.keras")]
-    assert predict.main(argv) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1, said
-    assert re.fullmatch(pattern(line), said[0])
+@pytest.mark.parametrize(("title", "line"), each_row("Model files"))
+def test_model_files(small_model, sample_dir, tmp_path, capsys, title, line):
+    model = tmp_path / "model.keras"
+    MODEL_FILES[title](small_model, model)
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    assert predict.main(["--image", str(tmp_path / "a.jpg"), "--model_path", str(model)]) == 2
+    assert_printed(line, capsys.readouterr().err)
+    assert evaluate.main(["--model_path", str(model), "--data_dir", str(sample_dir)]) == 2
+    assert_printed(line.replace("predict.py", "evaluate.py"), capsys.readouterr().err)

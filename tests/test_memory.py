@@ -9,7 +9,7 @@ MACHINE = "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n"
 
 @pytest.fixture
 def system(tmp_path):
-    """Return a function that writes files below a made-up root."""
+    """A function that writes files below a root of their own."""
 
     def write(**files: str) -> Path:
         for name, text in {"proc/meminfo": MACHINE, **files}.items():
@@ -33,7 +33,7 @@ V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 V2 = ("memory.max", "memory.current", "inactive_file")
 
 
-def test_without_a_container_what_the_machine_has(system):
+def test_without_a_container_the_memory_of_the_machine_is_free(system):
     assert free_memory(system()) == 8000 * 1024
 
 
@@ -42,31 +42,31 @@ def test_without_a_container_what_the_machine_has(system):
     [
         (V2, "0::/user/job", "sys/fs/cgroup/user/job"),
         (V1, "4:memory:/user/job", "sys/fs/cgroup/memory/user/job"),
-        # Inside a container the path is often that of the host, and the files are at the top.
+        # Inside a container the path is often that of the host, and the files are in the root.
         (V2, "0::/host/only", "sys/fs/cgroup"),
         (V1, "4:memory:/host/only", "sys/fs/cgroup/memory"),
-        # A group above this process's own may be the one that limits.
+        # The limit may be that of a group above this process's own.
         (V2, "0::/user/job", "sys/fs/cgroup/user"),
         (V1, "4:memory:/user/job", "sys/fs/cgroup/memory/user"),
     ],
 )
-def test_a_container_allows_less(system, names, line, folder):
+def test_the_limit_of_a_container_applies(system, names, line, folder):
     files = group(folder, names, "1000000", 600_000, 100_000)
     root = system(**{"proc/self/cgroup": f"1:cpu:/x\n{line}\n"}, **files)
     assert free_memory(root) == 1_000_000 - 600_000 + 100_000
 
 
-def test_a_container_without_a_limit_does_not_count(system):
+def test_a_container_without_a_limit_is_ignored(system):
     files = group("sys/fs/cgroup", V2, "max", 600_000, 0)
     assert free_memory(system(**files)) == 8000 * 1024
 
 
-def test_a_container_over_its_limit_has_nothing(system):
+def test_a_container_above_its_limit_has_no_free_memory(system):
     files = group("sys/fs/cgroup", V2, "1000", 2000, 0)
     assert free_memory(system(**files)) == 0
 
 
-def test_memory_rule():
+def test_an_array_may_take_half_of_the_free_memory():
     free = free_memory()
     assert free > 0
     assert fits_in_memory(1)

@@ -6,25 +6,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.augmentation import build_augmentation
-from data.pipeline import check_images, decode_images, iterate_batches, make_dataset, scale_batch
+from data import DataError
+from data.augmentation import AugmentationSettings, build_augmentation
+from data.pipeline import (
+    check_images,
+    checksums,
+    count_steps,
+    decode_images,
+    even_batch_size,
+    iterate_batches,
+    make_dataset,
+    scale_batch,
+)
 
 
 @pytest.fixture
 def paths(tmp_path) -> list[str]:
-    """Ten uniform pictures; the sixth is broken."""
+    """Ten uniform images; the sixth is broken."""
     found = []
-    for place in range(10):
-        path = tmp_path / f"{place}.png"
-        Image.new("RGB", (8, 8), (place, 0, 0)).save(path)
+    for index in range(10):
+        path = tmp_path / f"{index}.png"
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(path)
         found.append(str(path))
     Path(found[5]).write_bytes(b"broken")
     return found
 
 
-def test_batches_come_in_order_and_name_what_cannot_be_read(paths):
+def test_batches_are_in_order_and_name_files_that_cannot_be_read(paths):
     batches = list(iterate_batches(paths, image_size=8, batch_size=4))
-    assert [places for places, _, _ in batches] == [[0, 1, 2, 3], [4, 6, 7], [8, 9]]
+    assert [indices for indices, _, _ in batches] == [[0, 1, 2, 3], [4, 6, 7], [8, 9]]
     assert [images[:, 0, 0, 0].tolist() for _, images, _ in batches] == [
         [0, 1, 2, 3],
         [4, 6, 7],
@@ -34,22 +44,22 @@ def test_batches_come_in_order_and_name_what_cannot_be_read(paths):
     assert "5.png" in batches[1][2][5]
 
 
-def test_headers_tell_which_files_are_no_images(paths):
+def test_files_that_are_not_images_are_found_by_their_headers(paths):
     Path(paths[7]).write_bytes(b"")
     failures = check_images(paths)
     assert list(failures) == [5, 7]
-    assert failures[7].endswith("the file is empty; copy it anew")
+    assert failures[7].endswith("7.png: the file is empty; copy it again")
 
 
 def test_a_batch_of_broken_files_is_empty(paths):
-    places, images, failures = next(iterate_batches(paths[5:6], image_size=8, batch_size=4))
-    assert places == []
+    indices, images, failures = next(iterate_batches(paths[5:6], image_size=8, batch_size=4))
+    assert indices == []
     assert images.shape == (0, 8, 8, 3)
     assert list(failures) == [0]
 
 
 @pytest.mark.parametrize("store", ["memory", "file", "auto"])
-def test_decodes_all_that_can_be_read_in_order(paths, tmp_path, store):
+def test_all_images_that_can_be_read_are_decoded_in_order(paths, tmp_path, store):
     calls = []
     images, failures = decode_images(
         paths,
@@ -63,7 +73,7 @@ def test_decodes_all_that_can_be_read_in_order(paths, tmp_path, store):
     assert calls[-1] == (10, 10)
 
 
-def test_array_file_is_used_again_and_made_anew_when_an_image_changed(paths, tmp_path):
+def test_an_array_file_is_used_again_until_an_image_changes(paths, tmp_path):
     good = paths[:5]
     options = {"image_size": 8, "store": "file", "store_dir": tmp_path / "cache"}
     first, _ = decode_images(good, **options)
@@ -77,7 +87,7 @@ def test_array_file_is_used_again_and_made_anew_when_an_image_changed(paths, tmp
     assert changed[0, 0, 0, 0] == 99
 
 
-def test_an_interrupted_decode_leaves_nothing_behind(paths, tmp_path):
+def test_interrupted_decoding_leaves_nothing_behind(paths, tmp_path):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
@@ -88,6 +98,12 @@ def test_an_interrupted_decode_leaves_nothing_behind(paths, tmp_path):
     assert list((tmp_path / "c").iterdir()) == []
 
 
+def test_an_incomplete_array_file_is_not_used_again(paths, tmp_path):
+    images, failures = decode_images(paths, image_size=8, store="file", store_dir=tmp_path / "c")
+    assert (len(images), list(failures)) == (9, [5])
+    assert list((tmp_path / "c").iterdir()) == []
+
+
 def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = np.zeros((count, 12, 12, 3), np.uint8)
     images[:] = np.arange(count, dtype=np.uint8)[:, None, None, None]
@@ -95,9 +111,7 @@ def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space")
-def test_an_array_file_takes_its_place_on_the_disk_before_it_is_filled(
-    paths, tmp_path, monkeypatch
-):
+def test_disk_space_for_an_array_file_is_reserved_before_it_is_filled(paths, tmp_path, monkeypatch):
     def full(file, start, length):
         assert length > 10 * 8 * 8 * 3
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -108,7 +122,7 @@ def test_an_array_file_takes_its_place_on_the_disk_before_it_is_filled(
     assert list((tmp_path / "c").iterdir()) == []
 
 
-def test_without_augmentation_one_pass_in_order():
+def test_without_augmentation_images_pass_once_in_order():
     images, targets, _ = arrays(10)
     batches = list(make_dataset(images, targets, batch_size=4))
     assert [len(batch) for batch, _ in batches] == [4, 4, 2]
@@ -123,13 +137,15 @@ def take(count: int, **options) -> list:
         targets,
         weights=weights,
         batch_size=4,
-        augmentation=build_augmentation(image_size=8, rotation_degrees=180, brightness=0.5),
+        augmentation=build_augmentation(
+            AugmentationSettings(rotation_degrees=180, brightness=0.5), image_size=8
+        ),
         **options,
     )
     return [[part.numpy() for part in batch] for batch in dataset.take(count)]
 
 
-def test_training_batches_stay_together_and_each_epoch_has_its_own_order():
+def test_images_keep_their_labels_and_each_epoch_has_its_own_order():
     batches = take(4)
     for images, targets, weights in batches:
         assert images.shape == (4, 8, 8, 3)
@@ -148,7 +164,7 @@ def test_training_batches_repeat_exactly_with_the_seed():
     assert any((a[2] != b[2]).any() for a, b in zip(first, other, strict=True))
 
 
-def test_starting_later_gives_the_batches_of_the_uninterrupted_run():
+def test_a_resumed_training_gets_the_batches_of_an_uninterrupted_one():
     whole, resumed = take(6, seed=5), take(2, seed=5, first_epoch=2)
     for batch, same in zip(whole[4:], resumed, strict=True):
         for part, same_part in zip(batch, same, strict=True):
@@ -158,19 +174,48 @@ def test_starting_later_gives_the_batches_of_the_uninterrupted_run():
 def test_fewer_images_than_a_batch_still_train():
     images, targets, _ = arrays(3)
     dataset = make_dataset(
-        images, targets, batch_size=8, augmentation=build_augmentation(image_size=12)
+        images,
+        targets,
+        batch_size=8,
+        augmentation=build_augmentation(AugmentationSettings(), image_size=12),
     )
     batch, _ = next(iter(dataset))
     assert batch.shape == (3, 12, 12, 3)
 
 
-def test_scaled_pictures_keep_what_they_show_and_their_type():
+def test_images_are_scaled_down_without_shift_and_overflow():
     plain = np.full((2, 45, 45, 3), 200, np.uint8)
     assert (scale_batch(plain, 30) == np.full((2, 30, 30, 3), 200, np.uint8)).all()
     assert scale_batch(plain, 45) is plain
-    # An edge stays where it is, and bicubic overshoot does not wrap around.
+    # An edge keeps its position, and bicubic overshoot does not wrap around.
     halves = np.zeros((1, 40, 40, 3), np.uint8)
     halves[:, :, 20:] = 255
     scaled = scale_batch(halves, 20)
     assert (scaled[:, :, :8] == 0).all()
     assert (scaled[:, :, 12:] == 255).all()
+
+
+def test_checksums_differ_between_images():
+    images, _, _ = arrays(3)
+    assert len(set(checksums(images))) == 3
+    assert checksums(images[::2]) == checksums(images)[::2]
+
+
+def test_training_has_full_batches_only_but_at_least_one():
+    assert [count_steps(count, 4) for count in (1, 4, 7, 8)] == [1, 1, 1, 2]
+
+
+def test_every_validation_batch_serves_all_devices():
+    assert even_batch_size(1504, batch_size=32, devices=1) == 32
+    assert even_batch_size(20, batch_size=32, devices=1) == 20
+    assert even_batch_size(1504, batch_size=32, devices=2) == 32
+    # 17 = 16 + 1 would leave one device without images; 14 + 3 does not.
+    assert even_batch_size(17, batch_size=16, devices=2) == 14
+    for count in range(32, 400):
+        size = even_batch_size(count, batch_size=32, devices=4)
+        assert size % 4 == 0
+        for images in (size, count % size or size):
+            per_device = -(-images // 4)
+            assert images - 3 * per_device >= 1
+    with pytest.raises(DataError, match="3 validation images cannot be divided evenly among 4"):
+        even_batch_size(3, batch_size=32, devices=4)

@@ -1,4 +1,4 @@
-"""The model that comes with the project."""
+"""The bundled model."""
 
 import hashlib
 import json
@@ -10,73 +10,75 @@ import pytest
 import config
 import evaluate
 from data.ham10000 import CLASS_NAMES
-from models.bundle import get_description, load_model
-from models.inference import FeatureReader, predict_probabilities
-from models.novelty import read_detector
+from data.sources import drop_missing, read_dataset
+from data.splits import select_split
+from models.classifier import Classifier, load_classifier
 
-PATH = Path(__file__).parent.parent / config.PRETRAINED_MODEL
+PATH = Path(__file__).parent.parent / config.BUNDLED_MODEL
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load_model(PATH)
+def classifier() -> Classifier:
+    return load_classifier(PATH)
 
 
-def test_is_small_and_says_what_it_is(model):
+def test_it_is_small_and_describes_itself(classifier):
     assert PATH.stat().st_size < 12e6
-    assert model.count_params() == 2_266_951
-    description = get_description(model)
+    assert classifier.model.count_params() == 2_266_951
+    description = classifier.description
     assert (description.model, description.class_names) == ("mobilenet", CLASS_NAMES)
     assert description.temperature == pytest.approx(0.838, abs=1e-3)
-    assert model.input_shape == (None, description.image_size, description.image_size, 3)
+    size = description.image_size
+    assert classifier.model.input_shape == (None, size, size, 3)
 
 
-def test_learned_from_seven_tenths_of_ham10000_and_keeps_lesions_apart(model):
-    description = get_description(model)
+def test_its_thresholds_are_read_from_the_older_format(classifier):
+    description = classifier.description
+    assert description.format == 3
+    assert description.confidence_threshold == 0.6862695813179016
+    assert description.threshold_accuracy == 0.9
+    assert classifier.detector.threshold == description.detector["threshold"] > 1
+
+
+def test_it_was_trained_on_seven_tenths_of_ham10000_without_lesions_in_two_splits(classifier):
+    description = classifier.description
     assert len(description.train_image_ids) == 7009
     assert len(description.validation_image_ids) == 1504
     assert not set(description.train_lesion_ids) & set(description.validation_lesion_ids)
 
 
-def test_its_weights_are_those_that_training_ended_with(model):
-    # The file was written anew when it got its temperature; the sum is that of the file before.
-    content = b"".join(weight.tobytes() for weight in model.get_weights())
+def test_its_weights_are_those_at_the_end_of_its_training(classifier):
+    # The file was rewritten for temperature and warnings; the hash is that of the file before.
+    content = b"".join(weight.tobytes() for weight in classifier.model.get_weights())
     assert hashlib.sha256(content).hexdigest() == (
         "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628"
     )
 
 
-def test_warns_of_unsure_answers_and_of_pictures_that_are_no_skin(model):
-    description = get_description(model)
-    assert description.unsure_accuracy == 0.9
-    read = FeatureReader(model)
-    detector = read_detector(description.detector, features=read.count)
-    side = description.image_size
-    noise = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), np.uint8)
-    assert (detector.score(read(noise)[1]) > detector.threshold).all()
+def test_it_predicts_probabilities_and_warns_of_noise(classifier):
+    size = classifier.description.image_size
+    noise = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
+    predictions = classifier(noise)
+    assert np.allclose(predictions.y_prob.sum(axis=1), 1, atol=1e-5)
+    assert np.abs(predictions.y_prob[0] - predictions.y_prob[1]).max() > 1e-4
+    assert classifier.missing_warnings == ""
+    assert predictions.out_of_distribution.all()
 
 
-def test_answers_with_probabilities(model):
-    side = get_description(model).image_size
-    images = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
-    y_prob = predict_probabilities(model, images)
-    assert np.allclose(y_prob.sum(axis=1), 1, atol=1e-5)
-    assert np.abs(y_prob[0] - y_prob[1]).max() > 1e-4
-
-
-def test_its_test_split_has_no_lesion_it_has_seen(model, ham10000_dir):
-    description = get_description(model)
-    kept_out = evaluate.select_images(ham10000_dir, "test", description)
-    assert len(kept_out) == 1502
-    seen = {*description.train_lesion_ids, *description.validation_lesion_ids}
-    assert not set(kept_out["lesion_id"]) & seen
+def test_its_test_split_has_no_lesion_of_its_training(classifier, ham10000_dir):
+    description = classifier.description
+    frame, _ = drop_missing(read_dataset(ham10000_dir).frame, ham10000_dir)
+    test_split = select_split(frame, "test", description)
+    assert len(test_split) == 1502
+    known = {*description.train_lesion_ids, *description.validation_lesion_ids}
+    assert not set(test_split["lesion_id"]) & known
 
 
 @pytest.mark.slow
-def test_recognises_lesions_it_has_never_seen(tmp_path, ham10000_dir):
+def test_it_classifies_lesions_that_were_not_in_its_training(tmp_path, ham10000_dir):
     argv = ["--model_path", str(PATH), "--data_dir", ham10000_dir, "--output_dir", str(tmp_path)]
     assert evaluate.main(argv) == 0
-    figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert figures["images"] == 1502
-    assert figures["balanced_accuracy"] > 0.6
-    assert figures["accuracy"] > 0.75
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["images"] == 1502
+    assert metrics["balanced_accuracy"] > 0.6
+    assert metrics["accuracy"] > 0.75

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from models.schedules import LearningRateSchedule, learning_rate_at
+from training.schedules import LearningRateSchedule, learning_rate_at
 
 
 def rate(step: float, schedule: str = "cosine") -> float:
@@ -29,18 +29,18 @@ def test_constant_rises_and_stays(step, expected):
     assert rate(step, "constant") == pytest.approx(expected)
 
 
-def test_no_warm_up_starts_at_the_peak():
+def test_without_warm_up_it_starts_at_the_peak():
     assert float(learning_rate_at(0, schedule="cosine", peak=3.0, total_steps=10)) == pytest.approx(
         3.0
     )
 
 
-def test_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="choose from cosine, constant"):
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="one of cosine, constant, received 'triangle'"):
         rate(0, "triangle")
 
 
-def test_keras_form_agrees_and_survives_its_config():
+def test_the_keras_schedule_agrees_and_survives_its_config():
     settings = {"schedule": "cosine", "peak": 2.0, "total_steps": 110, "warmup_steps": 10}
     schedule = LearningRateSchedule.from_config(LearningRateSchedule(**settings).get_config())
     assert float(schedule(60)) == rate(60)

@@ -7,42 +7,141 @@ from PIL import Image
 from data import DataError, DataWarning
 from data.sources import ISIC_CLASSES, drop_missing, read_dataset
 
+HAM_LABELS = {
+    "ISIC_0000001": "nv",
+    "ISIC_0000002": "mel",
+    "ISIC_0000003": "bkl",
+    "ISIC_0000004": "nv",
+}
 HEADER_2018 = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
 HEADER_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK"
 LABELS = {"ISIC_1": "NV", "ISIC_2": "MEL", "ISIC_3": "VASC", "ISIC_4": "NV"}
 
+without_lesions = pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
 
-def truth(labels: dict[str, str], header: str = HEADER_2018, mark: str = "1.0") -> str:
+
+def ground_truth(labels: dict[str, str], header: str = HEADER_2018, one: str = "1.0") -> str:
     names = header.split(",")[1:]
-    empty = mark.replace("1", "0")
+    zero = one.replace("1", "0")
     lines = [header]
     for image, label in labels.items():
-        lines.append(",".join([image, *(mark if name == label else empty for name in names)]))
+        lines.append(",".join([image, *(one if name == label else zero for name in names)]))
     return "\n".join(lines) + "\n"
 
 
 def write_images(folder, images) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for place, image in enumerate(images):
-        Image.new("RGB", (12, 9), (place, 0, 0)).save(folder / f"{image}.jpg")
+    for shade, image in enumerate(images):
+        Image.new("RGB", (12, 9), (shade, 0, 0)).save(folder / f"{image}.jpg")
 
 
 @pytest.fixture
-def challenge(tmp_path):
-    """A function that writes a data set as the zip files of ISIC 2018 unpack it."""
+def write_challenge(tmp_path):
+    """A function that writes a data set like the unpacked archives of ISIC 2018."""
 
     def write(text=None, *, table="ISIC2018_Task3_Test_GroundTruth.csv", images=tuple(LABELS)):
         root = tmp_path / "ISIC2018_Task3_Test"
         write_images(root / "ISIC2018_Task3_Test_Input", images)
         path = root / table
         path.parent.mkdir(exist_ok=True)
-        path.write_text(truth(LABELS) if text is None else text)
+        path.write_text(ground_truth(LABELS) if text is None else text)
         return root
 
     return write
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {},
+        {"line_ending": "\r\n"},
+        {"folders": ("images",)},
+        {"folders": ("any name/deeper",)},
+        {"folders": (".",)},
+        {"table": "HAM10000_metadata.tab", "separator": "\t", "with_dataset_column": True},
+        {"table": "HAM10000_metadata"},
+        {"table": "my_labels.csv", "with_dataset_column": True},
+    ],
+    ids=["kaggle", "crlf", "one folder", "nested", "beside", "tab, 8 columns", "no ending", "name"],
+)
+def test_every_variant_of_ham10000_is_read(write_ham10000, layout):
+    frame = read_dataset(write_ham10000(HAM_LABELS, **layout)).frame
+    assert dict(zip(frame["image_id"], frame["label"], strict=True)) == HAM_LABELS
+    assert [os.path.basename(path) for path in frame["path"]] == [f"{i}.jpg" for i in HAM_LABELS]
+    assert frame["age"].tolist() == [50.0] * 4
+    assert all(os.path.isfile(path) for path in frame["path"])
+
+
+def test_without_lesion_id_each_image_is_its_own_lesion_with_a_warning(write_ham10000):
+    root = write_ham10000(HAM_LABELS, with_lesion_id=False)
+    with pytest.warns(DataWarning, match="4 of 4 images have no lesion_id"):
+        frame = read_dataset(root).frame
+    assert frame["lesion_id"].tolist() == list(HAM_LABELS)
+
+
+def test_tables_of_pixels_and_masks_are_not_read_as_metadata_and_images(write_ham10000):
+    root = write_ham10000(HAM_LABELS, table="labels.csv")
+    (root / "hmnist_8_8_L.csv").write_text("pixel0000,pixel0001,label\n1,2,3\n")
+    mask = root / "masks" / "ISIC_0000001_segmentation.png"
+    mask.parent.mkdir()
+    mask.write_bytes(b"")
+    frame = read_dataset(root).frame
+    assert frame["path"].iloc[0].endswith("ISIC_0000001.jpg")
+
+
+def test_an_image_without_a_file_has_no_path(write_ham10000):
+    root = write_ham10000(HAM_LABELS)
+    (root / "HAM10000_images_part_1" / "ISIC_0000001.jpg").unlink()
+    assert read_dataset(root).frame["path"].isna().tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda text: text.replace("mel", "wart"), "received 'wart' in line 3"),
+        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001"), "1 again in line 3; remove"),
+        (lambda text: text.splitlines()[0], "expected one row per image, received none"),
+        (lambda text: "<!DOCTYPE html><html>" + text, "a web page; download the file itself"),
+        (lambda text: text + '"', "cannot be read as a table: .*; correct the line"),
+        (lambda text: text.replace("dx,", "diagnosis,"), "expected the columns image_id and dx"),
+        (lambda text: text.replace("ISIC_", "ISIC_9"), "found none of the 4 listed"),
+        (lambda text: "", "expected column names in line 1, received none"),
+    ],
+)
+def test_bad_metadata_are_refused_with_their_line(write_ham10000, spoil, message):
+    root = write_ham10000(HAM_LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_text(spoil(table.read_text()))
+    with pytest.raises(DataError, match=message) as caught:
+        read_dataset(root)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_duplicate_row_is_skipped_with_a_warning(write_ham10000):
+    root = write_ham10000(HAM_LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_text(table.read_text() + table.read_text().splitlines()[1] + "\n")
+    with pytest.warns(DataWarning, match=r"duplicate rows, such as ISIC_0000001.*\(1 in total\)"):
+        assert len(read_dataset(root).frame) == len(HAM_LABELS)
+
+
+def test_a_lesion_with_two_diagnoses_is_kept_with_a_warning(write_ham10000):
+    root = write_ham10000(HAM_LABELS, lesions=dict.fromkeys(HAM_LABELS, "HAM_1"))
+    with pytest.warns(DataWarning, match="lesions with more than one diagnosis, such as HAM_1"):
+        frame = read_dataset(root).frame
+    assert frame["label"].tolist() == list(HAM_LABELS.values())
+    assert set(frame["lesion_id"]) == {"HAM_1"}
+
+
+def test_ids_cannot_lead_out_of_the_folder(write_ham10000, tmp_path):
+    (tmp_path / "outside.jpg").write_bytes(b"")
+    root = write_ham10000(HAM_LABELS)
+    table = root / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace("ISIC_0000001", "../outside"))
+    assert read_dataset(root).frame["path"].isna().tolist() == [True, False, False, False]
+
+
+@without_lesions
 @pytest.mark.parametrize(
     "table",
     [
@@ -50,8 +149,8 @@ def challenge(tmp_path):
         "ISIC2018_Task3_Test_GroundTruth/ISIC2018_Task3_Test_GroundTruth.csv",
     ],
 )
-def test_the_classes_of_a_challenge_have_the_names_of_ham10000(challenge, table):
-    dataset = read_dataset(challenge(table=table))
+def test_the_classes_of_a_challenge_get_the_names_of_ham10000(write_challenge, table):
+    dataset = read_dataset(write_challenge(table=table))
     assert dataset.layout == "ISIC challenge, ISIC2018_Task3_Test_GroundTruth.csv"
     assert dataset.frame["image_id"].tolist() == list(LABELS)
     assert dataset.frame["label"].tolist() == ["nv", "mel", "vasc", "nv"]
@@ -59,32 +158,33 @@ def test_the_classes_of_a_challenge_have_the_names_of_ham10000(challenge, table)
     assert dataset.notes == ("classes: MEL = mel, NV = nv, VASC = vasc",)
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
+@without_lesions
 @pytest.mark.parametrize("name", ISIC_CLASSES)
-def test_each_class_of_a_challenge_has_its_own_counterpart_or_none(challenge, name):
+def test_each_class_of_a_challenge_is_renamed_or_skipped(write_challenge, name):
     header = HEADER_2018 if name == "AKIEC" else HEADER_2019
-    dataset = read_dataset(challenge(truth({**LABELS, "ISIC_1": name}, header, mark="1")))
+    text = ground_truth({**LABELS, "ISIC_1": name}, header, one="1")
+    dataset = read_dataset(write_challenge(text))
     first = dataset.frame.set_index("image_id")["label"].get("ISIC_1")
     assert first == {"AK": "akiec", "SCC": None, "UNK": None}.get(name, name.lower())
     if first is None:
-        assert dataset.notes[1] == f"left out for want of a class of HAM10000: 1 {name}"
+        assert dataset.notes[1] == f"skipped, not a class of HAM10000: 1 {name}"
     else:
         assert len(dataset.notes) == 1
 
 
-def test_lesion_groupings_keep_photographs_of_one_lesion_together(challenge):
-    root = challenge()
+def test_lesion_groupings_are_read(write_challenge):
+    root = write_challenge()
     (root / "ISIC2018_Task3_Training_LesionGroupings.csv").write_text(
         "image,lesion_id,diagnosis_confirm_type\n"
-        + "".join(f"{image},HAM_{place // 2},histo\n" for place, image in enumerate(LABELS))
+        + "".join(f"{image},HAM_{index // 2},histo\n" for index, image in enumerate(LABELS))
     )
     frame = read_dataset(root).frame
     assert frame["lesion_id"].tolist() == ["HAM_0", "HAM_0", "HAM_1", "HAM_1"]
     assert frame["dx_type"].tolist() == ["histo"] * 4
 
 
-def test_metadata_of_2019_have_the_columns_of_ham10000(challenge):
-    root = challenge()
+def test_the_metadata_of_2019_get_the_columns_of_ham10000(write_challenge):
+    root = write_challenge()
     (root / "ISIC_2019_Training_Metadata.csv").write_text(
         "image,age_approx,anatom_site_general,lesion_id,sex\n"
         "ISIC_2,,upper extremity,MSK_1,female\nISIC_1,55.0,head/neck,,male\n"
@@ -97,75 +197,72 @@ def test_metadata_of_2019_have_the_columns_of_ham10000(challenge):
     assert frame["localization"].tolist() == ["head/neck", "upper extremity", "", ""]
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
-def test_a_label_without_an_image_is_counted_and_named(challenge):
-    root = challenge(truth({**LABELS, "ISIC_0035068": "NV"}))
+@without_lesions
+def test_a_label_without_an_image_is_skipped_and_named(write_challenge):
+    root = write_challenge(ground_truth({**LABELS, "ISIC_0035068": "NV"}))
     frame, line = drop_missing(read_dataset(root).frame, root)
     assert frame["image_id"].tolist() == list(LABELS)
-    assert line == f"left out: 1 of 5 labels have no image file in {root}: ISIC_0035068"
+    assert line == f"skipped 1 of 5 labels: no image file in {root}: ISIC_0035068"
     assert drop_missing(frame, root)[1] == ""
 
 
-def test_whatever_a_table_holds_is_said_in_one_line(challenge):
-    broken = truth(LABELS).replace("ISIC_2,1.0,0.0", 'ISIC_2,1.0,"0.0\n\x1b[2J"')
+def test_only_the_first_ten_of_many_skipped_labels_are_named():
+    frame = pd.DataFrame({"image_id": [f"i{index}" for index in range(30)], "path": None})
+    names = ", ".join(f"i{index}" for index in range(10))
+    line = drop_missing(frame, "d")[1]
+    assert line == f"skipped 30 of 30 labels: no image file in d: {names} and 20 more"
+
+
+def test_messages_are_one_printable_line_whatever_the_table_holds(write_challenge):
+    broken = ground_truth(LABELS).replace("ISIC_2,1.0,0.0", 'ISIC_2,1.0,"0.0\n\x1b[2J"')
     broken = broken.replace("ISIC_1,0.0,1.0", 'ISIC_1,"\n",""')
     with pytest.raises(DataError, match=r"received \?|received ,") as caught:
-        read_dataset(challenge(broken))
+        read_dataset(write_challenge(broken))
     assert str(caught.value).isprintable()
     assert drop_missing(pd.DataFrame({"image_id": ["a\nb"], "path": None}), "d")[1].isprintable()
 
 
-def test_many_labels_without_an_image_are_not_all_named():
-    frame = pd.DataFrame({"image_id": [f"i{place}" for place in range(30)], "path": None})
-    line = drop_missing(frame, "d")[1]
-    assert line.endswith(
-        "30 of 30 labels have no image file in d: "
-        + ", ".join(f"i{place}" for place in range(10))
-        + " and 20 more"
-    )
-
-
+@without_lesions
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (truth(LABELS).replace("0.0", "1.0", 1), "one class of each image should be 1 .* line 2"),
-        (truth(LABELS).replace("1.0", "0.0"), "correct or remove 4 such rows"),
-        (truth(LABELS).replace("1.0", "0.7"), "correct or remove 4 such rows"),
-        (truth(LABELS) + truth(LABELS).splitlines()[1], "ISIC_1 comes again in line 6"),
-        ("image,good,bad\nISIC_1,1,0\n", "should have a column for each class"),
-        (HEADER_2018, "a row for each image, received none"),
-        (truth({"ISIC_1": "UNK"}, HEADER_2019), "no image of a class of HAM10000, only 1 UNK"),
-        (truth({"other": "NV"}), "none of them is in its folder"),
+        (ground_truth(LABELS).replace("0.0", "1.0", 1), "1 for one class of each image .* line 2"),
+        (ground_truth(LABELS).replace("1.0", "0.0"), r"remove such rows \(4 in total\)"),
+        (ground_truth(LABELS).replace("1.0", "0.7"), r"remove such rows \(4 in total\)"),
+        (ground_truth(LABELS) + ground_truth(LABELS).splitlines()[1], "ISIC_1 again in line 6"),
+        ("image,good,bad\nISIC_1,1,0\n", "expected one column per class"),
+        (HEADER_2018, "expected one row per image, received none"),
+        (ground_truth({"ISIC_1": "UNK"}, HEADER_2019), "classes of HAM10000, received 1 UNK"),
+        (ground_truth({"other": "NV"}), "found none of the 1 listed"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
-def test_bad_labels_of_a_challenge_are_refused_with_their_place(challenge, text, message):
+def test_bad_labels_of_a_challenge_are_refused_with_their_line(write_challenge, text, message):
     with pytest.raises(DataError, match=message) as caught:
-        read_dataset(challenge(text))
+        read_dataset(write_challenge(text))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
-def test_two_tables_of_labels_are_refused_unless_they_are_the_same(challenge):
-    root = challenge()
+@without_lesions
+def test_two_tables_of_labels_are_refused_unless_they_are_equal(write_challenge):
+    root = write_challenge()
     other = root / "ISIC2018_Task3_Training_GroundTruth.csv"
-    other.write_text(truth(LABELS))
+    other.write_text(ground_truth(LABELS))
     assert len(read_dataset(root).frame) == 4
-    other.write_text(truth({"ISIC_1": "DF"}))
-    with pytest.raises(DataError, match="should hold one table of labels, received ISIC2018_Task3"):
+    other.write_text(ground_truth({"ISIC_1": "DF"}))
+    with pytest.raises(DataError, match="expected one table of labels, received ISIC2018_Task3"):
         read_dataset(root)
 
 
-def test_the_table_of_ham10000_comes_before_those_of_challenges(write_ham10000):
+def test_the_table_of_ham10000_precedes_those_of_challenges(write_ham10000):
     root = write_ham10000({"ISIC_1": "bkl"})
-    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(truth(LABELS))
+    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(ground_truth(LABELS))
     dataset = read_dataset(root)
     assert dataset.layout == "HAM10000, HAM10000_metadata.csv"
     assert dataset.frame["label"].tolist() == ["bkl"]
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
-def test_a_folder_for_each_class(tmp_path):
+@without_lesions
+def test_one_folder_per_class_is_read(tmp_path):
     folders = {
         "train/Melanoma": "mel",
         "train/nevus": "nv",
@@ -178,15 +275,15 @@ def test_a_folder_for_each_class(tmp_path):
     for folder in folders:
         write_images(tmp_path / folder, [f"{folder[-3:]}-1"])
     dataset = read_dataset(tmp_path)
-    assert dataset.layout == "a folder for each class"
+    assert dataset.layout == "one folder per class"
     assert sorted(dataset.frame["label"]) == ["akiec", "bkl", "df", "mel", "nv"]
     assert "Melanoma = mel" in dataset.notes[0]
     assert "1 squamous cell carcinoma" in dataset.notes[1]
     assert "1 holiday" in dataset.notes[1]
 
 
-@pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
-def test_images_numbered_anew_in_each_folder_stay_apart(tmp_path):
+@without_lesions
+def test_images_with_the_same_name_in_two_folders_get_different_ids(tmp_path):
     write_images(tmp_path / "mel", ["1", "2"])
     write_images(tmp_path / "nv", ["1", "3"])
     frame = read_dataset(tmp_path).frame
@@ -194,24 +291,25 @@ def test_images_numbered_anew_in_each_folder_stay_apart(tmp_path):
     assert frame["label"].tolist() == ["mel", "mel", "nv", "nv"]
 
 
-def test_names_that_are_no_text_become_ids_that_are(tmp_path):
+def test_file_names_that_are_not_utf_8_become_printable_ids(tmp_path):
     write_images(tmp_path / "mel", ["1"])
     os.link(tmp_path / "mel" / "1.jpg", os.fsencode(tmp_path) + b"/mel/l\xe4sion.jpg")
     with pytest.warns(DataWarning, match="2 of 2 images"):
         assert read_dataset(tmp_path).frame["image_id"].tolist() == ["1", r"l\xe4sion"]
 
 
-def test_what_macos_adds_is_no_image(tmp_path):
+def test_resource_forks_of_macos_are_not_images(tmp_path):
     write_images(tmp_path / "mel", ["1"])
     (tmp_path / "mel" / "._1.jpg").write_bytes(b"resource fork")
     with pytest.warns(DataWarning, match="1 of 1 images have no lesion_id"):
         assert read_dataset(tmp_path).frame["image_id"].tolist() == ["1"]
 
 
-def test_nothing_that_is_known_names_what_is_and_where_to_get_it(tmp_path):
-    for make in (lambda: None, lambda: write_images(tmp_path / "holiday", ["a"])):
-        make()
-        with pytest.raises(DataError, match=r"\*_GroundTruth\.csv.*python -m data\.download"):
+def test_an_unknown_layout_is_refused_with_the_known_ones_and_a_download(tmp_path):
+    for prepare in (lambda: None, lambda: write_images(tmp_path / "holiday", ["a"])):
+        prepare()
+        message = r"HAM10000_metadata\.csv.*\*_GroundTruth\.csv.*python -m data\.download"
+        with pytest.raises(DataError, match=message):
             read_dataset(tmp_path)
     with pytest.raises(DataError, match=r"python -m data\.download --output_dir .*nowhere"):
         read_dataset(tmp_path / "nowhere")

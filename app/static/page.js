@@ -1,76 +1,79 @@
 "use strict";
 
 const find = (id) => document.getElementById(id);
-const percent = (share) =>
-  share > 0 && share < 0.001 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`;
-// The last picture asked for; answers to earlier ones are not shown.
-let latest = 0;
+// With a no-break space, as in the warnings.
+const percent = (probability) =>
+  probability > 0 && probability < 0.001 ? "< 0.1\u00a0%" : `${(100 * probability).toFixed(1)}\u00a0%`;
+const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
+// Number of the newest request: results of older ones are not shown.
+let newest = 0;
 let maxBytes = Infinity;
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+function createElement(name, className, text) {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
 }
 
-function fail(sentence) {
+function showError(message) {
   find("status").textContent = "";
   find("result").hidden = true;
-  find("error").textContent = sentence;
+  find("error").textContent = message;
   find("error").hidden = false;
 }
 
-function makeBar(item) {
-  const row = element("li");
-  const head = element("div", "bar-head");
-  const title = element("span", "", `${item.title} (${item.name}) `);
+function createBar(item) {
+  const row = createElement("li");
+  const head = createElement("div", "bar-head");
+  const title = createElement("span", "", `${item.title} (${item.name}) `);
   title.id = `bar-${item.name}`;
-  if (item.malignant) title.append(element("span", "tag", "cancer or precancer"));
-  const bar = element("progress");
+  if (item.malignant) title.append(createElement("span", "tag", "cancer or precancer"));
+  const bar = createElement("progress");
   bar.max = 1;
   bar.value = item.probability;
   bar.setAttribute("aria-labelledby", title.id);
-  head.append(title, element("span", "share", percent(item.probability)));
-  row.append(head, bar, element("p", "small", item.sentence));
+  head.append(title, createElement("span", "probability", percent(item.probability)));
+  row.append(head, bar, createElement("p", "small", item.description));
   return row;
 }
 
-function show(result, name) {
-  const answer = result.answer;
-  find("source").textContent = name;
-  const title = `${answer.title[0].toUpperCase()}${answer.title.slice(1)}`;
-  const named = `${title}, ${percent(answer.probability)}`;
-  const unlike = result.warnings.some((item) => item.kind === "unlike");
-  find("answer").textContent = unlike ? "Not a dermatoscopic picture?" : named;
-  find("sentence").textContent = unlike ? `The model answers: ${named}.` : answer.sentence;
+function showResult(result, source) {
+  const predicted = result.prediction;
+  const summary = `${capitalize(predicted.title)}, ${percent(predicted.probability)}`;
+  const isOutside = result.warnings.some((item) => item.kind === "out_of_distribution");
+  find("source").textContent = source;
+  find("prediction").textContent = isOutside ? "Not a dermatoscopic image?" : summary;
+  find("description").textContent = isOutside
+    ? `The model predicts: ${summary}.`
+    : predicted.description;
   find("warnings").replaceChildren(
-    ...result.warnings.map((item) => element("p", `warning ${item.kind}`, item.text)),
+    ...result.warnings.map((item) => createElement("p", `warning ${item.kind}`, item.text)),
   );
-  find("picture").src = result.picture;
-  find("heat").src = result.heat;
-  const caption = result.heat_is_empty
-    ? `Nothing in the picture speaks for ${answer.title} (Grad-CAM)`
-    : `Bright where the model looked for ${answer.title} (Grad-CAM)`;
-  find("heat-caption").textContent = caption;
-  find("heat").alt = `The same picture with a heat map. ${caption}`;
-  find("bars").replaceChildren(...result.classes.map(makeBar));
+  find("image").src = result.image;
+  find("heat-map").src = result.heat_map;
+  const caption = result.heat_map_is_empty
+    ? `No region increases the score for ${predicted.title} (Grad-CAM)`
+    : `Bright regions increase the score for ${predicted.title} (Grad-CAM)`;
+  find("heat-map-caption").textContent = caption;
+  find("heat-map").alt = `The same image with a heat map. ${caption}`;
+  find("bars").replaceChildren(...result.classes.map(createBar));
   find("status").textContent = "";
   find("result").hidden = false;
-  find("answer").focus({ preventScroll: true });
+  find("prediction").focus({ preventScroll: true });
   find("result").scrollIntoView({ block: "start" });
 }
 
-async function ask(content, name) {
-  const mine = ++latest;
+async function predict(content, source) {
+  const request = ++newest;
   find("error").hidden = true;
   find("result").hidden = true;
   if (content.size > maxBytes) {
-    fail(`This file is larger than ${maxBytes / 1e6} MB; choose a smaller one.`);
+    showError(`The file is larger than ${maxBytes / 1e6} MB. Choose a smaller one.`);
     return;
   }
-  find("status").textContent = `Looking at ${name} …`;
-  let sentence = "The page's program does not answer; is it still running?";
+  find("status").textContent = `Classifying ${source} …`;
+  let message = "The program behind this page does not respond. Is it still running?";
   let result = null;
   try {
     const response = await fetch("/predict", {
@@ -80,25 +83,25 @@ async function ask(content, name) {
     });
     const received = await response.json();
     if (response.ok) result = received;
-    else sentence = received.error;
+    else message = received.error;
   } catch (error) {
     console.info(error);
   }
-  if (mine !== latest) return;
-  if (result) show(result, name);
-  else fail(sentence);
+  if (request !== newest) return;
+  if (result) showResult(result, source);
+  else showError(message);
 }
 
 for (const id of ["file", "camera"]) {
   find(id).addEventListener("change", (event) => {
     const [file] = event.target.files;
-    if (file) ask(file, file.name);
+    if (file) predict(file, file.name);
     // So that the same file can be chosen again.
     event.target.value = "";
   });
 }
 
-// A picture dropped beside the field must not replace the page.
+// An image that is dropped elsewhere on the page must not replace it.
 for (const kind of ["dragover", "drop"]) {
   document.addEventListener(kind, (event) => event.preventDefault());
 }
@@ -108,31 +111,35 @@ for (const kind of ["dragleave", "drop"]) {
 }
 document.addEventListener("drop", (event) => {
   const [file] = event.dataTransfer.files;
-  if (file) ask(file, file.name);
+  if (file) predict(file, file.name);
 });
 document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
-  if (file) ask(file, "the pasted picture");
+  if (file) predict(file, "pasted image");
 });
+
+function createExample(example) {
+  const label = `Generated example: ${example.title}`;
+  const button = createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-label", label);
+  const image = createElement("img");
+  image.src = `/examples/${example.name}`;
+  image.alt = "";
+  button.append(image, createElement("span", "", example.title));
+  button.addEventListener("click", async () => {
+    predict(await (await fetch(image.src)).blob(), label);
+  });
+  return button;
+}
 
 async function start() {
   const settings = await (await fetch("/settings")).json();
-  maxBytes = settings.bytes;
-  find("note").textContent = settings.note && `Note: ${settings.note}.`;
-  for (const example of settings.examples) {
-    const button = element("button");
-    button.type = "button";
-    const image = element("img");
-    image.src = `/examples/${example.name}`;
-    image.alt = "";
-    button.append(image, element("span", "", example.title));
-    button.setAttribute("aria-label", `Painted example: ${example.title}`);
-    button.addEventListener("click", async () => {
-      const content = await (await fetch(image.src)).blob();
-      ask(content, `Painted example: ${example.title}`);
-    });
-    find("examples").append(button);
-  }
+  maxBytes = settings.max_upload_bytes;
+  find("limits").textContent =
+    `, up to ${maxBytes / 1e6} MB and ${settings.max_pixels / 1e6} megapixels`;
+  find("note").textContent = settings.note && `Note: ${settings.note}`;
+  find("examples").append(...settings.examples.map(createExample));
 }
 
 start();

@@ -1,0 +1,97 @@
+"""Comparing a `.keras` file with the `.tflite` file that it was converted to."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from metrics.classification import classification_metrics
+from models.classifier import Classifier
+
+# Calls that are not timed: the first ones trace and compile.
+_WARM_UP_CALLS = 3
+
+
+def predict(classifier: Classifier, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return the probabilities of all images, float32 `[images, classes]`."""
+    starts = range(0, len(images), batch_size)
+    return np.concatenate(
+        [classifier(images[start : start + batch_size]).y_prob for start in starts]
+    )
+
+
+def format_agreement(
+    y_true: np.ndarray, keras_prob: np.ndarray, tflite_prob: np.ndarray, class_names: Sequence[str]
+) -> str:
+    """Format the metrics of both files, and how far their predictions agree.
+
+    Args:
+        y_true: int `[images]`, indices into `class_names`.
+        keras_prob: float `[images, classes]`, probabilities of the `.keras` file.
+        tflite_prob: the same of the `.tflite` file.
+        class_names: names of the columns.
+    """
+    metrics = [
+        classification_metrics(y_true, y_prob, class_names) for y_prob in (keras_prob, tflite_prob)
+    ]
+    lines = [f"{f'{len(y_true):,} validation images':<36}{'.keras':>10}{'.tflite':>10}"]
+    for name in ("accuracy", "balanced_accuracy"):
+        values = "".join(f"{values[name]:10.3f}" for values in metrics)
+        lines.append(f"{name.replace('_', ' '):<36}{values}")
+    fraction = agreement(keras_prob, tflite_prob)
+    difference = largest_difference(keras_prob, tflite_prob)
+    lines.append(f"{'same predicted class':<36}{100 * fraction:18.1f} %")
+    lines.append(f"{'largest difference in probability':<36}{difference:20.2g}")
+    return "\n".join(lines)
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the fraction of images with the same predicted class, given probabilities."""
+    return float((first.argmax(axis=1) == second.argmax(axis=1)).mean())
+
+
+def largest_difference(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest absolute difference between probabilities."""
+    return float(np.abs(first - second).max())
+
+
+def format_latencies(
+    keras_file: Classifier, tflite_file: Classifier, image: np.ndarray, *, repetitions: int
+) -> str:
+    """Measure and format how long one image takes, with each way of calling Keras.
+
+    Args:
+        keras_file: of the `.keras` file.
+        tflite_file: of the `.tflite` file.
+        image: uint8 `[1, image_size, image_size, 3]`.
+        repetitions: timed calls of each.
+    """
+    model, lite = keras_file.model, tflite_file.model
+    keras_calls = {
+        "predict_on_batch": lambda: model.predict_on_batch(image),
+        "model(x)": lambda: model(image, training=False),
+        "model.predict": lambda: model.predict(image, verbose=0),
+    }
+    *keras_seconds, tflite_seconds = time_in_turn(
+        [*keras_calls.values(), lambda: lite.predict_on_batch(image)], repetitions=repetitions
+    )
+    lines = [f"{'latency of one image, ms':<36}{tflite_seconds * 1e3:20.1f}"]
+    for name, seconds in zip(keras_calls, keras_seconds, strict=True):
+        ratio = f"{seconds / tflite_seconds:.1f} times"
+        lines.append(f"{f'  Keras, {name}':<36}{seconds * 1e3:10.1f}{'':10}{ratio:>16}")
+    return "\n".join(lines)
+
+
+def time_in_turn(calls: Sequence[Callable[[], object]], *, repetitions: int) -> list[float]:
+    """Return the median seconds of each call.
+
+    The calls take turns, so that a machine whose speed drifts favors none of them.
+    """
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(_WARM_UP_CALLS + repetitions):
+        for values, call in zip(seconds, calls, strict=True):
+            started = time.perf_counter()
+            call()
+            values.append(time.perf_counter() - started)
+    return [statistics.median(values[_WARM_UP_CALLS:]) for values in seconds]

@@ -1,0 +1,105 @@
+"""Images, batches and models as in a training, for the benchmarks that fit a model."""
+
+from __future__ import annotations
+
+import time
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from config import TrainConfig
+from data.augmentation import build_augmentation
+from data.ham10000 import CLASS_NAMES
+from data.pipeline import make_dataset
+from data.splits import one_hot
+from models.factory import build_model
+from models.transfer import unfreeze
+from training.losses import BalancedAccuracy, LogitAdjustedCrossentropy
+from training.recipe import augmentation_settings
+
+
+def stored_size(settings: TrainConfig) -> int:
+    """Return the side length at which training images are stored, pixels."""
+    return round(settings.image_size * settings.stored_size_factor)
+
+
+def make_batches(frame: pd.DataFrame, images: np.ndarray, settings: TrainConfig) -> tf.data.Dataset:
+    """Make endless augmented batches, as for a training.
+
+    Args:
+        frame: with `label`.
+        images: its images, uint8 `[rows, stored_size, stored_size, 3]`.
+        settings: of the training.
+    """
+    return make_dataset(
+        images,
+        one_hot(frame["label"], CLASS_NAMES),
+        weights=np.ones(len(images), np.float32),
+        batch_size=settings.batch_size,
+        augmentation=build_augmentation(augmentation_settings(settings), settings.image_size),
+    )
+
+
+def compile_model(settings: TrainConfig, fine_tune_layers: int | None) -> keras.Model:
+    """Build and compile a model, with random weights, which are as fast as pretrained ones.
+
+    Args:
+        settings: of the training.
+        fine_tune_layers: number of final backbone layers to train, -1 for all; None for a model
+            without a backbone.
+    """
+    model = build_model(
+        settings.model,
+        image_size=settings.image_size,
+        class_names=CLASS_NAMES,
+        dropout=settings.dropout,
+        batch_norm_momentum=settings.batch_norm_momentum,
+    )
+    if fine_tune_layers is not None:
+        unfreeze(model, fine_tune_layers, batch_norm_trains=settings.train_batch_norm)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            1e-4, weight_decay=settings.weight_decay, use_ema=fine_tune_layers != 0
+        ),
+        loss=LogitAdjustedCrossentropy(np.zeros(len(CLASS_NAMES)), settings.label_smoothing),
+        metrics=["accuracy", BalancedAccuracy(len(CLASS_NAMES))],
+    )
+    return model
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Measures the duration of each epoch."""
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.durations: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.durations.append(time.perf_counter() - self.started)
+
+
+def last_epoch_seconds(
+    model: keras.Model, batches: tf.data.Dataset, *, steps: int, epochs: int = 1
+) -> float:
+    """Fit a model and return the duration of the last epoch.
+
+    Args:
+        model: compiled.
+        batches: endless, from `make_batches`.
+        steps: in an epoch.
+        epochs: number of epochs.
+    """
+    clock = EpochSeconds()
+    model.fit(
+        batches,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        callbacks=[clock],
+        shuffle=False,
+        verbose=0,
+    )
+    return clock.durations[-1]

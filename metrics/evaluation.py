@@ -1,0 +1,75 @@
+"""All metrics of an evaluation, as `metrics.json` holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrics.calibration import calibration_metrics, class_prevalence
+from metrics.classification import classification_metrics, subgroup_metrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The predictions of a model for labeled images.
+
+    Attributes:
+        class_names: names of the classes.
+        y_true: int `[images]`, indices into `class_names`.
+        y_prob: float `[images, classes]`, at the model's temperature.
+        uncalibrated: float `[images, classes]`, at temperature 1.
+        temperature: of the model.
+        lesion_ids: the lesion of each image.
+        subgroups: by column, the subgroup of each image.
+        localization: from `metrics.localization.pointing_game`; None if not measured.
+    """
+
+    class_names: Sequence[str]
+    y_true: np.ndarray
+    y_prob: np.ndarray
+    uncalibrated: np.ndarray
+    temperature: float
+    lesion_ids: Sequence[str]
+    subgroups: Mapping[str, Sequence[str]]
+    localization: dict | None = None
+
+
+def evaluation_metrics(
+    evaluation: Evaluation,
+    *,
+    malignant: Sequence[str],
+    binary_tasks: Mapping[str, Sequence[str]],
+) -> dict:
+    """Compute all metrics of an evaluation.
+
+    Args:
+        evaluation: the predictions.
+        malignant: the malignant classes.
+        binary_tasks: as for `classification_metrics`.
+
+    Returns:
+        The content of `metrics.json`: that of `classification_metrics`, and `calibration`,
+        `subgroups` and `pointing_game`.
+    """
+    y_true, y_prob, class_names = evaluation.y_true, evaluation.y_prob, evaluation.class_names
+    metrics = classification_metrics(
+        y_true, y_prob, class_names, binary_tasks=binary_tasks, groups=evaluation.lesion_ids
+    )
+    metrics["calibration"] = {
+        "temperature": evaluation.temperature,
+        "before": calibration_metrics(y_true, evaluation.uncalibrated),
+        "after": calibration_metrics(y_true, y_prob),
+        "prevalence": class_prevalence(y_true, y_prob, class_names),
+    }
+    metrics["subgroups"] = subgroup_metrics(
+        y_true,
+        y_prob,
+        class_names,
+        malignant=malignant,
+        columns=evaluation.subgroups,
+        groups=evaluation.lesion_ids,
+    )
+    metrics["pointing_game"] = evaluation.localization
+    return metrics

@@ -1,0 +1,233 @@
+"""Asking a model: probabilities, features, views, warnings, heat maps; of both kinds of files."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from models import ModelError
+from models.bundle import Description, describe, load_model, save_model
+from models.calibration import at_temperature_one
+from models.classifier import (
+    Classifier,
+    _flips_and_rotations,
+    load_classifier,
+    warning_texts,
+)
+from models.conversion import convert
+from models.factory import build_model
+from models.novelty import fit_detector
+
+ROOT = Path(__file__).parent.parent
+DESCRIPTION = Description("m", ("a", "b"), 32, confidence_threshold=0.7, threshold_accuracy=0.9)
+
+
+def random_images(count: int) -> np.ndarray:
+    """Flat and noisy images of many colors: noise alone would all look the same to the model."""
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, (20, 1, 1, 3))
+    noise = rng.normal(0, 1, (20, 32, 32, 3)) * rng.integers(0, 60, (20, 1, 1, 1))
+    return np.clip(colors + noise, 0, 255).astype(np.uint8)[:count]
+
+
+def build(name: str = "sequential") -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_model(name, image_size=32, class_names=("a", "b"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """A model that gives all warnings, as a file of each kind."""
+    folder = tmp_path_factory.mktemp("models")
+    model = build()
+    layer = model.get_layer("logits")
+    layer.set_weights([40 * layer.get_weights()[0], np.array([0.3, -0.3])])
+    describe(model, temperature=0.5)
+    classifier, images = Classifier(model), random_images(20)
+    features = classifier.features(images)
+    detector = fit_detector(features, components=4)
+    describe(
+        model,
+        # Half of the images are above each threshold.
+        confidence_threshold=float(np.median(classifier(images).confidence)),
+        threshold_accuracy=0.9,
+        detector=replace(detector, threshold=np.median(detector.score(features))).to_config(),
+    )
+    save_model(model, folder / "model.keras")
+    convert(load_model(folder / "model.keras"), folder / "model.tflite")
+    return {"keras": folder / "model.keras", "tflite": folder / "model.tflite"}
+
+
+def test_eight_views_are_all_different_and_keep_the_pixels():
+    (image,) = random_images(1)
+    views = [view[0] for view in _flips_and_rotations(image[None])]
+    assert (views[0] == image).all()
+    assert len({view.tobytes() for view in views}) == 8
+    for view in views:
+        assert (np.sort(view.ravel()) == np.sort(image.ravel())).all()
+
+
+def test_the_average_over_the_views_does_not_depend_on_the_orientation():
+    classifier = Classifier(build())
+    upright = random_images(2)
+    rotated = np.rot90(upright, axes=(1, 2))[:, ::-1]
+    plain = [classifier(images).y_prob for images in (upright, rotated)]
+    averaged = [classifier(images, tta=True).y_prob for images in (upright, rotated)]
+    assert np.abs(plain[0] - plain[1]).max() > 1e-6
+    assert np.allclose(averaged[0], averaged[1], atol=1e-6)
+    assert np.allclose(averaged[0].sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sequential", "mobilenet"])
+def test_features_are_the_input_of_the_last_layer(name):
+    classifier = Classifier(build(name))
+    y_prob, features = classifier.read(random_images(3))
+    assert (y_prob == classifier(random_images(3)).y_prob).all()
+    assert np.allclose(y_prob, classifier.model.predict_on_batch(random_images(3)), atol=1e-6)
+    assert (features == classifier.features(random_images(3))).all()
+    kernel, bias = classifier.model.get_layer("logits").get_weights()
+    logits = features @ kernel + bias
+    expected = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert np.allclose(y_prob, expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_predictions_of_a_keras_file(files, tta):
+    classifier, images = load_classifier(files["keras"]), random_images(20)
+    assert (classifier.path, classifier.can_explain) == (files["keras"], True)
+    assert classifier.missing_warnings == ""
+    predictions = classifier(images, tta=tta)
+    views = _flips_and_rotations(images) if tta else [images]
+    by_view = np.stack([classifier.model.predict_on_batch(view) for view in views])
+    assert predictions.y_prob.dtype == np.float32
+    assert np.allclose(predictions.y_prob, by_view.mean(axis=0), atol=1e-6)
+    expected = at_temperature_one(by_view, 0.5).mean(axis=0)
+    assert np.allclose(predictions.uncalibrated, expected, atol=1e-6)
+    assert (predictions.class_indices == predictions.y_prob.argmax(axis=1)).all()
+    assert (predictions.confidence == predictions.y_prob.max(axis=1)).all()
+    threshold = classifier.description.confidence_threshold
+    assert (predictions.uncertain == (predictions.confidence < threshold)).all()
+    assert 0 < predictions.uncertain.sum() < 20
+    # The detector scores the images as they are, whatever the views.
+    scores = classifier.detector.score(classifier.features(images))
+    assert (predictions.out_of_distribution == (scores > classifier.detector.threshold)).all()
+    assert predictions.out_of_distribution.sum() == 10
+    expected = zip(predictions.out_of_distribution, predictions.uncertain, strict=True)
+    names = ("out_of_distribution", "uncertain")
+    assert [[*texts] for texts in classifier.warnings(predictions)] == [
+        [name for name, warned in zip(names, row, strict=True) if warned] for row in expected
+    ]
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_a_tflite_file_predicts_what_the_keras_file_predicts(files, tta):
+    images = random_images(8)
+    expected = load_classifier(files["keras"])(images, tta=tta)
+    classifier = load_classifier(files["tflite"])
+    predictions = classifier(images, tta=tta)
+    assert np.allclose(predictions.y_prob, expected.y_prob, atol=1e-5)
+    assert np.allclose(predictions.uncalibrated, expected.uncalibrated, atol=1e-5)
+    assert (predictions.uncertain == expected.uncertain).all()
+    assert not predictions.out_of_distribution.any()
+    assert classifier.missing_warnings == (
+        "This model file cannot warn about images that do not look like dermatoscopic images."
+    )
+
+
+def test_a_tflite_file_has_neither_features_nor_heat_maps(files):
+    classifier = load_classifier(files["tflite"])
+    assert not classifier.can_explain
+    with pytest.raises(ModelError, match=r"model\.tflite: .* gives features, .* \.keras file"):
+        classifier.features(random_images(1))
+    with pytest.raises(ModelError, match=r"model\.tflite: .* gives heat maps, .* \.keras file"):
+        classifier.explain(random_images(1), np.array([0]))
+
+
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+def test_no_images_give_empty_predictions(files, kind):
+    classifier, none = load_classifier(files[kind]), random_images(0)
+    predictions = classifier(none, tta=True)
+    assert predictions.y_prob.shape == predictions.uncalibrated.shape == (0, 2)
+    for values in (
+        predictions.uncertain,
+        predictions.out_of_distribution,
+        predictions.class_indices,
+        predictions.confidence,
+    ):
+        assert values.shape == (0,)
+    if kind == "keras":
+        assert [values.shape for values in classifier.read(none)] == [(0, 2), (0, 256)]
+        assert classifier.explain(none, np.zeros(0, int)).shape == (0, 32, 32)
+
+
+def test_a_confidence_at_the_threshold_is_not_uncertain():
+    model, images = build(), random_images(5)
+    # Between float32 values, where rounding the threshold would change the comparison.
+    confidence = Classifier(model)(images).confidence.astype(np.float64)
+    threshold = float(np.sort(confidence)[2])
+    for value, expected in ((threshold, 2), (threshold + 1e-12, 3)):
+        describe(model, confidence_threshold=value, threshold_accuracy=0.9)
+        assert Classifier(model)(images).uncertain.sum() == expected
+
+
+def test_a_model_without_thresholds_gives_no_warnings_and_says_so():
+    classifier = Classifier(build())
+    predictions = classifier(random_images(4))
+    assert classifier.path is None
+    assert not predictions.uncertain.any()
+    assert not predictions.out_of_distribution.any()
+    assert classifier.missing_warnings == (
+        "This model file cannot warn about low confidence or images that do not look like "
+        "dermatoscopic images."
+    )
+
+
+def test_a_model_without_a_layer_named_logits_is_refused(tmp_path):
+    model = build()
+    layers = [*model.layers[:-2], keras.layers.Dense(2, name="other"), model.layers[-1]]
+    save_model(keras.Sequential([keras.Input((32, 32, 3)), *layers]), tmp_path / "model.keras")
+    with pytest.raises(ModelError, match=r"model\.keras: .* named logits, found no such layer"):
+        load_classifier(tmp_path / "model.keras")
+
+
+def test_a_broken_detector_is_refused_with_the_name_of_the_file(tmp_path):
+    model = build()
+    describe(model, detector={"mean": "?"})
+    save_model(model, tmp_path / "model.keras")
+    with pytest.raises(ModelError, match=r"model\.keras: expected a detector"):
+        load_classifier(tmp_path / "model.keras")
+
+
+def test_warnings_name_confidence_and_threshold():
+    assert warning_texts(0.8, False, False, DESCRIPTION) == {}
+    texts = warning_texts(0.28, True, True, DESCRIPTION)
+    assert list(texts) == ["out_of_distribution", "uncertain"]
+    assert texts["out_of_distribution"].startswith(
+        "Does not look like a dermatoscopic image, so the prediction means nothing."
+    )
+    assert texts["uncertain"] == (
+        "Low confidence (28 %). On validation images, predictions above 70 % were correct 90 % of "
+        "the time."
+    )
+
+
+def test_a_threshold_that_no_confidence_reaches_is_named_as_such():
+    texts = warning_texts(0.99, True, False, replace(DESCRIPTION, confidence_threshold=1.0))
+    assert texts == {
+        "uncertain": "Low confidence (99 %). On validation images, no confidence was high enough "
+        "for 90 % correct predictions."
+    }
+
+
+def test_loading_a_classifier_imports_no_package_that_only_training_or_plots_need():
+    code = (
+        "from models.backend import start_tensorflow; start_tensorflow()\n"
+        "import models.classifier, sys\n"
+        "print({'sklearn', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "set()", run.stderr

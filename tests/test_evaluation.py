@@ -1,0 +1,39 @@
+import numpy as np
+
+from metrics.calibration import calibration_metrics, class_prevalence
+from metrics.classification import classification_metrics, subgroup_metrics
+from metrics.evaluation import Evaluation, evaluation_metrics
+
+NAMES = ("mel", "nv", "bkl")
+
+
+def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
+    rng = np.random.default_rng(0)
+    y_true, y_prob = rng.integers(0, 3, 60), rng.dirichlet(np.ones(3), 60)
+    uncalibrated = rng.dirichlet(np.ones(3), 60)
+    lesion_ids = [str(i // 2) for i in range(60)]
+    subgroups = {"sex": ["male", "female"] * 30}
+    evaluation = Evaluation(
+        class_names=NAMES,
+        y_true=y_true,
+        y_prob=y_prob,
+        uncalibrated=uncalibrated,
+        temperature=1.5,
+        lesion_ids=lesion_ids,
+        subgroups=subgroups,
+        localization={"images": 3},
+    )
+    tasks = {"melanoma": ("mel",)}
+    metrics = evaluation_metrics(evaluation, malignant=("mel",), binary_tasks=tasks)
+    expected = classification_metrics(y_true, y_prob, NAMES, binary_tasks=tasks, groups=lesion_ids)
+    expected["calibration"] = {
+        "temperature": 1.5,
+        "before": calibration_metrics(y_true, uncalibrated),
+        "after": calibration_metrics(y_true, y_prob),
+        "prevalence": class_prevalence(y_true, y_prob, NAMES),
+    }
+    expected["subgroups"] = subgroup_metrics(
+        y_true, y_prob, NAMES, malignant=("mel",), columns=subgroups, groups=lesion_ids
+    )
+    expected["pointing_game"] = {"images": 3}
+    assert metrics == expected

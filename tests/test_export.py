@@ -1,0 +1,161 @@
+"""The command `python -m app.export`."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import config
+from app import export
+from app.comparison import agreement, format_agreement, largest_difference, time_in_turn
+from app.export_images import choose_balanced
+from config import ExportConfig
+from data.ham10000 import CLASS_NAMES
+from data.sources import read_dataset
+from data.splits import split_by_lesion
+from models.bundle import describe, save_model
+from models.classifier import load_classifier
+from models.factory import build_model
+from support import InputError
+
+
+@pytest.fixture(scope="module")
+def model_path(sample_dir, tmp_path_factory) -> Path:
+    """An untrained model whose description names the splits of the sample data set."""
+    frame = read_dataset(sample_dir).frame
+    split = split_by_lesion(frame, seed=0, validation_fraction=0.2, test_fraction=0.2)
+    model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
+    describe(
+        model,
+        train_image_ids=frame.loc[split == "train", "image_id"],
+        validation_image_ids=frame.loc[split == "val", "image_id"],
+    )
+    path = tmp_path_factory.mktemp("run") / "model.keras"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def settings(model_path, sample_dir) -> ExportConfig:
+    return ExportConfig(model_path=str(model_path), data_dir=str(sample_dir), timed_calls=2)
+
+
+def test_export_prints_size_agreement_accuracy_and_latency(settings, model_path, capfd):
+    assert export.export(settings) == 0
+    assert model_path.with_name("model-float32.tflite").is_file()
+    out, err = capfd.readouterr()
+    for expected in (
+        "model-float32.tflite: float32, ",
+        " MB",
+        "14 validation images",
+        "accuracy",
+        "balanced accuracy",
+        "latency of one image, ms",
+        "Keras, model.predict",
+    ):
+        assert expected in out
+    (line,) = [line for line in out.splitlines() if line.startswith("same predicted class")]
+    assert line.split()[-2:] == ["100.0", "%"]
+    assert err == ""
+
+
+def test_export_writes_int8_to_the_output_file(settings, tmp_path):
+    output = tmp_path / "small.tflite"
+    settings = dataclasses.replace(settings, quantize="int8", output=str(output))
+    assert export.export(settings) == 0
+    assert load_classifier(output).description.model == "sequential"
+    assert output.stat().st_size < 2e6
+
+
+def test_an_unreadable_image_is_skipped_and_named(settings, sample_dir, tmp_path, capsys):
+    copy = tmp_path / "data"
+    shutil.copytree(sample_dir, copy)
+    validation = load_classifier(settings.model_path).description.validation_image_ids
+    broken, *others = [next(copy.glob(f"*/{name}.jpg")) for name in validation]
+    broken.write_bytes(b"no image")
+    settings = dataclasses.replace(
+        settings, data_dir=str(copy), output=str(tmp_path / "model.tflite")
+    )
+    assert export.export(settings) == 1
+    out, err = capsys.readouterr()
+    assert f"skipped {broken}: " in err
+    assert f"{len(others)} validation images" in out
+    for path in others:
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=f"none of the {len(validation)} can be read"):
+        export.export(settings)
+
+
+def test_wrong_usage_is_reported_in_one_line(model_path, write_ham10000, tmp_path, capsys):
+    for argv in (
+        [],
+        ["model.h5"],
+        [str(model_path), "--output", "model.keras"],
+        [str(model_path), "--quantize", "int4"],
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            export.main(argv)
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    other_data = str(write_ham10000({"ISIC_1": "nv", "ISIC_2": "mel"}))
+    for argv, message in (
+        (["none.keras"], "none.keras: model file not found"),
+        (
+            [str(model_path), "--output", str(tmp_path / "none" / "model.tflite")],
+            "--output: expected a file in an existing folder",
+        ),
+        (
+            [str(model_path), "--data_dir", other_data],
+            "--data_dir: expected the data that the model was trained on, received 2 images",
+        ),
+    ):
+        assert export.main(argv) == 2
+        err = capsys.readouterr().err
+        assert f"python -m app.export: error: {message}" in err
+        assert err.count("\n") == 1
+
+
+def test_predictions_are_compared_by_class_and_by_probability():
+    keras_prob = np.array([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9], [0.6, 0.4]])
+    tflite_prob = np.array([[0.7, 0.3], [0.55, 0.45], [0.1, 0.9], [0.6, 0.4]])
+    assert agreement(keras_prob, tflite_prob) == 0.75
+    assert largest_difference(keras_prob, tflite_prob) == pytest.approx(0.15)
+    rows = format_agreement(np.array([0, 1, 1, 0]), keras_prob, tflite_prob, ("nv", "mel"))
+    assert [line.split()[-2:] for line in rows.splitlines()] == [
+        [".keras", ".tflite"],
+        ["1.000", "0.750"],
+        ["1.000", "0.750"],
+        ["75.0", "%"],
+        ["probability", "0.15"],
+    ]
+
+
+def test_calls_take_turns():
+    order = []
+    calls = [lambda: order.append("a"), lambda: order.append("b")]
+    assert len(time_in_turn(calls, repetitions=2)) == 2
+    assert order == ["a", "b"] * 5
+
+
+def test_calibration_images_are_balanced_where_classes_are_large_enough():
+    frame = pd.DataFrame({"label": ["nv"] * 50 + ["mel"] * 10 + ["df"] * 2})
+    counts = choose_balanced(frame, 14)["label"].value_counts()
+    assert counts.to_dict() == {"nv": 6, "mel": 6, "df": 2}
+    assert choose_balanced(frame, 14).index.equals(choose_balanced(frame, 14).index)
+    assert len(choose_balanced(frame, 1000)) == 62
+
+
+@pytest.mark.slow
+def test_the_bundled_model_in_int8_is_small_and_predicts_the_same(tmp_path, ham10000_dir, capsys):
+    bundled = tmp_path / "model.keras"
+    shutil.copy(Path(config.__file__).parent / config.BUNDLED_MODEL, bundled)
+    assert export.main([str(bundled), "--data_dir", ham10000_dir, "--quantize", "int8"]) == 0
+    assert (tmp_path / "model-int8.tflite").stat().st_size < 3e6
+    lines = capsys.readouterr().out.splitlines()
+    (same,) = [line for line in lines if line.startswith("same predicted class")]
+    assert float(same.split()[-2]) >= 97
+    (balanced,) = [line.split()[-2:] for line in lines if line.startswith("balanced accuracy")]
+    assert abs(float(balanced[0]) - float(balanced[1])) <= 0.01

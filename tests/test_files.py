@@ -1,0 +1,68 @@
+import pytest
+
+from support.files import (
+    describe_os_error,
+    first_line,
+    make_folder,
+    one_line,
+    replacing,
+    walk,
+    write_text,
+)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "model.keras"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        # Keras chooses the format by the suffix.
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".keras")
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "history.csv"
+    write_text(path, "old")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named_not_the_temporary_file(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        write_text(tmp_path / "gone" / "table.csv", "text")
+    assert describe_os_error(error.value) == f"{tmp_path}/gone: no such file or directory"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"received .*file \(it is a file\); choose another"):
+        make_folder(tmp_path / "file")
+
+
+def test_walk_is_sorted_follows_links_once_and_skips_unfinished_downloads(tmp_path):
+    for name in ("b/2.jpg", "b/1.jpg", "a/3.jpg", "zip.part/4.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    found = [(folder.removeprefix(str(tmp_path)), names) for folder, names in walk(tmp_path)]
+    assert found == [("", []), ("/a", ["3.jpg"]), ("/b", ["1.jpg", "2.jpg"])]
+
+
+def test_text_from_files_becomes_one_line():
+    assert one_line("a\nb\x1b[31m") == "a?b?[31m"
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError()) == "ValueError"

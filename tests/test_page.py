@@ -1,0 +1,172 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from metrics.evaluation import Evaluation, evaluation_metrics
+from metrics.page import Misclassification, ReportContext, build_page
+
+NAMES = ("mel", "nv")
+CONTEXT = ReportContext(
+    title="tiny: evaluation on 40 images",
+    facts={"Model": "runs/<tiny>/model.keras"},
+    notes=["Not a medical device."],
+    names={"mel": "melanoma", "nv": "melanocytic nevus", "sex": "Sex"},
+    malignant=("mel",),
+    binary_tasks={"malignant": "Malignant vs. benign"},
+    task_note="Melanoma is the only malignant class.",
+)
+FIGURES = {name: Figure() for name in ("confusion_matrix", "roc", "reliability")}
+HEADINGS = [
+    "Per-class metrics",
+    "ROC curves",
+    "Screening metrics",
+    "Calibration",
+    "Predicted versus true prevalence",
+    "Subgroups",
+    "Grad-CAM localization (pointing game)",
+    "Most confident errors",
+]
+
+
+class Structure(HTMLParser):
+    """Checks that tags are balanced and collects tables as lists of rows of cell texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open):
+            self.tables[-1][-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def metrics() -> dict:
+    """The metrics of 40 images in two classes, the first image misclassified."""
+    y_true = np.arange(40) % 2
+    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
+    y_prob[0] = [0.12, 0.88]
+    evaluation = Evaluation(
+        class_names=NAMES,
+        y_true=y_true,
+        y_prob=y_prob,
+        uncalibrated=y_prob,
+        temperature=1.25,
+        lesion_ids=[str(i) for i in range(40)],
+        subgroups={"sex": ["male"] * 35 + ["female"] * 5},
+    )
+    metrics = evaluation_metrics(
+        evaluation, malignant=("mel",), binary_tasks={"malignant": ("mel",)}
+    )
+    metrics["pointing_game"] = {
+        "images": 38,
+        "without_lesion": 2,
+        "hit_fraction": 0.75,
+        "energy_fraction": 0.5,
+        "chance": 0.25,
+    }
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def errors() -> list[Misclassification]:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    return [Misclassification("<ISIC_1>", "mel", "nv", 0.9, pixels, pixels)]
+
+
+def build(metrics: dict, context: ReportContext = CONTEXT, errors=()) -> str:
+    return build_page(metrics, context, figures=FIGURES, errors=errors)
+
+
+def test_the_page_has_the_headings_of_the_field_in_order(metrics):
+    assert re.findall("<h2>(.*?)</h2>", build(metrics)) == HEADINGS
+
+
+def test_the_page_needs_no_other_file_and_no_script(metrics, errors):
+    page = build(metrics, errors=errors)
+    sources = re.findall(r"""(?:src|href)=["']([^"']{0,20})""", page)
+    assert len(sources) == 5
+    assert all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"url\(|@import|<script|<link|https?:", page)
+    assert "max-width: 60rem" in page
+
+
+def test_tables_hold_the_metrics_under_full_names(metrics, errors):
+    facts, per_class, tasks, calibration, prevalence, subgroups, pointing = Structure(
+        build(metrics, errors=errors)
+    ).tables
+    assert facts == [["Model", "runs/<tiny>/model.keras"]]
+    # 19 of 20 melanomas rank first, the last below all 20 nevi.
+    assert per_class[1] == ["melanoma (mel)", "1.000", "0.950", "0.974", "0.950", "0.975", "20"]
+    assert tasks[1][0] == "Malignant vs. benign"
+    assert tasks[1][1].startswith("0.950")
+    assert calibration[0] == ["Metric", "Temperature 1 (uncalibrated)", "Temperature 1.250"]
+    assert prevalence[1] == ["melanoma", "50.0%", "48.3%", "47.5%"]
+    assert subgroups[1] == ["Sex"]
+    assert subgroups[2][:3] == ["female", "5", "2"]
+    assert [row[1] for row in pointing[1:]] == ["0.750", "0.500", "0.250"]
+
+
+def test_the_accuracy_stands_beside_its_interval_and_the_majority_class(metrics):
+    low, high = metrics["intervals"]["accuracy"]
+    page = build(metrics)
+    assert f"<b>0.975</b><span>{low:.3f} to {high:.3f}</span>" in page
+    assert "majority class (mel): 0.500" in page
+
+
+def test_small_subgroups_are_gray(metrics):
+    assert '<tr class="small"><td>female' in build(metrics)
+    assert "<tr><td>male" in build(metrics)
+
+
+def test_text_from_outside_is_escaped(metrics, errors):
+    page = build(metrics, replace(CONTEXT, title="<b>", task_note="<i>", notes=["<u>"]), errors)
+    for text in ("<b>&", "<i>", "<u>", "<tiny>", "<ISIC_1>"):
+        assert text not in page
+    assert "&lt;ISIC_1&gt;" in page
+
+
+def test_errors_are_shown_with_and_without_heat_maps(metrics, errors):
+    page = build(metrics, errors=errors)
+    assert "true: melanoma<br>predicted: melanocytic nevus (90%)" in page
+    assert 'alt="Grad-CAM heat map of' in page
+    plain = build(metrics, errors=[replace(errors[0], overlay=None)])
+    assert 'alt="Grad-CAM heat map of' not in plain
+    assert "Right: Grad-CAM" not in plain
+
+
+def test_what_was_not_measured_is_said(metrics):
+    calibration = metrics["calibration"] | {"temperature": 1.0}
+    page = build({**metrics, "calibration": calibration, "pointing_game": None})
+    assert "not calibrated: the temperature is 1" in page
+    assert "Temperature 1 (uncalibrated)" not in page
+    assert "Not measured: there are no lesion masks" in page
+    assert "<p>None.</p>" in page
+
+
+def test_undefined_metrics_are_a_dash(metrics):
+    task = {"roc_auc": None, "sensitivity_at_specificity": dict.fromkeys(("0.80", "0.90", "0.95"))}
+    intervals = metrics["intervals"] | {"macro_f1": None}
+    page = build({**metrics, "malignant": task, "macro_f1": None, "intervals": intervals})
+    assert Structure(page).tables[2][1][1:] == ["-"] * 4
+    assert "Macro F1<b>-</b><span>no interval</span>" in page

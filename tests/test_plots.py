@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from metrics.calibration import calibration_metrics, reliability
+from metrics.evaluation import Evaluation
+from metrics.plots import (
+    plot_confusion_matrix,
+    plot_evaluation,
+    plot_explanation,
+    plot_learning_curves,
+    plot_reliability,
+    plot_roc,
+)
+
+
+def test_the_confusion_matrix_shows_fraction_and_count_of_each_cell():
+    figure = plot_confusion_matrix(np.array([[3, 1], [0, 0]]), ("a", "b"), title="title")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["75%", "3", "25%", "1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a\nn=4", "b\nn=0"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
+
+
+def test_the_learning_curves_mark_the_best_epoch():
+    keys = ("loss", "accuracy", "balanced_accuracy")
+    history = [
+        {"epoch": epoch, "phase": phase, "learning_rate": 1e-3}
+        | {prefix + key: epoch / 10 for key in keys for prefix in ("", "val_")}
+        for epoch, phase in ((1, "head"), (2, "fine-tune"), (3, "fine-tune"))
+    ]
+    figure = plot_learning_curves(history, best_epoch=2, title="run")
+    assert len(figure.axes) == 4
+    marker = figure.axes[0].lines[2]
+    assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (2, 0.2)
+    assert marker.get_label() == "best epoch 2"
+    assert figure.axes[3].lines[0].get_ydata().tolist() == [1e-3] * 3
+
+
+def test_the_roc_plot_has_a_curve_for_each_class_that_occurs():
+    y_prob = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1]])
+    axes = plot_roc(np.array([0, 1, 0, 1]), y_prob, ("a", "b", "c")).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["a  1.000  n=2", "b  1.000  n=2"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("1 - specificity", "Sensitivity")
+
+
+def test_a_single_class_gives_an_empty_roc_plot():
+    axes = plot_roc(np.zeros(2, int), np.full((2, 2), 0.5), ("a", "b")).axes[0]
+    assert axes.get_legend() is None
+
+
+def test_each_reliability_diagram_shows_its_calibration_error():
+    y_true, y_prob = np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]])
+    figure = plot_reliability({"before": reliability(y_true, y_prob)}, title="title")
+    assert calibration_metrics(y_true, y_prob)["expected_calibration_error"] == pytest.approx(0.4)
+    assert figure.axes[0].get_title(loc="left") == "before: ECE 0.400"
+    assert len(figure.axes) == 2
+
+
+@pytest.mark.parametrize(("temperature", "panels"), [(2.0, 2), (1.0, 1)])
+def test_an_uncalibrated_model_has_one_reliability_diagram(temperature, panels):
+    y_true, y_prob = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    evaluation = Evaluation(
+        class_names=("a", "b"),
+        y_true=y_true,
+        y_prob=y_prob,
+        uncalibrated=y_prob,
+        temperature=temperature,
+        lesion_ids=["1", "2"],
+        subgroups={},
+    )
+    metrics = {"accuracy": 1.0, "balanced_accuracy": 1.0}
+    figures = plot_evaluation(evaluation, metrics, title="title")
+    assert list(figures) == ["confusion_matrix", "roc", "reliability"]
+    assert len(figures["reliability"].axes) == 2 * panels
+
+
+@pytest.mark.parametrize(("empty", "label"), [(False, "evidence"), (True, "no evidence")])
+def test_an_explanation_says_whether_there_is_evidence_for_the_class(empty, label):
+    image = np.zeros((4, 4, 3), np.uint8)
+    figure = plot_explanation(image, image, title="a$b$c.jpg", empty=empty)
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert labels == ["Model input", f"Grad-CAM: {label} for this class"]
+    assert figure.get_suptitle() == "a$b$c.jpg"

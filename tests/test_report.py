@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from metrics.classification import classification_metrics
+from metrics.plots import plot_confusion_matrix
+from metrics.report import PredictionWriter, format_metrics, prediction_table, write_report
+from support import InputError
+
+NAMES = ("a", "b", "c")
+Y_TRUE = np.array([0, 0, 0, 1, 1])
+Y_PROB = np.array(
+    [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]]
+)
+
+
+def test_the_prediction_table_has_the_columns_of_the_contract():
+    table = prediction_table(["x", "y"], Y_PROB[:2], NAMES)
+    assert list(table) == ["image", "predicted", "confidence", "prob_a", "prob_b", "prob_c"]
+    assert table["predicted"].tolist() == ["a", "a"]
+    assert table["confidence"].tolist() == [0.8, 0.6]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_predictions_written_in_batches_read_back_as_one_table(tmp_path, suffix):
+    path = tmp_path / f"out.{suffix}"
+    with PredictionWriter(path) as writer:
+        for batch in (slice(0, 2), slice(2, 2), slice(2, 5)):
+            writer.write(prediction_table(list("vwxyz")[batch], Y_PROB[batch], NAMES))
+        assert not path.exists()
+    table = pd.read_csv(path) if suffix == "csv" else pd.DataFrame(json.loads(path.read_text()))
+    assert table["image"].tolist() == list("vwxyz")
+    assert np.allclose(table[[f"prob_{name}" for name in NAMES]], Y_PROB)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_a_file_name_that_is_not_valid_text_is_escaped(tmp_path, suffix):
+    path = tmp_path / f"out.{suffix}"
+    with PredictionWriter(path) as writer:
+        writer.write(prediction_table(["a\udcff.jpg"], Y_PROB[:1], NAMES))
+    assert "a\\udcff.jpg" in path.read_text(encoding="utf-8")
+
+
+def test_an_interrupted_prediction_file_leaves_the_previous_one(tmp_path):
+    def write_and_fail():
+        with PredictionWriter(path) as writer:
+            writer.write(prediction_table(["x"], Y_PROB[:1], NAMES))
+            raise ZeroDivisionError
+
+    path = tmp_path / "out.csv"
+    path.write_text("before")
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert path.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_predictions_are_an_empty_list(tmp_path):
+    with PredictionWriter(tmp_path / "out.json"):
+        pass
+    assert json.loads((tmp_path / "out.json").read_text()) == []
+
+
+def test_a_prediction_file_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\.csv or \.json, received '.*out\.xlsx'"):
+        PredictionWriter(tmp_path / "out.xlsx")
+
+
+def test_a_report_holds_plain_numbers_a_table_a_plot_and_a_page(tmp_path):
+    metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
+    write_report(
+        tmp_path / "new",
+        metrics=metrics,
+        predictions=prediction_table(list("vwxyz"), Y_PROB, NAMES),
+        figures={"confusion_matrix": plot_confusion_matrix(np.eye(3, dtype=int), NAMES)},
+        page="<!doctype html>",
+    )
+    written = json.loads((tmp_path / "new" / "metrics.json").read_text())
+    assert written == metrics
+    assert isinstance(written["accuracy"], float)
+    assert (tmp_path / "new" / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new" / "report.html").read_text() == "<!doctype html>"
+    assert len(pd.read_csv(tmp_path / "new" / "predictions.csv")) == 5
+    assert len(list((tmp_path / "new").iterdir())) == 4
+
+
+def test_the_printed_table_names_every_class_and_shows_undefined_metrics_as_a_dash():
+    text = format_metrics(classification_metrics(Y_TRUE, Y_PROB, NAMES))
+    lines = text.splitlines()
+    assert lines[1].split() == ["a", "1.000", "0.667", "0.800", "0.833", "3"]
+    assert lines[3].split() == ["c", "0.000", "-", "-", "-", "0"]
+    assert "balanced accuracy        0.583" in text
+    assert "majority class a       0.600" in text
+    assert "95% CI" not in text
+
+
+def test_the_printed_table_shows_the_confidence_intervals():
+    metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
+    metrics["intervals"] = {"accuracy": (0.25, 0.875), "macro_f1": None}
+    lines = format_metrics(metrics).splitlines()
+    assert lines[5].split() == ["95%", "CI"]
+    assert lines[6].split() == ["accuracy", "0.600", "0.250", "to", "0.875"]
+    assert lines[9].split() == ["macro", "F1", "0.650"]

@@ -1,0 +1,201 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from data import DataError
+from data.ham10000 import CLASS_NAMES
+from data.sources import read_dataset
+from data.splits import (
+    add_training_data,
+    class_fractions,
+    class_indices,
+    class_weights,
+    count_known,
+    one_hot,
+    select_split,
+    split_by_lesion,
+    write_split,
+)
+
+FRACTIONS = {"validation_fraction": 0.15, "test_fraction": 0.15}
+
+
+def make_frame() -> pd.DataFrame:
+    """A small HAM10000: its class fractions, and several images of some lesions."""
+    rng = np.random.default_rng(0)
+    counts = dict(zip(CLASS_NAMES, (33, 51, 110, 12, 111, 670, 14), strict=True))
+    rows = []
+    for label, count in counts.items():
+        lesion = -1
+        while count > 0:
+            lesion += 1
+            images = min(count, int(rng.choice([1, 2, 3, 6], p=[0.72, 0.2, 0.06, 0.02])))
+            rows += [(f"{label}-{lesion}", label)] * images
+            count -= images
+    frame = pd.DataFrame(rows, columns=["lesion_id", "label"])
+    frame["image_id"] = [f"ISIC_{index:07d}" for index in range(len(frame))]
+    return frame.sample(frac=1, random_state=1).reset_index(drop=True)
+
+
+def check_split(frame: pd.DataFrame, seed: int) -> None:
+    frame = frame.assign(split=split_by_lesion(frame, seed=seed, **FRACTIONS))
+    assert frame.groupby("lesion_id")["split"].nunique().max() == 1
+    overall = frame["label"].value_counts(normalize=True)
+    sizes = frame["split"].value_counts(normalize=True)
+    for name, fraction in {"train": 0.7, "val": 0.15, "test": 0.15}.items():
+        assert sizes[name] == pytest.approx(fraction, abs=0.01)
+        inside = frame.loc[frame["split"] == name, "label"].value_counts(normalize=True)
+        assert (inside - overall).abs().max() < 0.015
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_split_keeps_lesions_whole_and_class_fractions(seed):
+    check_split(make_frame(), seed)
+
+
+def test_splits_of_the_real_metadata_for_ten_seeds(ham10000_dir):
+    frame = read_dataset(ham10000_dir).frame
+    for seed in range(10):
+        check_split(frame, seed)
+
+
+def test_a_split_depends_on_the_seed_and_not_on_the_order_of_rows():
+    frame = make_frame()
+    first = split_by_lesion(frame, seed=3, **FRACTIONS)
+    assert first.equals(split_by_lesion(frame, seed=3, **FRACTIONS))
+    assert not first.equals(split_by_lesion(frame, seed=4, **FRACTIONS))
+    backwards = split_by_lesion(frame.iloc[::-1], seed=3, **FRACTIONS)
+    assert first.equals(backwards.sort_index())
+
+
+def test_a_class_of_three_lesions_is_in_all_three_splits():
+    frame = pd.DataFrame({"lesion_id": ["a", "a", "b", "c", "c"], "label": ["df"] * 5})
+    assert set(split_by_lesion(frame, seed=0, **FRACTIONS)) == {"train", "val", "test"}
+
+
+def test_a_lesion_with_two_diagnoses_stays_in_one_split():
+    frame = pd.DataFrame({"lesion_id": ["a"] * 3, "label": ["mel", "nv", "bkl"]})
+    assert split_by_lesion(frame, seed=0, **FRACTIONS).nunique() == 1
+
+
+def test_fractions_that_leave_no_training_images_are_refused():
+    with pytest.raises(ValueError, match="should be above 0"):
+        split_by_lesion(make_frame(), seed=0, validation_fraction=0.5, test_fraction=0.5)
+
+
+FRAME = pd.DataFrame(
+    {
+        "image_id": ["t1", "t2", "v1", "new of t", "new of v", "new"],
+        "lesion_id": ["T", "T", "V", "T", "V", "N"],
+    }
+)
+IDS = SimpleNamespace(
+    train_image_ids=("t1", "t2"),
+    train_lesion_ids=("T",),
+    validation_image_ids=("v1",),
+    validation_lesion_ids=("V",),
+)
+
+
+@pytest.mark.parametrize(
+    ("split", "images"),
+    [
+        ("train", ["t1", "t2"]),
+        ("val", ["v1"]),
+        ("test", ["new"]),
+        ("all", FRAME["image_id"].tolist()),
+    ],
+)
+def test_the_test_split_has_no_lesion_that_the_model_knows(split, images):
+    assert select_split(FRAME, split, IDS)["image_id"].tolist() == images
+
+
+def test_known_images_are_those_of_training_and_validation_and_of_their_lesions():
+    assert count_known(FRAME, IDS) == 5
+    assert count_known(FRAME[5:], IDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [("test", "choose the split 'all'"), ("testing", "among train, val, test, all, received")],
+)
+def test_a_split_that_is_empty_or_unknown_is_refused(split, message):
+    with pytest.raises(DataError, match=message):
+        select_split(FRAME[:3], split, IDS)
+
+
+def test_a_split_is_written_as_a_table(tmp_path):
+    frame = pd.DataFrame([("a", "L", "nv", "x.jpg", "test")])
+    frame.columns = ["image_id", "lesion_id", "label", "path", "split"]
+    write_split(frame, tmp_path / "split.csv")
+    assert (tmp_path / "split.csv").read_text() == "image_id,lesion_id,label,split\na,L,nv,test\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
+
+
+def test_labels_are_encoded_as_indices_and_one_hot():
+    labels = pd.Series(["b", "a", "b"], index=[7, 8, 9])
+    assert class_indices(labels, ("a", "b", "c")).tolist() == [1, 0, 1]
+    encoded = one_hot(labels, ("a", "b", "c"))
+    assert encoded.dtype == np.float32
+    assert encoded.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+    assert one_hot([], ("a", "b")).shape == (0, 2)
+
+
+def test_a_label_that_is_not_a_class_is_refused_and_named():
+    with pytest.raises(DataError, match="among a, b, received c, d"):
+        class_indices(["d", "a", "c", "d"], ("a", "b"))
+
+
+def test_class_weights_of_a_hand_made_case():
+    labels = pd.Series(["nv"] * 9 + ["mel"])
+    assert set(class_weights(labels, "none").values()) == {1.0}
+    balanced = class_weights(labels, "balanced")
+    assert balanced["mel"] == pytest.approx(9 * balanced["nv"])
+    assert balanced["mel"] == pytest.approx(5.0)
+    root = class_weights(labels, "sqrt")
+    assert root["mel"] == pytest.approx(3 * root["nv"])
+    assert (9 * root["nv"] + root["mel"]) / 10 == pytest.approx(1.0)
+    assert balanced["df"] == 1.0
+
+
+def test_class_fractions_of_a_hand_made_case():
+    labels = pd.Series(["nv"] * 11 + ["mel"] * 4)
+    fractions = dict(zip(CLASS_NAMES, class_fractions(labels), strict=True))
+    # The five classes without images count as one image each, of 20.
+    assert (fractions["nv"], fractions["mel"], fractions["df"]) == (11 / 20, 4 / 20, 1 / 20)
+
+
+def test_no_image_of_validation_or_test_enters_training(tmp_path):
+    def write(name: str, number: int) -> str:
+        pixels = np.random.default_rng(number).integers(0, 256, (10, 14, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        return str(tmp_path / name)
+
+    rows = [("t", "T", "train"), ("v", "V", "val"), ("x", "X", "test"), ("y", "Y", "test")]
+    frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "split"])
+    frame["label"] = "nv"
+    frame["path"] = [write(f"{name}.png", number) for number, (name, _, _) in enumerate(rows)]
+    extra = pd.DataFrame(
+        [
+            ("v", "A", 10),  # an image of validation, under another lesion
+            ("a2", "A", 11),  # the same lesion as that image
+            ("b", "V", 12),  # a lesion of validation
+            ("c", "C", 2),  # the pixels of a test image
+            ("c2", "C", 13),  # the same lesion as those
+            ("t", "D", 14),  # an image of training
+            ("e", "E", 0),  # the pixels of a training image
+            ("f", "T", 15),  # another image of a training lesion
+            ("g", "G", 16),
+            ("g2", "G2", 16),  # the pixels of the one before
+        ],
+        columns=["image_id", "lesion_id", "number"],
+    )
+    extra["path"] = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
+    merged, counts = add_training_data(frame, extra.assign(label="mel").drop(columns="number"))
+    assert merged["image_id"].tolist() == ["t", "v", "x", "y", "f", "g"]
+    assert merged["split"].tolist() == ["train", "val", "test", "test", "train", "train"]
+    assert vars(counts) == {"by_id": 2, "by_pixels": 1, "by_lesion": 2, "repeated": 3, "added": 2}
+    assert merged.index.tolist() == list(range(6))

@@ -1,0 +1,286 @@
+"""A training from labels to a calibrated model: `train`, and its steps in order."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from config import TrainConfig
+from data import DataError
+from data.augmentation import AugmentationSettings
+from data.ham10000 import CLASS_NAMES
+from data.pipeline import check_images, checksums, decode_images
+from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
+from metrics.plots import plot_learning_curves
+from metrics.report import save_figure
+from models import WeightsUnavailableError
+from models.backbones import BACKBONES
+from models.backend import check_mixed_precision, choose_strategy
+from models.bundle import describe
+from models.factory import build_model
+from models.transfer import unfreeze
+from support.cli import naming_flag
+from support.terminal import Progress
+from training.calibration import calibrate
+from training.callbacks import EarlyStopping
+from training.dataset import LabeledImages
+from training.loop import Result, TrainingData, train_model
+from training.losses import LogitAdjustedCrossentropy
+from training.phases import plan_phases
+from training.run import Run
+from training.schedules import OptimizerSettings
+
+# Decoded images by split and image size.
+Images = dict[tuple[str, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Attributes:
+        result: history and best epoch.
+        frame: rows of the images that were used, with their split.
+        skipped: number of images that could not be read.
+        temperature: of the saved model.
+        seconds: duration of fitting and calibration.
+    """
+
+    result: Result
+    frame: pd.DataFrame
+    skipped: int
+    temperature: float
+    seconds: float
+
+
+def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
+    """Train, calibrate and save a model.
+
+    Args:
+        settings: of the training.
+        labeled: the images, split.
+        run: the run folder, which is created; or that of an interrupted run, which resumes.
+
+    Raises:
+        DataError: images cannot be used.
+        ModelError: the model cannot be built.
+        TrainingError: the run cannot resume, or was interrupted.
+    """
+    model, device = build(settings, run)
+    images, unreadable = decode(labeled.frame, settings)
+    frame = labeled.frame.drop(index=unreadable)
+    fingerprint = _fingerprint(frame, images, settings)
+    if run.is_started:
+        with naming_flag("--resume"):
+            run.check_images(fingerprint)
+    else:
+        run.start(settings, fingerprint, lambda path: write_split(frame, path))
+    counts = {split: f"{(frame['split'] == split).sum():,}" for split in ("train", "val", "test")}
+    print(
+        "Split: {train} train / {val} validation / {test} test images, no lesion in two "
+        "splits.".format(**counts)
+    )
+    print(
+        f"Model: {settings.model}, {model.count_params():,} parameters, {settings.image_size} px, "
+        f"on {device}.",
+        flush=True,
+    )
+    started = time.monotonic()
+    with run.explaining_interruption():
+        result = fit(model, frame, images, settings, run)
+        temperature = calibrate(
+            run.model,
+            _of_split(images, "train"),
+            _of_split(images, "val"),
+            class_indices(frame.loc[frame["split"] == "val", "label"], CLASS_NAMES),
+            settings,
+        )
+        title = f"{settings.model}, {settings.image_size} px, {len(frame):,} images"
+        figure = plot_learning_curves(result.history, best_epoch=result.best_epoch, title=title)
+        save_figure(figure, run.learning_curves)
+        run.finish()
+    seconds = time.monotonic() - started
+    return Outcome(result, frame, len(unreadable), temperature, seconds)
+
+
+def build(settings: TrainConfig, run: Run) -> tuple[keras.Model, str]:
+    """Build the model of a training; returns it and the device that it runs on.
+
+    Args:
+        settings: of the training.
+        run: its folder; if it has a checkpoint, initial weights are not loaded.
+
+    Raises:
+        ModelError: the model cannot be built, or the device not be used.
+    """
+    if settings.mixed_precision:
+        with naming_flag("--mixed_precision"):
+            check_mixed_precision()
+    with naming_flag("--batch_size"):
+        strategy, device = choose_strategy(settings.strategy, batch_size=settings.batch_size)
+    keras.utils.set_random_seed(settings.seed)
+    random = settings.weights == "none" or run.checkpoint.exists()
+    try:
+        with strategy.scope():
+            model = build_model(
+                settings.model,
+                image_size=settings.image_size,
+                class_names=CLASS_NAMES,
+                weights=None if random else settings.weights,
+                dropout=settings.dropout,
+                batch_norm_momentum=settings.batch_norm_momentum,
+                mixed_precision=settings.mixed_precision,
+            )
+    except WeightsUnavailableError as error:
+        remedy = "--weights PATH, or --weights none"
+        raise WeightsUnavailableError(f"--weights: {error} ({remedy})") from error
+    if settings.model in BACKBONES:
+        # Too many layers are reported now, not after the head phase.
+        with naming_flag("--fine_tune_layers"):
+            unfreeze(model, settings.fine_tune_layers)
+    return model, device
+
+
+def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int]]:
+    """Decode the images of the train and validation splits at the image sizes of all phases.
+
+    All headers are read first, those of the test images too, so that files that are no images are
+    known within seconds. Validation images are decoded as in `evaluate.py`, training images
+    somewhat larger.
+
+    Args:
+        frame: one row per image.
+        settings: of the training.
+
+    Returns:
+        The images by split and image size of the phase; and the index labels of unreadable images.
+
+    Raises:
+        DataError: no image of a split can be read.
+    """
+    unreadable = []
+    for i, message in check_images(frame["path"].tolist()).items():
+        print(f"skipped {message}", file=sys.stderr)
+        unreadable.append(frame.index[i])
+    readable = frame.drop(index=unreadable)
+    images: Images = {}
+    for image_size in sorted({phase.image_size for phase in plan_phases(settings)}):
+        stored_size = round(image_size * settings.stored_size_factor)
+        for split, size in (("train", stored_size), ("val", image_size)):
+            rows = readable.index[readable["split"] == split]
+            images[split, image_size], failures = decode_images(
+                readable.loc[rows, "path"].tolist(),
+                image_size=size,
+                store=settings.image_store,
+                store_dir=Path(settings.output_dir, "cache"),
+                on_progress=Progress(f"decoding {split} images").update,
+            )
+            file = getattr(images[split, image_size], "filename", None)
+            if file and not failures:
+                print(f"Decoded {split} images are stored in {file} for later runs.")
+            for message in failures.values():
+                print(f"skipped {message}", file=sys.stderr)
+            failed = [rows[i] for i in failures]
+            unreadable += failed
+            readable = readable.drop(index=failed)
+            if not len(images[split, image_size]):
+                raise DataError(
+                    f"expected readable images in the {split} split of {settings.data_dir}, "
+                    "received none; unpack the image archives again"
+                )
+    # A file that was readable at the first size only would shift all images after it.
+    counts = readable["split"].value_counts()
+    if any(len(array) != counts[split] for (split, _), array in images.items()):
+        raise DataError(
+            f"images in {settings.data_dir} changed while they were read; start the training again"
+        )
+    return images, unreadable
+
+
+def fit(
+    model: keras.Model, frame: pd.DataFrame, images: Images, settings: TrainConfig, run: Run
+) -> Result:
+    """Train the model on the decoded images.
+
+    Args:
+        model: from `build`; receives a description of its split.
+        frame: rows of the images, in their order.
+        images: from `decode`.
+        settings: of the training.
+        run: its folder.
+    """
+    train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
+    describe(
+        model,
+        train_image_ids=train_rows["image_id"],
+        train_lesion_ids=train_rows["lesion_id"],
+        validation_image_ids=validation_rows["image_id"],
+        validation_lesion_ids=validation_rows["lesion_id"],
+    )
+    labels = train_rows["label"]
+    weights = class_weights(labels, settings.class_weights)
+    log_fractions = np.log(class_fractions(labels))
+    return train_model(
+        model,
+        TrainingData(
+            train_images=_of_split(images, "train"),
+            train_targets=one_hot(labels, CLASS_NAMES),
+            train_weights=labels.map(weights).to_numpy(np.float32),
+            validation_images=_of_split(images, "val"),
+            validation_targets=one_hot(validation_rows["label"], CLASS_NAMES),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        ),
+        phases=plan_phases(settings),
+        loss=LogitAdjustedCrossentropy(
+            settings.logit_adjustment * log_fractions, settings.label_smoothing
+        ),
+        augmentation=augmentation_settings(settings),
+        optimizer=OptimizerSettings(
+            schedule=settings.lr_schedule,
+            warmup_fraction=settings.warmup_fraction,
+            weight_decay=settings.weight_decay,
+            average_epochs=settings.average_epochs,
+            mixed_precision=settings.mixed_precision,
+        ),
+        early_stopping=EarlyStopping(settings.monitor, settings.patience),
+        run=run,
+    )
+
+
+def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:
+    """Return the augmentation of a training."""
+    return AugmentationSettings(
+        rotation_degrees=settings.rotation_degrees,
+        flip=settings.flip,
+        view=settings.view,
+        shift=settings.shift,
+        brightness=settings.brightness,
+        contrast=settings.contrast,
+        color_cast=settings.color_cast,
+        sharpness=settings.sharpness,
+    )
+
+
+def _of_split(images: Images, split: str) -> dict[int, np.ndarray]:
+    """Return the images of a split by image size."""
+    return {size: array for (name, size), array in images.items() if name == split}
+
+
+def _fingerprint(frame: pd.DataFrame, images: Images, settings: TrainConfig) -> dict[str, list]:
+    """Return what has to be unchanged when a run resumes; see `training.run.IMAGE_FACTS`."""
+    last_size = plan_phases(settings)[-1].image_size
+    fingerprint = {}
+    for split in ("train", "val"):
+        rows = frame[frame["split"] == split]
+        columns = (rows[name] for name in ("image_id", "label", "lesion_id"))
+        sums = checksums(images[split, last_size])
+        for image_id, label, lesion_id, checksum in zip(*columns, sums, strict=True):
+            fingerprint[image_id] = [split, label, lesion_id, checksum]
+    return fingerprint

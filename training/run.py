@@ -1,0 +1,296 @@
+"""The run folder: its file names, and how a run starts, resumes and finishes.
+
+Only the standard library is imported, so that `predict.py` finds the newest model at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from config import TrainConfig
+from support.cli import is_out_of_memory
+from support.files import describe_os_error, write_text
+from training import OUT_OF_MEMORY, DivergedError, TrainingError
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
+MODEL_FILE = "model.keras"
+_CONFIG_FILE = "config.json"
+# What has to be unchanged for each image when a run resumes.
+IMAGE_FACTS = ("split", "label", "lesion", "checksum of the pixels")
+
+
+class Run:
+    """A folder that holds one training run.
+
+    Args:
+        folder: path of the folder; it need not exist yet.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def model(self) -> Path:
+        """Model of the best epoch."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def config(self) -> Path:
+        """Settings, command and package versions."""
+        return self.folder / _CONFIG_FILE
+
+    @property
+    def split(self) -> Path:
+        """Split of every image."""
+        return self.folder / "split.csv"
+
+    @property
+    def history(self) -> Path:
+        """Metrics of every epoch."""
+        return self.folder / "history.csv"
+
+    @property
+    def learning_curves(self) -> Path:
+        """Plot of the history."""
+        return self.folder / "learning_curves.png"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State after the last finished epoch; removed when the run is finished."""
+        return self.folder / "resume.npz"
+
+    @property
+    def origin(self) -> Path:
+        """Settings and images at the start of the run; removed when it is finished."""
+        return self.folder / "resume.json"
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the run was started and is not finished."""
+        return self.origin.is_file()
+
+    def read_config(self) -> TrainConfig:
+        """Read the settings of the run.
+
+        Raises:
+            TrainingError: there is no run in the folder, or its settings cannot be read.
+        """
+        if not self.config.is_file():
+            raise TrainingError(f"expected the folder of a run, found no {self.config}")
+        try:
+            values = json.loads(self.config.read_text(encoding="utf-8"))["config"]
+            return TrainConfig(
+                **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"expected the settings of a training run in {self.config}, received {error}"
+            ) from error
+
+    def start(
+        self, settings: TrainConfig, images: dict[str, list], write_split: Callable[[Path], None]
+    ) -> None:
+        """Create the folder and write what is known at the start; `origin` comes last.
+
+        Args:
+            settings: of the run.
+            images: values of `IMAGE_FACTS` by image id, in the order of training.
+            write_split: writes the split of every image to a path.
+        """
+        name, number = self.folder.name, 1
+        while True:
+            try:
+                self.folder.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+                self.folder = self.folder.with_name(f"{name}-{number}")
+        record = {
+            "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "config": dataclasses.asdict(settings),
+            "versions": {"python": platform.python_version()}
+            | {package: importlib.metadata.version(package) for package in PACKAGES},
+        }
+        write_text(self.config, json.dumps(record, indent=2) + "\n")
+        write_split(self.split)
+        origin = {"settings": _comparable(settings), "images": images}
+        write_text(self.origin, json.dumps(origin))
+
+    def check_settings(self, settings: TrainConfig) -> None:
+        """Compare settings with those at the start of the run.
+
+        Raises:
+            TrainingError: they differ, or the run is finished.
+        """
+        before, now = self._read_origin()["settings"], _comparable(settings)
+        if changed := _find_changes(before, now):
+            name = changed[0]
+            raise TrainingError(
+                f"{_count(changed, 'setting')} changed since {self.folder} started, for example "
+                f"{name}: {before.get(name)} before, {now.get(name)} now; restore {_CONFIG_FILE}, "
+                "or start a new run"
+            )
+
+    def check_images(self, images: dict[str, list]) -> None:
+        """Compare images with those at the start of the run.
+
+        Args:
+            images: as for `start`.
+
+        Raises:
+            TrainingError: they or their order differ, or the run is finished.
+        """
+        before = self._read_origin()["images"]
+        if changed := _find_changes(before, images):
+            name = changed[0]
+            raise TrainingError(
+                f"{_count(changed, 'image')} changed since {self.folder} started, for example "
+                f"{name}: {_describe_change(before.get(name), images.get(name))}; restore the "
+                "data, or start a new run"
+            )
+        # The content of a batch depends on the position of each image in the table.
+        if list(before) != list(images):
+            raise TrainingError(
+                f"the order of the images changed since {self.folder} started; restore the table, "
+                "or start a new run"
+            )
+
+    def finish(self) -> None:
+        """Remove what only an interrupted run needs."""
+        for path in (self.checkpoint, self.origin):
+            path.unlink(missing_ok=True)
+
+    def describe_state(self, *, resumable: bool = True) -> str:
+        """Say what an interrupted run has reached, and the command that resumes it."""
+        state = (
+            f"best epoch so far: {self.model}" if self.model.exists() else "no epoch was finished"
+        )
+        if not resumable:
+            return state
+        return f"{state}; resume with: python train.py --resume {shlex.quote(str(self.folder))}"
+
+    @contextlib.contextmanager
+    def explaining_interruption(self) -> Iterator[None]:
+        """Add to whatever stops a training what it has reached, and how it resumes."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self.describe_state()) from None
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {self.describe_state(resumable=False)}") from error
+        except OSError as error:
+            raise TrainingError(f"{describe_os_error(error)}; {self.describe_state()}") from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            state = self.describe_state(resumable=False)
+            raise TrainingError(f"{OUT_OF_MEMORY}; {state}") from error
+
+    def _read_origin(self) -> dict[str, dict]:
+        if not self.is_started:
+            raise TrainingError(f"{self.folder} is not an interrupted run; nothing to resume")
+        try:
+            origin = json.loads(self.origin.read_text(encoding="utf-8"))
+            return {kind: dict(origin[kind]) for kind in ("settings", "images")}
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrainingError(f"{self.origin} is damaged; start a new run") from error
+
+
+def new_run(output_dir: str | Path, model: str) -> Run:
+    """Return a run named after a model and the current time; its folder is created on start.
+
+    Args:
+        output_dir: folder of the runs.
+        model: name of the architecture.
+    """
+    return Run(Path(output_dir, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"))
+
+
+def newest_model(runs_dir: str | Path) -> Path | None:
+    """Return the model of the newest run, None if no run has one.
+
+    Args:
+        runs_dir: folder of the runs.
+    """
+    found = Path(runs_dir).glob(f"*/{MODEL_FILE}")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def choose_model(
+    model_path: str | None, *, runs_dir: str, bundled: str, root: Path
+) -> tuple[Path, str]:
+    """Choose a model file: the one asked for, else that of the newest run, else the bundled one.
+
+    Args:
+        model_path: the one asked for, None for none.
+        runs_dir: folder of the runs.
+        bundled: the bundled model, relative to `root`.
+        root: folder of the project.
+
+    Returns:
+        Its path, and how to name it in the output.
+    """
+    if model_path is not None:
+        return Path(model_path), model_path
+    newest = newest_model(runs_dir)
+    if newest is not None:
+        return newest, f"{newest} (newest run)"
+    return root / bundled, f"{bundled} (bundled model; no run in {runs_dir}/)"
+
+
+def data_dir_of(model_path: str | Path) -> tuple[str, Path] | None:
+    """Return the data folder that a model was trained on, and the file that says so.
+
+    Args:
+        model_path: a model file, perhaps in its run folder.
+
+    Returns:
+        None if there is no settings file beside the model.
+
+    Raises:
+        TrainingError: the settings beside the model cannot be read.
+    """
+    path = Path(model_path).parent / _CONFIG_FILE
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["config"]["data_dir"]), path
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"expected the settings of a training run in {path}, received {error}"
+        ) from error
+
+
+def _comparable(settings: TrainConfig) -> dict[str, Any]:
+    """Return settings as they look after JSON, without what differs between start and resume."""
+    return json.loads(json.dumps({**dataclasses.asdict(settings), "resume": None}))
+
+
+def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = sorted(before.keys() | now.keys())
+    return [name for name in names if before.get(name) != now.get(name)]
+
+
+def _describe_change(before: list | None, now: list | None) -> str:
+    """Describe how an image differs from the start of a run."""
+    if now is None:
+        return "no longer in the train or validation split"
+    if before is None:
+        return "new in the train or validation split"
+    pairs = zip(IMAGE_FACTS, before, now, strict=True)
+    changed = [f"{fact} {old} before, {new} now" for fact, old, new in pairs if old != new]
+    return ", ".join(changed)
+
+
+def _count(items: list, noun: str) -> str:
+    return f"{len(items):,} {noun}{'s' if len(items) != 1 else ''}"
