@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import config
 from config import PredictConfig
 from support import cli
 from support.files import make_folder, one_line
@@ -52,12 +51,7 @@ def predict(settings: PredictConfig) -> int:
     from metrics.report import PredictionWriter, prediction_table
     from models.classifier import load_classifier
 
-    model_path, origin = choose_model(
-        settings.model_path,
-        runs_dir=config.RUNS_DIR,
-        bundled=config.BUNDLED_MODEL,
-        root=Path(__file__).parent,
-    )
+    model_path, origin = choose_model(settings.model_path)
     classifier = load_classifier(model_path)
     description = classifier.description
     explanations = Explanations(classifier, settings) if settings.explain else None

@@ -1,9 +1,7 @@
 """Show the classifier as a web page on this machine: python -m app"""
 
 import sys
-from pathlib import Path
 
-import config
 from app.listener import get_url, is_loopback, open_listener
 from config import AppConfig
 from support import cli
@@ -36,12 +34,7 @@ def serve(settings: AppConfig) -> int:
         from app.prediction import Predictor
         from models.classifier import load_classifier
 
-        model_path, origin = choose_model(
-            settings.model_path,
-            runs_dir=config.RUNS_DIR,
-            bundled=config.BUNDLED_MODEL,
-            root=Path(config.__file__).parent,
-        )
+        model_path, origin = choose_model(settings.model_path)
         classifier = load_classifier(model_path)
         local = is_loopback(listener)
         app = build_app(

@@ -16,21 +16,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     Yields:
         A temporary path in the same folder and with the same suffix, to be written inside the
-        block. When the block raises, the temporary file is removed and `path` is left as it was.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
+        block. When the block raises, the temporary file is removed and `path` is left as it was;
+        an `OSError` names `path`.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        # Named here, since an error of the block would name the temporary file.
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        # A failure to clean up must not hide the error of the block.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

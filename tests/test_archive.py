@@ -8,10 +8,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from refused import refusal
 
-from models import ModelError
 from models.archive import check_archive
-from models.bundle import load_model, save_model
+from models.bundle import save_model
 from models.factory import build_model
 
 
@@ -31,15 +31,6 @@ def rewrite(source: Path, target: Path, **members) -> Path:
                 content = json.dumps(change(json.loads(content))).encode()
             new.writestr(name, content if change is None or callable(change) else change)
     return target
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        load_model(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{path}: ")
-    return message
 
 
 def weights_file(tmp_path, change) -> bytes:

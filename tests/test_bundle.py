@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from refused import refusal
 
 from config import TrainConfig
 from models import ModelError
@@ -59,15 +60,6 @@ def rewrite(source: Path, target: Path, change) -> Path:
                 content = json.dumps(config).encode()
             new.writestr(name, content)
     return target
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        load_model(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{path}: ")
-    return message
 
 
 def test_a_loaded_model_gives_the_same_probabilities_and_description(model, saved):

@@ -39,10 +39,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_named_not_the_temporary_file(tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
-        write_text(tmp_path / "gone" / "table.csv", "text")
-    assert describe_os_error(error.value) == f"{tmp_path}/gone: no such file or directory"
+def test_an_error_names_the_file_not_the_temporary_one(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    for name, reason in (
+        ("gone/table.csv", "no such file or directory"),
+        ("file/table.csv", "not a directory"),
+        ("folder.csv", "is a directory"),
+    ):
+        with pytest.raises(OSError, match=r".") as error:
+            write_text(tmp_path / name, "text")
+        assert describe_os_error(error.value) == f"{tmp_path}/{name}: {reason}"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

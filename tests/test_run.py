@@ -1,9 +1,11 @@
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+import config
 from train import parse
 from training import TrainingError
 from training.run import PACKAGES, Run, choose_model, data_dir_of, new_run, newest_model
@@ -86,18 +88,19 @@ def test_the_command_that_resumes_can_be_pasted_whatever_the_folder_is_called(tm
     assert run.describe_state(resumable=False) == f"best epoch so far: {run.model}"
 
 
-def test_the_newest_model_comes_before_the_bundled_one(tmp_path):
-    choice = {"runs_dir": str(tmp_path), "bundled": "bundled.keras", "root": tmp_path}
-    path, origin = choose_model(None, **choice)
-    assert path == tmp_path / "bundled.keras"
+def test_the_newest_model_comes_before_the_bundled_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "RUNS_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "BUNDLED_MODEL", "bundled.keras")
+    path, origin = choose_model(None)
+    assert path == Path(config.__file__).parent / "bundled.keras"
     assert origin == f"bundled.keras (bundled model; no run in {tmp_path}/)"
     for age, name in enumerate(("new", "old")):
         (tmp_path / name).mkdir()
         Run(tmp_path / name).model.touch()
         os.utime(Run(tmp_path / name).model, (1000 - age, 1000 - age))
     assert newest_model(tmp_path) == Run(tmp_path / "new").model
-    assert choose_model(None, **choice)[1].endswith("model.keras (newest run)")
-    assert choose_model("my.keras", **choice)[1] == "my.keras"
+    assert choose_model(None)[1].endswith("model.keras (newest run)")
+    assert choose_model("my.keras")[1] == "my.keras"
 
 
 def test_the_data_folder_of_a_model_is_that_of_its_run(tmp_path):

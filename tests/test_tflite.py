@@ -10,10 +10,10 @@ import flatbuffers
 import keras
 import numpy as np
 import pytest
+import refused
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from models import ModelError
 from models.bundle import describe, get_description
 from models.conversion import convert
 from models.factory import build_model
@@ -61,12 +61,7 @@ def write(path: Path, flatbuffer: bytes, record: object, name: str = "descriptio
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        TFLiteModel(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{path}: ")
-    return message
+    return refused.refusal(path, TFLiteModel)
 
 
 def test_a_file_describes_itself_as_the_keras_file_does_but_for_the_detector(model, good):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import config
 from config import TrainConfig
 from support.cli import is_out_of_memory
 from support.files import describe_os_error, write_text
@@ -226,26 +227,22 @@ def newest_model(runs_dir: str | Path) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def choose_model(
-    model_path: str | None, *, runs_dir: str, bundled: str, root: Path
-) -> tuple[Path, str]:
+def choose_model(model_path: str | None) -> tuple[Path, str]:
     """Choose a model file: the one asked for, else that of the newest run, else the bundled one.
 
     Args:
         model_path: the one asked for, None for none.
-        runs_dir: folder of the runs.
-        bundled: the bundled model, relative to `root`.
-        root: folder of the project.
 
     Returns:
         Its path, and how to name it in the output.
     """
     if model_path is not None:
         return Path(model_path), model_path
-    newest = newest_model(runs_dir)
+    newest = newest_model(config.RUNS_DIR)
     if newest is not None:
         return newest, f"{newest} (newest run)"
-    return root / bundled, f"{bundled} (bundled model; no run in {runs_dir}/)"
+    bundled = Path(config.__file__).parent / config.BUNDLED_MODEL
+    return bundled, f"{config.BUNDLED_MODEL} (bundled model; no run in {config.RUNS_DIR}/)"
 
 
 def data_dir_of(model_path: str | Path) -> tuple[str, Path] | None:
