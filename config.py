@@ -27,7 +27,7 @@ class TrainConfig(Settings):
         (), "data", "folders of more images, for the train split only; same layouts"
     )
     allow_missing: bool = flag(
-        False, "data", "train even if more than 1 % of the labeled images have no file"
+        False, "data", "train even if more than 1 % of the labels have no image file or no class"
     )
     sample: bool = flag(
         False, "data", f"generate a small synthetic data set in {SAMPLE_DIR} and train on it"
@@ -196,7 +196,10 @@ class EvaluateConfig(Settings):
     """Settings of `evaluate.py`."""
 
     model_path: str = flag(
-        "", "input", "model to evaluate, a .keras or .tflite file", required=True
+        "",
+        "input",
+        "model to evaluate: a .keras or .tflite file, or the folder of a run",
+        required=True,
     )
     data_dir: str | None = flag(
         None,
@@ -223,11 +226,17 @@ class EvaluateConfig(Settings):
 class PredictConfig(Settings):
     """Settings of `predict.py`."""
 
-    image: tuple[str, ...] = flag((), "input", "image files and folders of images", required=True)
+    image: tuple[str, ...] = flag(
+        (),
+        "input",
+        "image files, folders of images, and patterns such as 'dir/*.jpg'",
+        required=True,
+    )
     model_path: str | None = flag(
         None,
         "input",
-        f"a .keras or .tflite file (default: newest run in {RUNS_DIR}, else the bundled model)",
+        "a .keras or .tflite file, or the folder of a run (default: newest run in "
+        f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     top_k: int = flag(3, "output", "number of classes shown per image", minimum=1)
     output: str | None = flag(
@@ -263,7 +272,8 @@ class AppConfig(Settings):
     model_path: str | None = flag(
         None,
         "input",
-        f"a .keras file (default: newest run in {RUNS_DIR}, else the bundled model)",
+        "a .keras file or the folder of a run (default: newest run in "
+        f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     host: str = flag("127.0.0.1", "run", "address to listen on; 127.0.0.1: this machine only")
     port: int = flag(7860, "run", "port to listen on; 0: any free port", minimum=0, maximum=65535)
@@ -283,7 +293,12 @@ class ExportConfig(Settings):
     """Settings of `python -m app.export`."""
 
     model_path: str
-    data_dir: str = flag(DATA_DIR, "input", "folder of the data that the model was trained on")
+    data_dir: str | None = flag(
+        None,
+        "input",
+        "folder of the data that the model was trained on (default: that of the model's run, else "
+        f"{DATA_DIR})",
+    )
     quantize: str = flag(
         "float32", "output", "number format; float16: half the size of float32, int8: a quarter"
     )
@@ -302,7 +317,11 @@ class ExportConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.model_path.endswith(".keras"):
-            raise ValueError(f"MODEL.keras should end in .keras, received {self.model_path!r}")
+        # The folder of a run may have any name.
+        if self.model_path.endswith((".tflite", ".h5", ".hdf5", ".onnx")):
+            raise ValueError(
+                "MODEL should be a .keras file or the folder of a run, received "
+                f"{self.model_path!r}"
+            )
         if self.output is not None and not self.output.endswith(".tflite"):
             raise ValueError(f"--output should end in .tflite, received {self.output!r}")

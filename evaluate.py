@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import config
 from config import EvaluateConfig
+from models.description import SYNTHETIC_WARNING
 from support import cli
 from support.files import make_folder
-from support.terminal import Progress, format_seconds
-from training.run import data_dir_of
+from support.terminal import Progress, format_seconds, red
+from training.run import choose_data_dir, find_model
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from metrics.evaluation import Evaluation
     from metrics.page import Misclassification
-    from models.bundle import Description
-    from models.classifier import Classifier
+    from models.classifier import Classifier, Predictions
 
 PROGRAM = "evaluate.py"
 NOTICE = "For research and teaching only; not a medical device, not medical advice."
 NO_HEAT_MAPS = "Without heat maps: only the .keras file of a model gives them, not a .tflite file."
+NO_HASHES = (
+    "This model file has no pixel hashes: copies of its training images under other names are not "
+    "recognized."
+)
 BINARY_TASKS = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
 
 
@@ -41,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(settings: EvaluateConfig) -> int:
     """Load the model, select the images, predict, measure, and write the report."""
     started = time.monotonic()
-    data_dir, origin = choose_data_dir(settings)
+    with cli.naming_flag("--model_path"):
+        settings = replace(settings, model_path=str(find_model(settings.model_path)))
+    data_dir, origin = choose_data_dir(settings.data_dir, settings.model_path)
 
     from models.backend import start_tensorflow
 
@@ -51,9 +57,12 @@ def evaluate(settings: EvaluateConfig) -> int:
     from metrics.evaluation import evaluation_metrics
     from metrics.report import format_metrics
     from models.classifier import load_classifier
+    from training.dataset import select_images
 
     classifier = load_classifier(settings.model_path)
     description = classifier.description
+    if description.synthetic:
+        print(red(f"warning: {SYNTHETIC_WARNING}"))
     frame = select_images(data_dir, settings.split, description)
     print(
         f"{settings.model_path}, split {settings.split}: {len(frame):,} images of "
@@ -62,49 +71,24 @@ def evaluate(settings: EvaluateConfig) -> int:
     )
     notes = list_notes(classifier, frame)
     print(*notes, sep="\n", file=sys.stderr, end="\n" if notes else "")
+    if description.synthetic:
+        notes.insert(0, SYNTHETIC_WARNING)
     default = Path(settings.model_path).parent / f"evaluation-{settings.split}"
     with cli.naming_flag("--output_dir"):
         output_dir = make_folder(settings.output_dir or default)
     times = [started, time.monotonic()]
-    frame, skipped, evaluation = predict(classifier, frame, data_dir, settings)
+    read, predictions, evaluation = predict(classifier, frame, data_dir, settings)
     times.append(time.monotonic())
     tasks = {"malignant": MALIGNANT, "melanoma": ("mel",)}
     metrics = evaluation_metrics(evaluation, malignant=MALIGNANT, binary_tasks=tasks)
-    write(classifier, frame, evaluation, metrics, notes, settings, output_dir)
+    write(classifier, read, predictions, evaluation, metrics, notes, settings, output_dir)
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
     print(
         f"\n{format_metrics(metrics)}\n\nStart {start}, inference {inference}, report {report}.\n"
         f"Written to {output_dir}: report.html, metrics.json, predictions.csv, plots."
     )
-    return 1 if skipped else 0
-
-
-def choose_data_dir(settings: EvaluateConfig) -> tuple[str, str]:
-    """Return the data folder, and where its name comes from."""
-    if settings.data_dir is not None:
-        return settings.data_dir, "from --data_dir"
-    with cli.naming_flag("--data_dir"):
-        found = data_dir_of(settings.model_path)
-    if found:
-        return found[0], f"from {found[1]}"
-    return config.DATA_DIR, "the default, since the model has no config.json beside it"
-
-
-def select_images(data_dir: str, split: str, description: Description) -> pd.DataFrame:
-    """Return the labeled images of a folder that are in a split of the model."""
-    from data.sources import drop_missing, read_dataset
-    from data.splits import class_indices, select_split
-
-    with cli.naming_flag("--data_dir"):
-        dataset = read_dataset(data_dir)
-        print(f"{data_dir}: {dataset.layout}", *dataset.notes, sep="\n  ")
-        frame, line = drop_missing(dataset.frame, data_dir)
-        if line:
-            print(line, file=sys.stderr)
-        class_indices(frame["label"], description.class_names)  # names classes the model lacks
-    with cli.naming_flag("--split"):
-        return select_split(frame, split, description).reset_index(drop=True)
+    return 1 if len(read) < len(frame) else 0
 
 
 def list_notes(classifier: Classifier, frame: pd.DataFrame) -> list[str]:
@@ -117,6 +101,8 @@ def list_notes(classifier: Classifier, frame: pd.DataFrame) -> list[str]:
             f"{known:,} of these {len(frame):,} images, or other images of their lesions, were "
             "used to train or validate the model: its metrics are too high."
         )
+    if not classifier.description.train_pixel_hashes:
+        notes.append(NO_HASHES)
     if classifier.description.temperature == 1.0:
         notes.append("The probabilities are not calibrated (temperature 1).")
     return notes if classifier.can_explain else [*notes, NO_HEAT_MAPS]
@@ -124,11 +110,12 @@ def list_notes(classifier: Classifier, frame: pd.DataFrame) -> list[str]:
 
 def predict(
     classifier: Classifier, frame: pd.DataFrame, data_dir: str, settings: EvaluateConfig
-) -> tuple[pd.DataFrame, int, Evaluation]:
+) -> tuple[pd.DataFrame, Predictions, Evaluation]:
     """Predict all images and, where there are masks, compare heat maps with them.
 
     Returns:
-        The rows of the images that could be read, the number of the others, and the predictions.
+        The rows of the images that could be read, and their predictions twice: with the warnings,
+        and as the metrics need them.
     """
     import numpy as np
 
@@ -139,19 +126,19 @@ def predict(
     from data.splits import class_indices
     from metrics.evaluation import Evaluation
     from metrics.localization import compare_with_masks, pointing_game
+    from models.classifier import join_predictions
 
     description = classifier.description
     image_size = description.image_size
     masks = find_masks(data_dir) if classifier.can_explain else {}
     progress = Progress("evaluating")
-    used, y_prob, uncalibrated, comparisons, done = [], [], [], [], 0
+    used, batches, comparisons, done = [], [], [], 0
     for indices, images, failures in iterate_batches(
         frame["path"].tolist(), image_size=image_size, batch_size=settings.batch_size
     ):
         predictions = classifier(images, tta=settings.tta)
         used += indices
-        y_prob.append(predictions.y_prob)
-        uncalibrated.append(predictions.uncalibrated)
+        batches.append(predictions)
         mask_paths = [masks.get(image_id) for image_id in frame["image_id"].iloc[indices]]
         masked, batch_masks, mask_failures = load_masks(mask_paths, image_size)
         if masked:
@@ -164,23 +151,24 @@ def predict(
         progress.update(done, len(frame))
     if not used:
         raise DataError(f"expected readable images, received {len(frame)} that cannot be read")
-    rows = frame.iloc[used].reset_index(drop=True)
+    rows, predictions = frame.iloc[used].reset_index(drop=True), join_predictions(batches)
     evaluation = Evaluation(
         class_names=description.class_names,
         y_true=class_indices(rows["label"], description.class_names),
-        y_prob=np.concatenate(y_prob),
-        uncalibrated=np.concatenate(uncalibrated),
+        y_prob=predictions.y_prob,
+        uncalibrated=predictions.uncalibrated,
         temperature=description.temperature,
         lesion_ids=rows["lesion_id"].tolist(),
         subgroups=subgroup_columns(rows),
         localization=pointing_game(np.concatenate(comparisons)) if comparisons else None,
     )
-    return rows, len(frame) - len(rows), evaluation
+    return rows, predictions, evaluation
 
 
 def write(
     classifier: Classifier,
     frame: pd.DataFrame,
+    predictions: Predictions,
     evaluation: Evaluation,
     metrics: dict,
     notes: list[str],
@@ -194,16 +182,20 @@ def write(
     from metrics.report import prediction_table, write_report
 
     description = classifier.description
-    predictions = prediction_table(frame["image_id"], evaluation.y_prob, evaluation.class_names)
-    predictions[["label", "lesion_id"]] = frame[["label", "lesion_id"]]
+    table = prediction_table(
+        frame["image_id"],
+        predictions.y_prob,
+        description.class_names,
+        uncertain=predictions.uncertain,
+        out_of_distribution=predictions.out_of_distribution,
+    )
+    table[["label", "lesion_id"]] = frame[["label", "lesion_id"]]
     title = f"split {settings.split}, {len(frame):,} images"
     size = f"central square at {description.image_size} x {description.image_size} pixels"
     context = ReportContext(
         title=f"{description.model}: evaluation, {title}",
         facts={
-            "Model": settings.model_path,
-            "Trained on": f"{len(description.train_image_ids):,} images of "
-            f"{len(description.train_lesion_ids):,} lesions",
+            "Model": f"{settings.model_path}, {description.origin}",
             "Evaluated on": f"{len(frame):,} images of {frame['lesion_id'].nunique():,} "
             f"lesions, split {settings.split}",
             "Input": size + (", mean over eight flips and rotations" if settings.tta else ""),
@@ -216,7 +208,7 @@ def write(
     figures = plot_evaluation(evaluation, metrics, title=title)
     errors = find_errors(classifier, frame, evaluation)
     page = build_page(metrics, context, figures=figures, errors=errors)
-    write_report(output_dir, metrics=metrics, predictions=predictions, figures=figures, page=page)
+    write_report(output_dir, metrics=metrics, predictions=table, figures=figures, page=page)
 
 
 def find_errors(

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import PredictConfig
+from models.description import SYNTHETIC_WARNING
 from support import cli
 from support.files import make_folder, one_line
-from support.terminal import Progress
+from support.terminal import Progress, red
 from training.run import choose_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
+    from metrics.prediction import Prediction
     from models.classifier import Classifier, Predictions
 
 PROGRAM = "predict.py"
 NOTICE = "For research and teaching only; not medical advice."
-
-_BAR_WIDTH = 30
-_PATH_WIDTH = 40
-_SHORT_WARNINGS = {"out_of_distribution": "out of distribution", "uncertain": "low confidence"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(settings: PredictConfig) -> int:
     """Find the images, load the model, and show and write the prediction of each image."""
-    from data.images import find_images
+    from data.folders import find_images
 
     with cli.naming_flag("--image"):
         paths = find_images(settings.image)
@@ -47,7 +47,9 @@ def predict(settings: PredictConfig) -> int:
 
     start_tensorflow()
 
+    from data.ham10000 import DIAGNOSES
     from data.pipeline import iterate_batches
+    from metrics.prediction import format_block, format_line, line_heading
     from metrics.report import PredictionWriter, prediction_table
     from models.classifier import load_classifier
 
@@ -55,15 +57,16 @@ def predict(settings: PredictConfig) -> int:
     classifier = load_classifier(model_path)
     description = classifier.description
     explanations = Explanations(classifier, settings) if settings.explain else None
-    print(f"Model: {origin}", flush=True)
+    if description.synthetic:
+        print(red(f"warning: {SYNTHETIC_WARNING}"))
+    print(f"Model: {origin}, {description.origin}", flush=True)
     if classifier.missing_warnings:
         print(f"note: {classifier.missing_warnings}", file=sys.stderr)
 
     # Images that were named get a block of bars each; those of folders get one line each.
     as_lines = len(paths) > len(settings.image)
-    show = format_line if as_lines else format_bars
     if as_lines:
-        print(f"\n{'image':<{_PATH_WIDTH}}  most probable classes")
+        print(f"\n{line_heading()}")
     writer = PredictionWriter(settings.output) if settings.output else None
     progress = Progress("predicting")
     predicted = skipped = 0
@@ -76,23 +79,52 @@ def predict(settings: PredictConfig) -> int:
             progress.clear()
             for message in failures.values():
                 print(f"skipped {message}", file=sys.stderr)
-            warnings = classifier.warnings(predictions)
-            for name, y_prob, texts in zip(names, predictions.y_prob, warnings, strict=True):
-                ranked = sorted(zip(y_prob, description.class_names, strict=True), reverse=True)
-                print(show(one_line(name), ranked[: settings.top_k], texts))
+            for prediction in describe(classifier, names, predictions):
+                if as_lines:
+                    print(format_line(prediction, top_k=settings.top_k))
+                else:
+                    block = format_block(prediction, top_k=settings.top_k, titles=DIAGNOSES)
+                    print(f"\n{block}")
             if explanations:
                 explanations.write(names, images, predictions)
             if writer:
-                writer.write(prediction_table(names, predictions.y_prob, description.class_names))
+                table = prediction_table(
+                    names,
+                    predictions.y_prob,
+                    description.class_names,
+                    uncertain=predictions.uncertain,
+                    out_of_distribution=predictions.out_of_distribution,
+                )
+                writer.write(table)
             predicted += len(names)
             skipped += len(failures)
             progress.update(predicted + skipped, len(paths))
+    if predicted:
+        print(f"\n{NOTICE} {description.melanoma_note}")
     if explanations:
         print(f"\n{explanations.count} heat maps written to {settings.explain}")
     if writer:
         print(f"\n{predicted} predictions written to {settings.output}")
-    print(f"\n{NOTICE}")
     return 1 if skipped else 0
+
+
+def describe(
+    classifier: Classifier, names: list[str], predictions: Predictions
+) -> Iterator[Prediction]:
+    """Yield what is shown of each prediction of a batch."""
+    from metrics.prediction import Prediction
+
+    description = classifier.description
+    malignant = classifier.malignant_probability(predictions)
+    warnings = classifier.warnings(predictions)
+    for i, name in enumerate(names):
+        yield Prediction(
+            image=one_line(name),
+            y_prob=dict(zip(description.class_names, predictions.y_prob[i].tolist(), strict=True)),
+            malignant=description.malignant,
+            malignant_probability=None if malignant is None else float(malignant[i]),
+            warnings=warnings[i],
+        )
 
 
 class Explanations:
@@ -135,7 +167,8 @@ class Explanations:
             figure = plot_explanation(
                 image,
                 overlay(image, heat_map),
-                title=f"{one_line(Path(name).name)}: {label} {100 * y_prob[class_index]:.1f} %",
+                title=f"{one_line(Path(name).name)}: model's probability of {label} "
+                f"{100 * y_prob[class_index]:.1f} %",
                 empty=not heat_map.any(),
             )
             save_figure(figure, self.folder / self._free_name(Path(name).stem, label))
@@ -150,27 +183,6 @@ class Explanations:
             name = f"{stem}-{number}.png"
         self._taken.add(name)
         return name
-
-
-def format_bars(name: str, ranked: list[tuple[float, str]], warnings: dict[str, str]) -> str:
-    """Format the most probable classes of an image as a block of bars, and its warnings."""
-    from data.ham10000 import DIAGNOSES
-
-    titles = [f"{DIAGNOSES.get(label, label)} ({label})" for _, label in ranked]
-    width = max(len(title) for title in titles)
-    lines = [f"\n{name}"]
-    for (probability, _), title in zip(ranked, titles, strict=True):
-        bar = "█" * round(probability * _BAR_WIDTH)
-        lines.append(f"  {title:<{width}}  {100 * probability:5.1f} %  {bar}".rstrip())
-    return "\n".join(lines + [f"  warning: {text}" for text in warnings.values()])
-
-
-def format_line(name: str, ranked: list[tuple[float, str]], warnings: dict[str, str]) -> str:
-    """Format the most probable classes of an image as one line, its warnings as a word each."""
-    shown = name if len(name) <= _PATH_WIDTH else "…" + name[1 - _PATH_WIDTH :]
-    cells = [f"{label:<5} {100 * probability:5.1f} %" for probability, label in ranked]
-    cells += [_SHORT_WARNINGS[kind] for kind in warnings]
-    return f"{shown:<{_PATH_WIDTH}}  " + "   ".join(cells)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def train(settings: TrainConfig) -> int:
 
     outcome = train(settings, labeled, run)
     print_outcome(outcome, settings, run)
-    return 1 if labeled.missing or outcome.skipped else 0
+    return 1 if labeled.unused or outcome.skipped else 0
 
 
 def print_outcome(outcome: Outcome, settings: TrainConfig, run: Run) -> None:
@@ -92,6 +92,9 @@ def print_outcome(outcome: Outcome, settings: TrainConfig, run: Run) -> None:
     test_images = frame.loc[frame["split"] == "test", "path"]
     example = frame["path"].iloc[0] if test_images.empty else test_images.iloc[0]
     model_path, image_path = (shlex.quote(str(path)) for path in (run.model, example))
+    evaluate = f"python evaluate.py --model_path {model_path}"
+    if test_images.empty:
+        evaluate = "no test images; evaluate.py needs another data set, with --data_dir"
     print(f"""
 Best epoch: {result.best_epoch} of {len(result.history)}{stopped} ({best} validation {metric}). \
 Training took {format_seconds(outcome.seconds)}.
@@ -104,7 +107,7 @@ learning curves       {run.learning_curves}
 history, split        {run.history}, {run.split}
 
 Next:
-  python evaluate.py --model_path {model_path}
+  {evaluate}
   python predict.py --model_path {model_path} --image {image_path}""")
 
 

@@ -31,8 +31,9 @@ def serve(settings: AppConfig) -> int:
         start_tensorflow()
 
         from app.examples import generate_examples
-        from app.prediction import Predictor
+        from app.prediction import DISCLAIMER, Predictor, describe_model
         from models.classifier import load_classifier
+        from models.description import SYNTHETIC_WARNING
 
         model_path, origin = choose_model(settings.model_path)
         classifier = load_classifier(model_path)
@@ -41,10 +42,12 @@ def serve(settings: AppConfig) -> int:
             Predictor(classifier, settings),
             settings,
             examples=generate_examples(),
-            note=classifier.missing_warnings,
+            about={"model": describe_model(classifier), "disclaimer": DISCLAIMER},
             hosts=("127.0.0.1", "localhost", "::1", settings.host) if local else (),
         )
-        print(f"Model: {origin}")
+        print(f"Model: {origin}, {classifier.description.origin}")
+        if classifier.description.synthetic:
+            print(f"warning: {SYNTHETIC_WARNING}", file=sys.stderr)
         if classifier.missing_warnings:
             print(f"note: {classifier.missing_warnings}", file=sys.stderr)
         if not local:

@@ -46,6 +46,12 @@ def format_agreement(
     return "\n".join(lines)
 
 
+def generate_image(image_size: int) -> np.ndarray:
+    """Return noise for timing, uint8 `[1, image_size, image_size, 3]`."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (1, image_size, image_size, 3), np.uint8)
+
+
 def agreement(first: np.ndarray, second: np.ndarray) -> float:
     """Return the fraction of images with the same predicted class, given probabilities."""
     return float((first.argmax(axis=1) == second.argmax(axis=1)).mean())

@@ -7,40 +7,24 @@ import pandas as pd
 
 from data import DataError
 from data.pipeline import decode_images
-from data.sources import drop_missing, read_dataset
 from data.splits import select_split
-from models.bundle import Description
-
-
-def read_labels(data_dir: str, description: Description) -> pd.DataFrame:
-    """Return the labeled images whose class the model predicts.
-
-    Args:
-        data_dir: folder of the data that the model was trained on.
-        description: of the model.
-
-    Raises:
-        DataError: the data cannot be read.
-    """
-    frame, line = drop_missing(read_dataset(data_dir).frame, data_dir)
-    if line:
-        print(line, file=sys.stderr)
-    return frame[frame["label"].isin(description.class_names)]
+from models.description import Description
 
 
 def select_known(frame: pd.DataFrame, split: str, description: Description) -> pd.DataFrame:
-    """Select the images of one split of the model, `train` or `val`.
+    """Select the images of one split of the model, `train` or `val`, whose class it predicts.
 
     Raises:
         DataError: there are none.
     """
     try:
-        return select_split(frame, split, description)
+        selected = select_split(frame, split, description)
     except DataError as error:
         raise DataError(
             f"expected the data that the model was trained on, received {len(frame)} images of "
             f"which none is in the model's split {split!r}"
         ) from error
+    return selected[selected["label"].isin(description.class_names)]
 
 
 def choose_balanced(frame: pd.DataFrame, count: int) -> pd.DataFrame:

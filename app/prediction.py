@@ -1,4 +1,4 @@
-"""From the content of an image file to what the page shows."""
+"""From the content of an image file to what the page shows, in words and numbers."""
 
 import base64
 import io
@@ -7,23 +7,35 @@ import numpy as np
 from PIL import Image
 
 from config import AppConfig
-from data.ham10000 import DIAGNOSES, MALIGNANT
+from data.ham10000 import DIAGNOSES
 from data.images import load_bytes
+from metrics.prediction import (
+    FEWEST_SHOWN,
+    MALIGNANT_TITLE,
+    UNKNOWN_MALIGNANT,
+    format_percent,
+    heading,
+)
 from models.classifier import Classifier, Predictions
+from models.description import SYNTHETIC_WARNING
 from models.grad_cam import overlay
 
-# What is in each class of HAM10000, after Tschandl et al. 2018.
+DISCLAIMER = (
+    "This is not medical advice. The program is for research and teaching, and it misses "
+    "melanomas. If you are worried about a mole, see a doctor."
+)
+# What the images of each class of HAM10000 show, after Tschandl et al. 2018. Below a probability,
+# any word about how dangerous it is would read as a finding in the user's image.
 CLASS_DESCRIPTIONS = {
-    "akiec": "Actinic keratoses: rough, scaly patches of sun-damaged skin that can turn into "
-    "squamous cell carcinoma. Bowen's disease: the earliest form of that cancer.",
-    "bcc": "The most common skin cancer. It grows slowly, destroys the tissue around it and rarely "
-    "spreads to other organs.",
-    "bkl": "Benign growths of the outer skin, such as seborrheic keratoses and sun spots.",
-    "df": "Firm, benign nodules of connective tissue, often on the legs.",
-    "mel": "Cancer of the pigment cells. It can spread early. Found at an early stage, it can be "
-    "cured by surgery.",
-    "nv": "Moles: benign growths of pigment cells. A melanoma can look like one.",
-    "vasc": "Benign changes of blood vessels, such as cherry angiomas, and bleeding in the skin.",
+    "akiec": "Images of actinic keratoses, rough patches of sun-damaged skin that can turn into "
+    "squamous cell carcinoma, and of Bowen's disease, the earliest form of that cancer.",
+    "bcc": "Images of basal cell carcinomas, the most common skin cancer.",
+    "bkl": "Images of seborrheic keratoses, sun spots and similar growths of the outer skin.",
+    "df": "Images of dermatofibromas, firm nodules of connective tissue.",
+    "mel": "Images of melanomas, cancers of the pigment cells.",
+    "nv": "Images of moles, growths of pigment cells. Melanomas can look like them.",
+    "vasc": "Images of cherry angiomas and other changes of blood vessels, and of bleeding in the "
+    "skin.",
 }
 
 
@@ -58,20 +70,16 @@ class Predictor:
         image = load_bytes(content, description.image_size, max_pixels=max_pixels)
         shown = load_bytes(content, size, max_pixels=max_pixels)
         predictions, heat_map = self._predict(image)
-        y_prob = predictions.y_prob[0]
-        classes = [
-            _describe_class(description.class_names[i]) | {"probability": float(y_prob[i])}
-            for i in np.argsort(-y_prob, kind="stable")
-        ]
-        (warnings,) = self._classifier.warnings(predictions)
         scaled = Image.fromarray(heat_map).resize((size, size), Image.Resampling.BILINEAR)
-        return {
-            "prediction": classes[0],
-            "classes": classes,
-            "warnings": [{"kind": kind, "text": text} for kind, text in warnings.items()],
+        result = self._describe(predictions)
+        effect = "Bright regions increase" if heat_map.any() else "No region increases"
+        title = result["classes"][0]["title"]
+        return result | {
+            "model": describe_model(self._classifier),
+            "disclaimer": f"{DISCLAIMER} {description.melanoma_note}",
             "image": _data_url(shown),
             "heat_map": _data_url(overlay(shown, np.asarray(scaled).clip(0, 1))),
-            "heat_map_is_empty": not heat_map.any(),
+            "heat_map_caption": f"{effect} the score for {title} (Grad-CAM)",
         }
 
     def _predict(self, image: np.ndarray) -> tuple[Predictions, np.ndarray]:
@@ -79,14 +87,82 @@ class Predictor:
         predictions = self._classifier(image[None])
         return predictions, self._classifier.explain(image[None], predictions.class_indices)[0]
 
+    def _describe(self, predictions: Predictions) -> dict:
+        """Return what the prediction for one image says, as JSON values."""
+        description, y_prob = self._classifier.description, predictions.y_prob[0]
+        classes = [
+            _describe_class(name, float(y_prob[i]), malignant=name in description.malignant)
+            for i in np.argsort(-y_prob, kind="stable")
+            for name in [description.class_names[i]]
+        ]
+        uncertain, outside = (
+            None if values is None else bool(values[0])
+            for values in (predictions.uncertain, predictions.out_of_distribution)
+        )
+        total = self._classifier.malignant_probability(predictions)
+        (warnings,) = self._classifier.warnings(predictions)
+        return {
+            "heading": heading(
+                _capitalize(classes[0]["title"]),
+                classes[0]["probability"],
+                uncertain=bool(uncertain),
+                out_of_distribution=bool(outside),
+            ),
+            "prediction": classes[0],
+            # Below a heading that names no class.
+            "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
+            "malignant": _describe_malignant(
+                None if total is None else float(total[0]), description.malignant
+            ),
+            "uncertain": uncertain,
+            "out_of_distribution": outside,
+            "warnings": [{"kind": kind, "text": text} for kind, text in warnings.items()],
+            "classes": classes,
+        }
 
-def _describe_class(name: str) -> dict:
+
+def describe_model(classifier: Classifier) -> dict:
+    """Return what the page says about its model, as JSON values."""
+    description, path = classifier.description, classifier.path
+    # Where the folder lies is nobody's business who uses the page from another machine.
+    name = "/".join(path.absolute().parts[-2:]) if path else description.model
+    return {
+        "text": f"Model: {name}, {description.origin}.",
+        "name": name,
+        "origin": description.origin,
+        "synthetic": description.synthetic,
+        "warning": SYNTHETIC_WARNING if description.synthetic else "",
+        "note": classifier.missing_warnings,
+    }
+
+
+def _describe_class(name: str, probability: float, *, malignant: bool) -> dict:
     return {
         "name": name,
         "title": DIAGNOSES.get(name, name),
+        "label": f"{DIAGNOSES[name]} ({name})" if name in DIAGNOSES else name,
         "description": CLASS_DESCRIPTIONS.get(name, ""),
-        "malignant": name in MALIGNANT,
+        "tag": MALIGNANT_TITLE.lower() if malignant else "",
+        "malignant": malignant,
+        "probability": probability,
+        "percent": format_percent(probability),
     }
+
+
+def _describe_malignant(probability: float | None, names: tuple[str, ...]) -> dict:
+    """Return the probability of the malignant classes together; None if they are not known."""
+    if probability is None:
+        return {"probability": None, "text": UNKNOWN_MALIGNANT, "note": ""}
+    titles = "; ".join(DIAGNOSES.get(name, name) for name in names)
+    return {
+        "probability": probability,
+        "text": f"{MALIGNANT_TITLE} classes together: {format_percent(probability)}",
+        "note": f"Sum over these classes: {titles}. A low value does not rule out cancer.",
+    }
+
+
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _data_url(pixels: np.ndarray) -> str:

@@ -34,7 +34,7 @@ def build_app(
     settings: AppConfig,
     *,
     examples: dict[str, bytes],
-    note: str = "",
+    about: dict,
     hosts: tuple[str, ...] = (),
 ) -> Starlette:
     """Build the web application.
@@ -44,7 +44,7 @@ def build_app(
             one thread at a time.
         settings: limits of uploads and of the queue.
         examples: JPEG files by the class that they imitate.
-        note: shown below every prediction; empty for none.
+        about: what the page shows before a prediction, as JSON values.
         hosts: host names that requests may use, empty for any. Without them, a web site whose name
             resolves to this machine could read the page (DNS rebinding).
     """
@@ -55,7 +55,7 @@ def build_app(
         return FileResponse(STATIC / FILES[request.url.path])
 
     async def get_settings(request: Request) -> Response:
-        return JSONResponse({"examples": shown, "note": note, **limits})
+        return JSONResponse({"examples": shown, **about, **limits})
 
     async def get_example(request: Request) -> Response:
         content = examples.get(request.path_params["name"])

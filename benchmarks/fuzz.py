@@ -1,142 +1,47 @@
 """Damage files in many ways and hand them to the functions that the scripts use.
 
-Images (JPEG, PNG), metadata tables and a model file are damaged by a seeded generator. Each is
-either used or refused with one line; any other exception, a process that dies, and one that takes
-longer than the limit are defects. Workers process many cases each, with limited memory and time;
-those for images and tables do not load TensorFlow.
+Images (JPEG, PNG, TIFF, and some with a damaged EXIF block), metadata tables and model files
+(`.keras`, `.tflite`) are damaged by a seeded generator. Each is either used or refused with one
+line; any other exception, a process that dies, and one that takes longer than the limit are
+defects. Workers process many cases each, with limited memory and time; those for images and tables
+do not load TensorFlow, and only a worker loads damaged models.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import io
-import json
 import os
 import selectors
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.damage import DAMAGE, seed_files
 from benchmarks.machine import describe_machine, number_type
-from config import BUNDLED_MODEL, RUNS_DIR
+from config import RUNS_DIR
 from support import cli
 from support.files import make_folder
 
 PROGRAM = "python -m benchmarks.fuzz"
 # Fraction of the cases, bytes of memory, and seconds per case.
 KINDS = {
-    "jpeg": (0.35, 3 << 30, 20),
-    "png": (0.3, 3 << 30, 20),
-    "table": (0.25, 3 << 30, 20),
+    "jpeg": (0.2, 3 << 30, 20),
+    "png": (0.15, 3 << 30, 20),
+    "tiff": (0.15, 3 << 30, 20),
+    "exif": (0.1, 3 << 30, 20),
+    "table": (0.2, 3 << 30, 20),
     "model": (0.1, 12 << 30, 60),
+    "tflite": (0.1, 12 << 30, 60),
 }
+# File names, which matter for these kinds.
+_NAMES = {"table": "sample/HAM10000_metadata.csv", "model": "case.keras"}
 OUTCOMES = ("used", "refused", "crashed", "hung")
-FIELDS = ("", "nan", "-1", "1e999", "\x00", '"', "'", "../../etc/passwd", "ä皮", "x" * 70_000, ",")
-
-
-def damage(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change bytes one to eight times: flip, replace, delete, repeat, blank, cut off."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 9)):
-        if not data:
-            break
-        start = int(rng.integers(len(data)))
-        stop = min(len(data), start + int(2 ** rng.uniform(0, 12)))
-        change = rng.integers(6)
-        if change == 0:
-            data[start] ^= 1 << int(rng.integers(8))
-        elif change == 1:
-            data[start:stop] = rng.bytes(stop - start)
-        elif change == 2:
-            del data[start:stop]
-        elif change == 3:
-            data[start:start] = data[start:stop]
-        elif change == 4:
-            data[start:stop] = bytes([rng.choice([0, 255])]) * (stop - start)
-        elif rng.random() < 0.3:
-            del data[start:]
-    return bytes(data)
-
-
-def damage_table(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change bytes of a table, or put values into its fields that tables should not have."""
-    if rng.random() < 0.4:
-        return damage(content, rng)
-    rows = [line.split(",") for line in content.decode().splitlines()]
-    for _ in range(rng.integers(1, 6)):
-        row = rows[rng.integers(len(rows))]
-        row[rng.integers(len(row))] = FIELDS[rng.integers(len(FIELDS))]
-        if rng.random() < 0.2:
-            rows.append(row)
-    end = ("\n", "\r\n", "\r", "\n\n")[rng.integers(4)]
-    return end.join(",".join(row) for row in rows).encode(errors="replace")
-
-
-def damage_model(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change bytes of a model file, or one of its members with a valid checksum."""
-    if rng.random() < 0.3:
-        return damage(content, rng)
-    target = ("config.json", "metadata.json", "model.weights.h5")[rng.integers(3)]
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
-        for name in old.namelist():
-            member = old.read(name)
-            if name == target:
-                is_text = name == "config.json" and rng.random() < 0.6
-                member = (damage_json if is_text else damage)(member, rng)
-            # A name alone would add the current time to the file.
-            new.writestr(zipfile.ZipInfo(name), member)
-    return out.getvalue()
-
-
-def damage_json(content: bytes, rng: np.random.Generator) -> bytes:
-    """Change values of a JSON document, which stays valid JSON."""
-    document = json.loads(content)
-    slots = []
-    waiting = [document]
-    while waiting:
-        item = waiting.pop()
-        keys = item.keys() if isinstance(item, dict) else range(len(item))
-        for key in list(keys):
-            slots.append((item, key))
-            if isinstance(item[key], dict | list):
-                waiting.append(item[key])
-    values = (None, 0, -1, 1 << 40, 0.5, "", "Dense", [], {}, True, "x" * 1000)
-    for _ in range(rng.integers(1, 4)):
-        item, key = slots[rng.integers(len(slots))]
-        item[key] = values[rng.integers(len(values))]
-    return json.dumps(document).encode()
-
-
-DAMAGE = {"jpeg": damage, "png": damage, "table": damage_table, "model": damage_model}
-
-
-def seed_files(folder: Path, seed: int) -> dict[str, list[bytes]]:
-    """Make intact files of each kind, from the synthetic sample data set."""
-    from PIL import Image
-
-    from data.images import load_pixels
-    from data.sample import write_sample_dataset
-
-    root = write_sample_dataset(folder / "sample", images_per_class=2, seed=seed)
-    images = sorted(root.glob("**/*.jpg"))[:4]
-    files: dict[str, list[bytes]] = {"jpeg": [path.read_bytes() for path in images], "png": []}
-    for path, mode in zip(images, ("RGB", "RGBA", "P", "I;16"), strict=True):
-        image = Image.fromarray(load_pixels(path))
-        changed = image.convert("L").convert(mode) if mode == "I;16" else image.convert(mode)
-        buffer = io.BytesIO()
-        changed.save(buffer, "PNG")
-        files["png"].append(buffer.getvalue())
-    files["table"] = [next(root.glob("*.csv")).read_bytes()]
-    files["model"] = [Path(BUNDLED_MODEL).read_bytes()]
-    return files
 
 
 def serve(kind: str, memory: int) -> None:
@@ -145,7 +50,7 @@ def serve(kind: str, memory: int) -> None:
 
     output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if kind == "model":
+    if kind in ("model", "tflite"):
         from models.backend import start_tensorflow
 
         start_tensorflow()
@@ -209,9 +114,12 @@ class Worker:
             # A new process has to start first.
             ready = selector.select(self.limit + 60 * fresh)
         outcome = self.process.stdout.readline().strip() if ready else "hung"
-        if not outcome or not ready:
+        if not outcome:
+            outcome = f"crashed: the process died, exit code {self.process.wait()}"
             self.stop()
-        return outcome or "crashed: the process died"
+        elif not ready:
+            self.stop()
+        return outcome
 
     def stop(self) -> None:
         """Stop the process."""
@@ -231,9 +139,7 @@ def run(cases: int, seed: int, folder: Path) -> dict[str, Counter]:
     for kind, (fraction, _, _) in KINDS.items():
         worker, counts[kind] = Worker(kind), Counter()
         # A data set is a folder: the table is beside the images that it names.
-        path = folder / ("sample/HAM10000_metadata.csv" if kind == "table" else f"case.{kind}")
-        if kind == "model":
-            path = folder / "case.keras"
+        path = folder / _NAMES.get(kind, f"case.{kind}")
         for i in range(round(fraction * cases)):
             rng = np.random.default_rng([seed, list(KINDS).index(kind), i])
             intact = files[kind][rng.integers(len(files[kind]))]

@@ -127,14 +127,12 @@ def read_images(data_dir: str, count: int | None = None) -> pd.DataFrame:
         DataError: the data set cannot be used.
     """
     # pandas, which takes a second to import, is not needed for `--help`.
-    from data.sources import drop_missing, read_dataset
+    from training.dataset import read_labels
 
     with cli.naming_flag("--data_dir"):
-        frame, line = drop_missing(read_dataset(data_dir).frame, data_dir)
+        frame, _ = read_labels(data_dir)
         if frame.empty:
             raise DataError(f"expected image files in {data_dir}, found none")
-    if line:
-        print(line, file=sys.stderr)
     return frame.iloc[:count]
 
 

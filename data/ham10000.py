@@ -10,8 +10,8 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from data.images import IMAGE_SUFFIXES
-from support.files import walk
+from data.folders import list_folder
+from data.mask_names import mask_image_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,9 @@ DIAGNOSES = {
 CLASS_NAMES = tuple(DIAGNOSES)
 # Bowen's disease is a carcinoma in situ, actinic keratosis its precursor: both are treated.
 MALIGNANT = ("akiec", "bcc", "mel")
+MELANOMA = "mel"
+# How the ids of generated lesions begin, see `data.sample`; those of HAM10000 begin with HAM_0.
+SYNTHETIC_LESIONS = "HAM_9"
 
 # Display names of subgroup columns and of their values; any other value is shown as it is.
 SUBGROUP_NAMES = {
@@ -41,8 +44,6 @@ SUBGROUP_NAMES = {
     "confocal": "confocal microscopy",
 }
 
-_MASK_ENDING = "_segmentation"
-
 
 def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
     """Find the segmentation masks of lesions.
@@ -54,14 +55,12 @@ def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
         data_dir: folder of the data set; searched with all its subfolders.
 
     Returns:
-        Path by image_id of the files named `<image_id>_segmentation.png`; empty if there are none.
+        Path by image_id, such as that of `<image_id>_segmentation.png`; empty if there are none.
     """
     masks: dict[str, str] = {}
-    for folder, names in walk(data_dir):
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            if stem.endswith(_MASK_ENDING) and suffix.lower() in IMAGE_SUFFIXES:
-                masks.setdefault(stem.removesuffix(_MASK_ENDING), os.path.join(folder, name))
+    for path in list_folder(data_dir).masks:
+        if image_id := mask_image_id(path):
+            masks.setdefault(image_id, path)
     return masks
 
 

@@ -2,64 +2,45 @@
 
 import io
 import os
-from collections.abc import Iterable, Sequence
-from typing import IO
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from data import DataError
-from support.files import walk
+from data.image_metadata import upright, without_metadata
+from data.mask_names import has_mask_name
+from data.modes import to_rgb
+from data.refused import (
+    HEAD_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE_LENGTH,
+    RefusedError,
+    check_header,
+    is_heic,
+    reason,
+)
 
 # The image files of data sets; `find_images` takes all formats that Pillow can decode.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-# Smaller images show nothing; larger ones take gigabytes to decode.
-MIN_SIDE_LENGTH = 8
-MAX_PIXELS = 100_000_000
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),
+)
+# What `is_mask` looks at, and what compression and scaling add to two levels.
+_MASK_SAMPLE = (128, 128)
+_GRAY_EDGE = 32
 # Threads that read images; Pillow releases the interpreter lock while it decodes and scales.
 WORKERS = max(2, os.cpu_count() or 2)
 
 
-class _RefusedError(ValueError):
-    """An image that could be decoded, but is not accepted; the message holds the remedy."""
-
-
-def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
-    """List image files and the image files in folders.
-
-    Args:
-        sources: files, taken as they are, and folders, searched with all their subfolders for
-            files with a suffix of a format that Pillow can decode.
-
-    Returns:
-        Paths in the order of the sources, sorted within a folder.
-
-    Raises:
-        DataError: a folder has no images.
-    """
-    paths: list[str] = []
-    suffixes = {
+def decodable_suffixes() -> set[str]:
+    """Return the suffixes of all formats that can be decoded, or could with an optional package."""
+    return {
         suffix
         for suffix, format_name in Image.registered_extensions().items()
         if format_name in Image.OPEN and _has_decoder(format_name)
-    }
-    for source in sources:
-        if not os.path.isdir(source):
-            paths.append(os.fspath(source))
-            continue
-        inside = [
-            os.path.join(folder, name)
-            for folder, names in walk(source)
-            for name in names
-            # macOS writes resource forks, named like the file, to the disks of other systems.
-            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._")
-        ]
-        if not inside:
-            raise DataError(
-                f"expected images in the folder {source}, found none; choose another folder"
-            )
-        paths += sorted(inside)
-    return paths
+    } | set(IMAGE_SUFFIXES)
 
 
 def _has_decoder(format_name: str) -> bool:
@@ -74,7 +55,7 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
 
     The image is rotated upright by its EXIF orientation, its central square is cut out, so that a
     lesion keeps its shape, and scaled. Transparent areas become white, 16 bits are scaled to 8, and
-    of an animation the first frame counts.
+    of an animation the first frame counts. Damaged metadata are ignored.
 
     Args:
         path: a file in a format that Pillow can decode.
@@ -84,10 +65,12 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
         uint8 `[image_size, image_size, 3]`, RGB 0..255.
 
     Raises:
-        DataError: the file cannot be read; the message is `FILE: reason; remedy`.
+        DataError: the file cannot be read, or is a segmentation mask by its name and content; the
+            message is `FILE: reason; remedy`.
     """
     try:
-        return _decode(path, image_size)
+        _refuse_mask(path)
+        return _read(path, lambda image: _decode(image, image_size))
     except Exception as error:  # on broken files Pillow's decoders raise anything
         raise _data_error(path, error) from error
 
@@ -107,10 +90,10 @@ def load_bytes(content: bytes, image_size: int, *, max_pixels: int = MAX_PIXELS)
         DataError: the content cannot be read as an image.
     """
     try:
-        return _decode(io.BytesIO(content), image_size, max_pixels)
+        return _read(io.BytesIO(content), lambda image: _decode(image, image_size), max_pixels)
     except Exception as error:  # as in load_image
-        reason = _reason(error) if content else "the file is empty"
-        raise DataError(f"this file cannot be read as an image: {reason}") from error
+        why = reason(error, content[:HEAD_BYTES]) if content else "the file is empty"
+        raise DataError(f"this file cannot be read as an image: {why}") from error
 
 
 def load_pixels(path: str | os.PathLike) -> np.ndarray:
@@ -126,9 +109,7 @@ def load_pixels(path: str | os.PathLike) -> np.ndarray:
         DataError: as for `load_image`.
     """
     try:
-        with Image.open(path) as image:
-            _check(image)
-            return np.asarray(_upright_rgb(image))
+        return _read(path, lambda image: np.asarray(_upright_rgb(image)))
     except Exception as error:  # as in load_image
         raise _data_error(path, error) from error
 
@@ -147,12 +128,17 @@ def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
         DataError: as for `load_image`.
     """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("L")
+        levels = _read(path, lambda image: _decode_mask(image, image_size), min_side_length=1)
     except Exception as error:  # as in load_image
         raise _data_error(path, error) from error
     # Masks that were scaled have gray edges; half of the range is the boundary.
-    return np.asarray(_central_square(upright, image_size, Image.Resampling.NEAREST)) >= 128
+    return levels >= (128 if levels.max() > 1 else 1)
+
+
+def _decode_mask(image: Image.Image, image_size: int) -> np.ndarray:
+    image.load()
+    levels = upright(image.convert("L"), image)
+    return np.asarray(_central_square(levels, image_size, Image.Resampling.NEAREST))
 
 
 def load_masks(
@@ -180,6 +166,43 @@ def load_masks(
     return indices, np.reshape(masks, (-1, image_size, image_size)).astype(bool), failures
 
 
+def image_size_of(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Return width and height by the header of an image file, None if it cannot be read."""
+    try:
+        return _read(path, lambda image: image.size)
+    except Exception:  # as in load_image, which names the file when it is used
+        return None
+
+
+def is_mask(path: str | os.PathLike, *, strict: bool = False) -> bool:
+    """Tell by its content whether an image is a segmentation mask.
+
+    Args:
+        path: an image file.
+        strict: also require what only masks have: a single channel, and both of two levels, black
+            and white or 0 and 1. Without it, gray edges, RGB, two colors and an empty mask will do.
+
+    Returns:
+        True if it is; False if it is not or cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            check_header(image, MAX_PIXELS, MIN_SIDE_LENGTH)
+            if strict and image.mode not in ("1", "L", "P"):
+                return False
+            image.draft("RGB", _MASK_SAMPLE)
+            sample = image.resize(_MASK_SAMPLE, Image.Resampling.NEAREST)
+    except Exception:  # as in image_size_of
+        return False
+    pixels = np.asarray(sample if strict else sample.convert("RGB")).astype(int)
+    if strict:
+        return pixels.min() == 0 and set(np.unique(pixels)) in ({0, 1}, {0, 255})
+    colors = len(np.unique(pixels.reshape(-1, 3), axis=0))
+    is_gray = np.ptp(pixels, axis=2).max() <= _GRAY_EDGE
+    is_extreme = (pixels <= _GRAY_EDGE) | (pixels >= 255 - _GRAY_EDGE)
+    return colors <= 2 or bool(is_gray and is_extreme.mean() > 0.9)
+
+
 def check_image(path: str | os.PathLike) -> None:
     """Check the header of an image file.
 
@@ -190,63 +213,98 @@ def check_image(path: str | os.PathLike) -> None:
         DataError: `load_image` would refuse the file, as far as the header shows.
     """
     try:
-        with Image.open(path) as image:
-            _check(image)
+        _read(path, lambda image: None)
     except Exception as error:  # as in load_image
         raise _data_error(path, error) from error
 
 
-def _decode(
-    source: str | os.PathLike | IO[bytes], image_size: int, max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    with Image.open(source) as image:
-        _check(image, max_pixels)
-        # Lets the JPEG decoder halve large images while it decodes, never below the target size.
-        image.draft("RGB", (image_size, image_size))
-        square = _central_square(_upright_rgb(image), image_size, Image.Resampling.BICUBIC)
-        return np.asarray(square)
+def _read(
+    source: str | os.PathLike | io.BytesIO,
+    use: Callable[[Image.Image], Any],
+    max_pixels: int = MAX_PIXELS,
+    min_side_length: int = MIN_SIDE_LENGTH,
+) -> Any:
+    """Open, check and use an image; if that fails, once more without its metadata.
+
+    Args:
+        source: a file, or its content.
+        use: is called with the open image.
+        max_pixels: larger images are refused.
+        min_side_length: smaller images are refused.
+
+    Returns:
+        What `use` returns.
+
+    Raises:
+        Exception: the first error, unless the file can be used without its metadata.
+    """
+    try:
+        with _open(source) as image:
+            check_header(image, max_pixels, min_side_length)
+            return use(image)
+    except (RefusedError, FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
+        raise
+    except Exception as error:  # as in load_image
+        content = without_metadata(source)
+        if content is None:
+            raise
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                check_header(image, max_pixels, min_side_length)
+                return use(image)
+        except RefusedError:
+            raise
+        except Exception:
+            raise error from None
 
 
-def _check(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse by the header what should not be decoded."""
-    width, height = image.size
-    if min(width, height) < MIN_SIDE_LENGTH:
-        raise _RefusedError(
-            f"expected at least {MIN_SIDE_LENGTH} x {MIN_SIDE_LENGTH} pixels, received "
-            f"{width} x {height}; use a larger image"
+def _open(source: str | os.PathLike | io.BytesIO) -> Image.Image:
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        if not is_heic(_head(source)):
+            raise
+    try:
+        from pillow_heif import register_heif_opener  # optional
+    except ImportError as error:
+        raise RefusedError(
+            "expected pillow-heif for a HEIC image; pip install -r requirements-heic.txt"
+        ) from error
+    register_heif_opener()
+    return Image.open(source)
+
+
+def _head(source: str | os.PathLike | io.BytesIO) -> bytes:
+    """Return the first bytes of a file or its content."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:HEAD_BYTES]
+    with open(source, "rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _refuse_mask(path: str | os.PathLike) -> None:
+    """Refuse what is a segmentation mask by its name, or that of its folder, and its content."""
+    folder, name = os.path.split(path)
+    has_name = has_mask_name(os.path.splitext(name)[0])
+    in_folder = has_mask_name(os.path.basename(folder), at_end=True)
+    if (has_name or in_folder) and is_mask(path, strict=not has_name):
+        raise RefusedError(
+            "expected an image, received a segmentation mask; choose the image of the lesion"
         )
-    if width * height > max_pixels:
-        raise _RefusedError(
-            f"expected at most {max_pixels:,} pixels, received {width} x {height}; scale it down"
-        )
-    # Pillow would run it in Ghostscript, and nobody knows who wrote it.
-    if image.format == "EPS":
-        raise _RefusedError(
-            "expected an image, received an EPS file, which is a program; convert it to PNG"
-        )
+
+
+def _decode(image: Image.Image, image_size: int) -> np.ndarray:
+    # Lets the JPEG decoder halve large images while it decodes, never below the target size.
+    image.draft("RGB", (image_size, image_size))
+    square = _central_square(_upright_rgb(image), image_size, Image.Resampling.BICUBIC)
+    return np.asarray(square)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    # In place, and converted only if needed: copies would take a tenth of the time.
-    ImageOps.exif_transpose(image, in_place=True)
-    return image if image.mode == "RGB" else _to_rgb(image)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        levels = np.asarray(image)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise _RefusedError(
-                f"expected gray levels in 0..65,535, received {levels.min():,} to "
-                f"{levels.max():,}; convert the image to 8 or 16 bits"
-            )
-        # Pillow's own conversion would clip all values above 255.
-        return Image.fromarray((levels / 257).round().astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    background = Image.new("RGBA", image.size, "white")
-    background.alpha_composite(image.convert("RGBA"))
-    return background.convert("RGB")
+    # Converted and rotated only if needed: copies would take a tenth of the time.
+    rgb = to_rgb(image)
+    image.load()  # a TIFF is rotated by that
+    return upright(rgb, image)
 
 
 def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:
@@ -258,26 +316,7 @@ def _central_square(image: Image.Image, image_size: int, resample: Image.Resampl
 
 
 def _data_error(path: str | os.PathLike, error: Exception) -> DataError:
-    is_empty = os.path.isfile(path) and os.path.getsize(path) == 0
-    return DataError(
-        f"{path}: {'the file is empty; copy it again' if is_empty else _reason(error)}"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Return in a few words why a file cannot be read, and what to do."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    match error:
-        case _RefusedError():
-            return text
-        case UnidentifiedImageError():
-            return "unsupported image format; convert it to PNG"
-        case Image.DecompressionBombError():
-            return f"expected at most {MAX_PIXELS:,} pixels, received far more; scale it down"
-        case FileNotFoundError():
-            return "file not found; check its name"
-        case PermissionError():
-            return "permission denied; make the file readable"
-        case IsADirectoryError():
-            return "it is a folder; choose a file"
-    return f"{' '.join(text.split())}; copy it again"
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return DataError(f"{path}: the file is empty; copy it again")
+    head = _head(path) if isinstance(error, UnidentifiedImageError) else b""
+    return DataError(f"{path}: {reason(error, head)}")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from data import DataError
-from data.ham10000 import CLASS_NAMES
+from data.ham10000 import CLASS_NAMES, SYNTHETIC_LESIONS
 from data.lesions import generate_lesion
 from data.painting import render_image
 from support import cli
@@ -115,7 +115,7 @@ def _plan_images(images_per_class: int, seed: int) -> pd.DataFrame:
     frame = pd.DataFrame([rows[index] for index in order])
     frame["image_id"] = [f"ISIC_{9_000_000 + number}" for number in range(len(frame))]
     lesion_numbers = frame.groupby(["class", "lesion"], sort=False).ngroup()
-    frame["lesion_id"] = [f"HAM_{9_000_000 + number}" for number in lesion_numbers]
+    frame["lesion_id"] = [f"{SYNTHETIC_LESIONS}{number:06}" for number in lesion_numbers]
     return frame
 
 

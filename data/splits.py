@@ -9,20 +9,22 @@ import numpy as np
 import pandas as pd
 
 from data import DataError
-from data.duplicates import pixel_hashes
+from data.duplicates import group_lesions, unpack_hashes
 from data.ham10000 import CLASS_NAMES
 from support.files import replacing
 
 SPLIT_NAMES = ("train", "val", "test")
 
 
-class KnownIds(Protocol):
-    """The images and lesions that a model was trained and validated on."""
+class KnownImages(Protocol):
+    """The images that a model was trained and validated on, such as its description."""
 
     train_image_ids: Collection[str]
     train_lesion_ids: Collection[str]
+    train_pixel_hashes: str
     validation_image_ids: Collection[str]
     validation_lesion_ids: Collection[str]
+    validation_pixel_hashes: str
 
 
 @dataclass(frozen=True)
@@ -56,47 +58,83 @@ def split_by_lesion(
     classes out of some splits.)
 
     Args:
-        frame: with `lesion_id` and `label`; the first label of a lesion counts for all of it.
+        frame: with `lesion_id` and `label`; the first label of a lesion counts for all of it. With
+            `pixel_hash`, lesions that have an identical image count as one.
         seed: seed of the shuffling.
         validation_fraction: fraction of the images, in (0, 1).
-        test_fraction: fraction of the images, in (0, 1).
+        test_fraction: fraction of the images, in [0, 1); 0 for a split into training and validation
+            alone.
 
     Returns:
         `train`, `val` or `test` for each row, under the index of the frame.
 
     Raises:
-        ValueError: a fraction, or what is left for training, is not above 0.
+        ValueError: a fraction, or what is left for training, is too small.
     """
-    fractions = np.array(
-        [1 - validation_fraction - test_fraction, validation_fraction, test_fraction]
-    )
-    if fractions.min() <= 0:
+    fractions = {
+        "train": 1 - validation_fraction - test_fraction,
+        "val": validation_fraction,
+        "test": test_fraction,
+    }
+    if min(fractions["train"], fractions["val"]) <= 0 or fractions["test"] < 0:
         raise ValueError(
             "fractions of training, validation and test should be above 0, received "
-            f"{fractions.tolist()}"
+            f"{list(fractions.values())}"
         )
+    names = [name for name in SPLIT_NAMES if fractions[name]]
+    targets = np.array([fractions[name] for name in names])
+    groups = frame["lesion_id"]
+    if "pixel_hash" in frame:
+        groups = group_lesions(groups, frame["pixel_hash"].tolist())
     rng = np.random.default_rng(seed)
-    lesions = frame.groupby("lesion_id", sort=True)["label"].agg(["first", "size"])
+    lesions = frame.groupby(groups, sort=True)["label"].agg(["first", "size"])
     split_of: dict[str, str] = {}
     for label in sorted(lesions["first"].unique()):
         sizes = lesions.loc[lesions["first"] == label, "size"]
         sizes = sizes.iloc[rng.permutation(len(sizes))].sort_values(ascending=False, kind="stable")
-        images = np.zeros(3)
+        images = np.zeros(len(names))
         for lesion_id, size in sizes.items():
-            smallest = int(np.argmin(images / fractions))
+            smallest = int(np.argmin(images / targets))
             images[smallest] += size
-            split_of[lesion_id] = SPLIT_NAMES[smallest]
-    return frame["lesion_id"].map(split_of).rename("split")
+            split_of[lesion_id] = names[smallest]
+    return groups.map(split_of).rename("split")
 
 
-def select_split(frame: pd.DataFrame, split: str, ids: KnownIds) -> pd.DataFrame:
-    """Select the images of one split of a model.
+def complete_split(frame: pd.DataFrame, *, seed: int, validation_fraction: float) -> pd.Series:
+    """Return a split that the data set gives, with validation images taken from training if needed.
+
+    Args:
+        frame: with `lesion_id`, `label` and `split`; perhaps `pixel_hash`.
+        seed: as for `split_by_lesion`.
+        validation_fraction: fraction of the training images.
+    """
+    split = frame["split"].copy()
+    if "val" not in set(split):
+        train = frame[split == "train"]
+        options = {"seed": seed, "validation_fraction": validation_fraction, "test_fraction": 0.0}
+        split.update(split_by_lesion(train, **options))
+    return split
+
+
+def count_shared(frame: pd.DataFrame) -> int:
+    """Count the images outside training whose lesion or pixels are in training as well.
+
+    Args:
+        frame: with `lesion_id`, `pixel_hash` and `split`.
+    """
+    groups = group_lesions(frame["lesion_id"], frame["pixel_hash"].tolist())
+    is_train = frame["split"] == "train"
+    return int((groups.isin(groups[is_train]) & ~is_train).sum())
+
+
+def select_split(frame: pd.DataFrame, split: str, known: KnownImages) -> pd.DataFrame:
+    """Select the images of one split of a model, by their ids.
 
     Args:
         frame: with `image_id` and `lesion_id`.
         split: `train` or `val`: images that the model was trained or validated on; `test`: images
-            whose id and whose lesion are in neither; `all`: every image.
-        ids: what the model knows, such as its description.
+            whose id and whose lesion are in neither, see also `exclude_copies`; `all`: every image.
+        known: what the model knows.
 
     Returns:
         The rows of the frame in that split.
@@ -110,11 +148,11 @@ def select_split(frame: pd.DataFrame, split: str, ids: KnownIds) -> pd.DataFrame
     if split == "all":
         return frame
     if split == "train":
-        selected = frame["image_id"].isin(list(ids.train_image_ids))
+        selected = _is_in(frame["image_id"], known.train_image_ids)
     elif split == "val":
-        selected = frame["image_id"].isin(list(ids.validation_image_ids))
+        selected = _is_in(frame["image_id"], known.validation_image_ids)
     else:
-        selected = ~_is_known(frame, ids)
+        selected = ~_is_known(frame, known)
     if not selected.any():
         raise DataError(
             f"expected images of the model's split {split!r}, received {len(frame)} images of which"
@@ -123,20 +161,53 @@ def select_split(frame: pd.DataFrame, split: str, ids: KnownIds) -> pd.DataFrame
     return frame[selected]
 
 
-def count_known(frame: pd.DataFrame, ids: KnownIds) -> int:
+def exclude_copies(frame: pd.DataFrame, known: KnownImages) -> pd.DataFrame:
+    """Exclude images with the pixels of one that a model knows, and the others of their lesions.
+
+    Args:
+        frame: with `lesion_id` and `pixel_hash`.
+        known: what the model knows.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    lesions = frame.loc[_is_copy(frame, known), "lesion_id"]
+    rest = frame[~frame["lesion_id"].isin(lesions)]
+    if rest.empty:
+        raise DataError(
+            f"expected images that the model does not know, received {len(frame)} with the pixels "
+            "of its training or validation images; choose the split 'all' for every image"
+        )
+    return rest
+
+
+def count_known(frame: pd.DataFrame, known: KnownImages) -> int:
     """Count the images that a model was trained or validated on, or that show such a lesion.
 
     Args:
-        frame: with `image_id` and `lesion_id`.
-        ids: what the model knows, such as its description.
+        frame: with `image_id`, `lesion_id` and, optionally, `pixel_hash`.
+        known: what the model knows.
     """
-    return int(_is_known(frame, ids).sum())
+    is_known = _is_known(frame, known)
+    if "pixel_hash" in frame:
+        is_known |= _is_copy(frame, known)
+    return int(is_known.sum())
 
 
-def _is_known(frame: pd.DataFrame, ids: KnownIds) -> pd.Series:
-    images = [*ids.train_image_ids, *ids.validation_image_ids]
-    lesions = [*ids.train_lesion_ids, *ids.validation_lesion_ids]
-    return frame["image_id"].isin(images) | frame["lesion_id"].isin(lesions)
+def _is_known(frame: pd.DataFrame, known: KnownImages) -> pd.Series:
+    images = [*known.train_image_ids, *known.validation_image_ids]
+    lesions = [*known.train_lesion_ids, *known.validation_lesion_ids]
+    return _is_in(frame["image_id"], images) | _is_in(frame["lesion_id"], lesions)
+
+
+def _is_copy(frame: pd.DataFrame, known: KnownImages) -> pd.Series:
+    packed = (known.train_pixel_hashes, known.validation_pixel_hashes)
+    return frame["pixel_hash"].isin(set().union(*map(unpack_hashes, packed)))
+
+
+def _is_in(ids: pd.Series, known: Iterable[str]) -> pd.Series:
+    """Compare ids as file names are compared on many systems: upper and lower case are equal."""
+    return ids.str.casefold().isin([value.casefold() for value in known])
 
 
 def write_split(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -213,25 +284,22 @@ def add_training_data(frame: pd.DataFrame, extra: pd.DataFrame) -> tuple[pd.Data
     its lesion with it.
 
     Args:
-        frame: with `image_id`, `lesion_id`, `path` and `split`.
-        extra: with `image_id`, `lesion_id` and `path`.
+        frame: with `image_id`, `lesion_id`, `pixel_hash` and `split`.
+        extra: with `image_id`, `lesion_id` and `pixel_hash`.
 
     Returns:
         The frame with the rows of `extra` that may be used for training, and the counts.
     """
     train, held_out = frame[frame["split"] == "train"], frame[frame["split"] != "train"]
-    hashes = pd.Series(pixel_hashes(extra["path"].tolist()), index=extra.index, dtype=object)
-    train_hashes, held_out_hashes = (
-        {value for value in pixel_hashes(part["path"].tolist()) if value}
-        for part in (train, held_out)
-    )
-    by_id = extra["image_id"].isin(held_out["image_id"])
-    by_id |= extra["lesion_id"].isin(held_out["lesion_id"])
+    hashes = extra["pixel_hash"]
+    train_hashes, held_out_hashes = (part["pixel_hash"].dropna() for part in (train, held_out))
+    by_id = _is_in(extra["image_id"], held_out["image_id"])
+    by_id |= _is_in(extra["lesion_id"], held_out["lesion_id"])
     by_pixels = hashes.isin(held_out_hashes) & ~by_id
     lesions = extra.loc[by_id | by_pixels, "lesion_id"]
     by_lesion = extra["lesion_id"].isin(lesions) & ~by_id & ~by_pixels
     excluded = by_id | by_pixels | by_lesion
-    repeated = extra["image_id"].isin(train["image_id"]) | hashes.isin(train_hashes)
+    repeated = _is_in(extra["image_id"], train["image_id"]) | hashes.isin(train_hashes)
     repeated |= extra["image_id"].duplicated() | (hashes.duplicated() & hashes.notna())
     repeated &= ~excluded
     added = extra[~excluded & ~repeated].assign(split="train")

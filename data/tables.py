@@ -1,126 +1,241 @@
-"""Label tables and image files: what the layouts in `data.sources` have in common."""
+"""Label tables: from a file to named columns of text, and the checks that all layouts share."""
 
-import os
+import codecs
+import csv
+import io
+import re
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from data import DataError, DataWarning
-from data.images import IMAGE_SUFFIXES
-from support.files import one_line, walk
+from support.files import one_line
 
-_TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
-_MISSING_AGES = ("", "na", "nan", "none", "null", "unknown")
+# In lower case: what R, pandas, NumPy, databases, spreadsheets and people write for "no value".
+_MISSING = frozenset(
+    [
+        *("", "-", "--", "---", ".", "..", "?", "*", "_", "\u2013", "\u2014"),
+        *("na", "n/a", "n.a.", "n.a", "n/d", "nd", "<na>", "#n/a", "#n/a n/a", "#na", "(na)"),
+        *("nan", "-nan", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "nat"),
+        *("none", "<none>", "null", "(null)", "<null>", "[null]", "#null!", "nil", "\\n"),
+        *("#value!", "#ref!", "#name?", "#num!", "#div/0!"),
+        *("missing", "not available", "not applicable", "not recorded", "no data", "undefined"),
+        *("empty", "(empty)", "(blank)", "blank"),
+    ]
+)
+_UNKNOWN = ("unknown", "unk", "unspecified", "not known", "not specified")
+_NEGATIVE = r"-\d+(\.0*)?"
+_ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    # The mark of UTF-16 is the beginning of that of UTF-32.
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# What a file that is no text begins with, what it is, and what to do.
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or save it as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file with git lfs pull"),
+)
+# The header of a table with one column per pixel has 50,000 characters.
+_HEADER_BYTES = 400_000
 
 
-def list_files(root: Path) -> tuple[list[Path], list[str]]:
-    """List the possible tables and the images of a folder and its subfolders, in a fixed order."""
-    tables: list[Path] = []
-    images: list[str] = []
-    for folder, names in walk(root):
+@dataclass(frozen=True)
+class Table:
+    """A table as it is written.
+
+    Attributes:
+        path: its file.
+        header: the names of its columns.
+        rows: the values of each row; those that end early are filled up.
+        lines: the line of each row in the file.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, *names: str) -> list[str] | None:
+        """Return the values of a column without surrounding spaces, empty where one is missing.
+
+        Args:
+            names: names of the column in different tables; the first that there is counts.
+
+        Returns:
+            One value per row; None if there is no such column.
+
+        Raises:
+            DataError: several columns have this name and different values.
+        """
         for name in names:
-            # macOS writes resource forks, named like the file, to the disks of other systems.
-            if name.startswith("._"):
-                continue
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in IMAGE_SUFFIXES:
-                images.append(os.path.join(folder, name))
-            elif suffix in _TABLE_SUFFIXES:
-                tables.append(Path(folder, name))
-    return tables, images
+            if indices := find_columns(self.header, name):
+                first, *others = (self._values(index) for index in indices)
+                if any(other != first for other in others):
+                    raise DataError(
+                        f"{self.path}: expected one column {name}, received {len(indices)} with "
+                        "different values; rename or remove the wrong ones"
+                    )
+                return first
+        return None
+
+    def _values(self, index: int) -> list[str]:
+        values = [row[index].strip() for row in self.rows]
+        return ["" if value.lower() in _MISSING else value for value in values]
 
 
-def find_table(tables: Sequence[Path], *, stem: str, columns: Collection[str]) -> Path | None:
-    """Return the first table of a given name, else the first with given columns, else None.
+def find_columns(header: Sequence[str], name: str) -> list[int]:
+    """Find the columns of a name: those named exactly so, else those that differ in case only.
 
     Args:
-        tables: candidates.
-        stem: file name without suffix, lower case.
-        columns: columns that a table of another name must have.
+        header: names of all columns.
+        name: the name; in the second step, spaces and punctuation do not count either.
+
+    Returns:
+        Their indices.
     """
-    for path in tables:
-        if path.stem.lower() == stem:
-            return path
-    for path in tables:
-        if set(columns) <= set(_read_header(path)[0]):
-            return path
-    return None
+    exact = [index for index, found in enumerate(header) if found == name]
+    wanted = _letters(name)
+    return exact or [index for index, found in enumerate(header) if _letters(found) == wanted]
 
 
-def _read_header(path: Path) -> tuple[list[str], str]:
-    """Return the column names and the separator of a table."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        line = file.readline(100_000).strip()
-    separator = "\t" if "\t" in line else ","
-    return [name.strip().strip('"') for name in line.split(separator)], separator
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a table in UTF-8, separated by commas or tabs, with any line endings.
+def read_header(path: Path) -> list[str]:
+    """Return the names of the columns of a table; those of a file that is none are meaningless."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_HEADER_BYTES)
+        # Without a byte order mark, UTF-16 is refused by `read_table`.
+        text = content.decode(_encoding(content), errors="replace").replace("\0", "")
+        return _header(*_without_separator_line(text))[0]
+    except (OSError, csv.Error):
+        return []
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of text, separated by commas, semicolons, tabs or bars.
+
+    Encoded in UTF-8, or in UTF-16 or UTF-32 with a byte order mark. Empty rows are skipped.
 
     Args:
         path: the file.
-        columns: columns that it must have.
-
-    Returns:
-        Its rows; all values are str without surrounding spaces, empty where a value is missing.
 
     Raises:
-        DataError: it is not such a table, lacks a column or has no rows.
+        DataError: it is no such table, or has no rows.
     """
-    found, separator = _read_header(path)
-    if found == [""]:
+    content = path.read_bytes()
+    for start, name, remedy in _FOREIGN:
+        if content.startswith(start):
+            raise DataError(f"{path}: expected a table, received {name}; {remedy}")
+    text, separator = _without_separator_line(_decode(content, path))
+    first_line = 2 if separator else 1
+    try:
+        header, separator = _header(text, separator)
+    except csv.Error as error:
+        raise _unreadable(path, first_line, error) from error
+    if not any(header):
         raise DataError(f"{path}: expected column names in line 1, received none; copy it again")
-    if found[0].startswith("<"):
+    if header[0].startswith("<"):
         raise DataError(
             f"{path}: expected a table, received a web page; download the file itself, not its page"
         )
-    if not set(columns) <= set(found):
-        raise DataError(
-            f"{path}: expected the columns {' and '.join(columns)}, received "
-            f"{', '.join(found)[:200]}; check that it is the right file"
-        )
-    try:
-        with warnings.catch_warnings():
-            # pandas drops the last field of a row that has too many: the others would be wrong.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                encoding="utf-8-sig",
-                keep_default_na=False,
-                index_col=False,
+    lines, rows = [], []
+    records = _records(path, text, separator, first_line)
+    next(records)
+    for line, row in records:
+        if len(row) > len(header) and any(field.strip() for field in row[len(header) :]):
+            raise DataError(
+                f"{path}: expected {len(header)} values in each row, received {len(row)} in line "
+                f"{line}; put values that contain the separator in quotes"
             )
-    except pd.errors.ParserWarning as error:
-        raise DataError(
-            f"{path}: expected {len(found)} values in each row, received more; put values that "
-            "contain the separator in quotes"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: expected text in UTF-8, received the byte "
-            f"0x{error.object[error.start]:02x}; save the table as UTF-8"
-        ) from error
-    # Most errors of pandas are ValueErrors.
-    except (ValueError, OverflowError, MemoryError) as error:
-        raise DataError(
-            f"{path}: cannot be read as a table: {' '.join(str(error).split())[:200]}; correct the "
-            "line or copy the file again"
-        ) from error
-    if frame.empty:
+        lines.append(line)
+        rows.append(row + [""] * (len(header) - len(row)))
+    if not rows:
         raise DataError(f"{path}: expected one row per image, received none; copy it again")
-    frame.columns = frame.columns.str.strip()
-    return frame.apply(lambda column: column.str.strip())
+    return Table(path, header, rows, lines)
+
+
+def _encoding(content: bytes) -> str:
+    return next((name for mark, name in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
+
+
+def _decode(content: bytes, path: Path) -> str:
+    encoding = _encoding(content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        # The byte order mark is not part of the object.
+        line = content.count(b"\n", 0, error.start) + 1
+        name = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
+        raise DataError(
+            f"{path}: expected text in {name}, received the byte "
+            f"0x{error.object[error.start]:02x} in line {line}; save the table as UTF-8"
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(
+            f"{path}: expected text in UTF-8, received a NUL byte in line {line}, as in UTF-16 "
+            "without a byte order mark; save the table as UTF-8"
+        )
+    return text
+
+
+def _without_separator_line(text: str) -> tuple[str, str]:
+    """Split off the first line with which Excel names the separator; empty if there is none."""
+    found = re.match(r'"?sep=(.)"?[ \t]*(\r\n|\r|\n)', text, re.IGNORECASE)
+    return (text[found.end() :], found[1]) if found else (text, "")
+
+
+def _header(text: str, separator: str = "") -> tuple[list[str], str]:
+    """Return the names in the first row that has any, and the separator that splits it best."""
+    candidates = []
+    for character in separator or "\t;,|":
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=character)
+        row = next((row for row in reader if any(field.strip() for field in row)), [""])
+        candidates.append((row, character))
+    header, separator = max(candidates, key=lambda candidate: len(candidate[0]))
+    return header, separator if len(header) > 1 else separator or ","
+
+
+def _records(
+    path: Path, text: str, separator: str, first_line: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not empty, and the line in which each begins."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True
+    )
+    line = first_line
+    try:
+        for row in reader:
+            if any(field.strip() for field in row):
+                yield line, row
+            line = first_line + reader.line_num
+    except csv.Error as error:
+        raise _unreadable(path, line, error) from error
+
+
+def _unreadable(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(
+        f"{path}: cannot be read as a table: {error}, in the row that begins in line {line}; "
+        "correct the line or copy the file again"
+    )
 
 
 def check_unique(frame: pd.DataFrame, table: Path) -> None:
     """Check that no image is listed twice.
 
     Args:
-        frame: rows of a table with a column `image_id`, still under the index of the file.
+        frame: with `image_id`, under the lines of the file.
         table: where the rows come from.
 
     Raises:
@@ -130,25 +245,22 @@ def check_unique(frame: pd.DataFrame, table: Path) -> None:
     if len(repeated):
         raise DataError(
             f"{table}: expected each image once, received {repeated.iloc[0]} again in line "
-            f"{line_number(repeated)}; remove the wrong rows ({len(repeated)} in total)"
+            f"{repeated.index[0]}; remove the wrong rows ({len(repeated)} in total)"
         )
-
-
-def line_number(rows: pd.DataFrame | pd.Series) -> int:
-    """Return the line of the first of some rows in the file that `read_table` read."""
-    return rows.index[0] + 2
 
 
 def fill_lesion_ids(frame: pd.DataFrame, source: Path) -> None:
     """Make each image without a lesion_id its own lesion, with a warning.
 
     Args:
-        frame: with `image_id` and, optionally, `lesion_id`, empty where unknown; changed.
+        frame: with `image_id` and, optionally, `lesion_id`; changed. A negative number or a word
+            such as `unknown` is no lesion_id.
         source: where the rows come from.
     """
     if "lesion_id" not in frame:
         frame["lesion_id"] = ""
-    unknown = frame["lesion_id"] == ""
+    lesions = frame["lesion_id"]
+    unknown = lesions.eq("") | lesions.str.lower().isin(_UNKNOWN) | lesions.str.fullmatch(_NEGATIVE)
     if unknown.any():
         warn(
             f"{source}: {unknown.sum():,} of {len(frame):,} images have no lesion_id: each counts "
@@ -161,15 +273,17 @@ def to_years(ages: pd.Series, source: Path) -> pd.Series:
     """Convert ages to numbers, with a warning for those that are not.
 
     Args:
-        ages: str; empty or a word such as `unknown` where an age is missing.
+        ages: str, possibly with a decimal comma; empty or a word such as `unknown` where an age is
+            missing.
         source: where they come from.
 
     Returns:
         float64 in 0..150, or NaN.
     """
-    years = pd.to_numeric(ages, errors="coerce").astype(float)
+    numbers = ages.str.replace(r"^(\d+),(\d{1,2})$", r"\1.\2", regex=True)
+    years = pd.to_numeric(numbers, errors="coerce").astype(float)
     years = years.where(years.between(0, 150))
-    wrong = ages[years.isna() & ~ages.str.lower().isin(_MISSING_AGES)]
+    wrong = ages[years.isna() & ages.ne("") & ~ages.str.lower().isin(_UNKNOWN)]
     if len(wrong):
         warn(
             f"{source}: ages that are not a number of years, such as {wrong.iloc[0][:200]!r}, are "
@@ -178,26 +292,11 @@ def to_years(ages: pd.Series, source: Path) -> pd.Series:
     return years
 
 
-def add_paths(frame: pd.DataFrame, images: Iterable[str], table: Path) -> None:
-    """Add the path of each image, a missing value where there is no file.
-
-    Args:
-        frame: with `image_id`; gets a column `path`.
-        images: image files, named `<image_id>.<suffix>`; of two for one image the first counts.
-        table: where the rows come from.
-
-    Raises:
-        DataError: none of the images has a file.
-    """
-    paths: dict[str, str] = {}
-    for path in images:
-        paths.setdefault(Path(path).stem, path)
-    frame["path"] = [paths.get(image_id) for image_id in frame["image_id"]]
-    if frame["path"].isna().all():
-        raise DataError(
-            f"{table}: expected image files such as {frame['image_id'].iloc[0]}.jpg in the same "
-            f"folder or below, found none of the {len(frame)} listed; copy the image folders there"
-        )
+def list_names(names: Iterable[str], limit: int = 10) -> str:
+    """Return the first of some names, and how many more there are, for a message of one line."""
+    names = [one_line(name)[:300] for name in names]
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def warn(message: str) -> None:

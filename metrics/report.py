@@ -28,7 +28,12 @@ _SUMMARY = {
 
 
 def prediction_table(
-    images: Sequence[str], y_prob: np.ndarray, class_names: Sequence[str]
+    images: Sequence[str],
+    y_prob: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    uncertain: np.ndarray | None,
+    out_of_distribution: np.ndarray | None,
 ) -> pd.DataFrame:
     """Build the table of predictions that all commands write.
 
@@ -36,10 +41,13 @@ def prediction_table(
         images: a name or path for each row.
         y_prob: float `[images, classes]`.
         class_names: names of the columns of `y_prob`.
+        uncertain: bool `[images]`; None where the model cannot tell.
+        out_of_distribution: bool `[images]`; None where the model cannot tell.
 
     Returns:
-        `image`, `predicted`, `confidence` (the highest probability), and one `prob_<class>` column
-        per class; probabilities have six decimals.
+        `image`, `predicted`, `confidence` (the highest probability), `uncertain` and
+        `out_of_distribution` (True, False, or None: an empty cell in CSV, null in JSON), and one
+        `prob_<class>` column per class; probabilities have six decimals.
     """
     # Imported here because predictions without a table do not need pandas, which is slow to import.
     import pandas as pd
@@ -48,6 +56,8 @@ def prediction_table(
     table["predicted"] = [class_names[i] for i in y_prob.argmax(axis=1)]
     y_prob = np.round(y_prob.astype(np.float64), 6)
     table["confidence"] = y_prob.max(axis=1)
+    table["uncertain"] = uncertain
+    table["out_of_distribution"] = out_of_distribution
     for i, name in enumerate(class_names):
         table[f"prob_{name}"] = y_prob[:, i]
     return table

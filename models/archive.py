@@ -49,7 +49,7 @@ def check_archive(path: Path) -> str:
             weights = archive.read("model.weights.h5")
         needs_keras_hub = _check_classes(config)
         with h5py.File(io.BytesIO(weights)) as file:
-            _check_weights(file)
+            check_weights(file)
         written_by = str(metadata.get("keras_version", ""))
     except ModelError as error:
         raise ModelError(f"{path}: {error}; use a model file that train.py wrote") from error
@@ -110,8 +110,18 @@ def _list_classes(config: object) -> Iterator[tuple[str | None, str]]:
             pending += item
 
 
-def _check_weights(group: h5py.Group) -> int:
-    """Refuse weights stored in other files, or too large; returns their size in bytes."""
+def check_weights(group: h5py.Group) -> int:
+    """Refuse weights stored in other files, or too large.
+
+    Args:
+        group: of an HDF5 file that may have been written by anybody.
+
+    Returns:
+        Their size in bytes.
+
+    Raises:
+        ModelError: the message names no file.
+    """
     total = 0
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -120,7 +130,7 @@ def _check_weights(group: h5py.Group) -> int:
             )
         item = group[name]
         if isinstance(item, h5py.Group):
-            total += _check_weights(item)
+            total += check_weights(item)
         elif item.external or item.is_virtual:
             raise ModelError(f"expected weights inside the file, {item.name} is stored elsewhere")
         else:

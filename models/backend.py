@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Keras imports these for wrappers that this project does not use; that doubles its import time.
 _NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
 _SILENT = "3"
+# The first two cap the epochs and steps of every `fit`; the third needs a package for JAX.
+_KERAS_VARIABLES = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
 
 
 def start_tensorflow(*, repeatable: bool = False) -> str:
@@ -28,6 +30,9 @@ def start_tensorflow(*, repeatable: bool = False) -> str:
 
     TensorFlow logs a dozen lines about CPU features and missing GPUs, some of them before any of
     its settings takes effect. Set `TF_CPP_MIN_LOG_LEVEL` to see them.
+
+    Keras gets the settings that the models need, whatever its file `keras.json` and its environment
+    variables say.
 
     Args:
         repeatable: whether gradients on a CPU must be identical in every run, which makes training
@@ -38,6 +43,9 @@ def start_tensorflow(*, repeatable: bool = False) -> str:
         The device for display, such as `GPU (2)` or `CPU (8 threads)`.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["TF_USE_LEGACY_KERAS"] = "0"
+    for name in _KERAS_VARIABLES:
+        os.environ.pop(name, None)
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
         return _import_tensorflow(repeatable)
@@ -67,11 +75,18 @@ def _import_tensorflow(repeatable: bool) -> str:
     try:
         # None makes an import fail as if the package were not installed.
         sys.modules.update(dict.fromkeys(hidden))
-        import keras  # noqa: F401  (its import logs, too)
+        with _without_keras_json():
+            import keras  # it logs, too
     finally:
         for name in hidden:
             del sys.modules[name]
     import tensorflow as tf
+
+    # In case something imported Keras before.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_dtype_policy("float32")
 
     gpus = tf.config.list_physical_devices("GPU")
     if repeatable and not gpus:
@@ -82,6 +97,20 @@ def _import_tensorflow(repeatable: bool) -> str:
     # The first use initializes the devices, which logs as well.
     tf.constant(0)
     return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"
+
+
+@contextlib.contextmanager
+def _without_keras_json() -> Iterator[None]:
+    """Keep Keras from reading `keras.json`, with which its import can fail, or writing one."""
+    home = os.environ.get("KERAS_HOME")
+    # No folder, so nothing is in it.
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if home is not None:
+            os.environ["KERAS_HOME"] = home
 
 
 def choose_strategy(name: str, *, batch_size: int) -> tuple[tf.distribute.Strategy, str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,129 +15,8 @@ from keras import ops
 
 from models import ModelError
 from models.archive import check_archive
+from models.description import Description, check_description, read_description
 from support.files import first_line, replacing
-
-# Format 2 added the fields for warnings, format 3 renamed them.
-FORMAT = 3
-_OLD_FORMATS = (1, 2)
-_OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
-# A batch of larger images takes gigabytes.
-MAX_IMAGE_SIZE = 2048
-PIXEL_SCALING = "inside the model; feed 0..255"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a model file says about itself.
-
-    Attributes:
-        model: name of the architecture.
-        class_names: of the outputs, in order.
-        image_size: side length of the input, pixels.
-        temperature: divides the logits before the softmax.
-        pixel_scaling: what to do with pixels before they enter the model.
-        train_image_ids: images of the training split.
-        train_lesion_ids: their lesions.
-        validation_image_ids: images of the validation split.
-        validation_lesion_ids: their lesions.
-        confidence_threshold: predictions of lower confidence are uncertain; None if unknown.
-        threshold_accuracy: fraction of correct predictions among the validation images with at
-            least this confidence.
-        detector: for out-of-distribution images, see `models.novelty.read_detector`; None without.
-        format: version of this description.
-    """
-
-    model: str
-    class_names: tuple[str, ...]
-    image_size: int
-    temperature: float = 1.0
-    pixel_scaling: str = PIXEL_SCALING
-    train_image_ids: tuple[str, ...] = ()
-    train_lesion_ids: tuple[str, ...] = ()
-    validation_image_ids: tuple[str, ...] = ()
-    validation_lesion_ids: tuple[str, ...] = ()
-    confidence_threshold: float | None = None
-    threshold_accuracy: float | None = None
-    detector: dict | None = None
-    format: int = FORMAT
-
-
-def read_description(values: Mapping[str, Any]) -> Description:
-    """Build a description from the values in a file, of this or an older format.
-
-    The values are not checked; see `check_description`.
-
-    Args:
-        values: the fields as JSON values.
-
-    Raises:
-        TypeError: there are unknown fields, or some are missing.
-    """
-    if values.get("format") in _OLD_FORMATS:
-        values = {_OLD_NAMES.get(name, name): value for name, value in values.items()}
-        values["format"] = FORMAT
-    return Description(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    )
-
-
-def check_description(description: Description) -> None:
-    """Refuse a description with values that cannot be used.
-
-    Args:
-        description: from a file that may have been written by anybody.
-
-    Raises:
-        ModelError: its format is unknown, or a value cannot be used.
-    """
-    if description.format != FORMAT:
-        received = str(description.format)[:50]
-        raise ModelError(f"expected description format 1 to {FORMAT}, received {received}")
-    strings = ("a list of strings", _are_strings)
-    fraction = ("a fraction in 0..1 or null", _is_fraction_or_none)
-    checks = {
-        "model": ("a string", lambda value: isinstance(value, str)),
-        "pixel_scaling": ("a string", lambda value: isinstance(value, str)),
-        "class_names": ("two or more different strings", _are_class_names),
-        "train_image_ids": strings,
-        "train_lesion_ids": strings,
-        "validation_image_ids": strings,
-        "validation_lesion_ids": strings,
-        "image_size": (
-            f"an integer from 1 to {MAX_IMAGE_SIZE}",
-            lambda value: type(value) is int and 1 <= value <= MAX_IMAGE_SIZE,
-        ),
-        "temperature": (
-            "a number above 0",
-            lambda value: type(value) in (int, float) and 0 < value <= sys.float_info.max,
-        ),
-        "confidence_threshold": fraction,
-        "threshold_accuracy": fraction,
-        "detector": ("an object or null", lambda value: isinstance(value, dict | None)),
-    }
-    for name, (expected, is_valid) in checks.items():
-        value = getattr(description, name)
-        if not is_valid(value):
-            raise ModelError(
-                f"expected {expected} as {name} in its description, received {value!r:.50}"
-            )
-    if (description.confidence_threshold is None) != (description.threshold_accuracy is None):
-        raise ModelError(
-            "expected both or neither of confidence_threshold and threshold_accuracy in its "
-            "description, received one"
-        )
-
-
-def _are_strings(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-
-
-def _are_class_names(value: object) -> bool:
-    return _are_strings(value) and 1 < len(set(value)) == len(value)
-
-
-def _is_fraction_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)
 
 
 @keras.saving.register_keras_serializable(package="ham10000")

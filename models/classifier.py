@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import keras
 import numpy as np
 
 from models import ModelError
-from models.bundle import Description, get_description, load_model
+from models.bundle import get_description, load_model
 from models.calibration import at_temperature_one
+from models.description import Description
 from models.grad_cam import Explainer
 from models.novelty import read_detector
 from models.tflite import TFLiteModel
@@ -25,14 +27,16 @@ class Predictions:
     Attributes:
         y_prob: float32 `[images, classes]`, rows that sum to 1.
         uncalibrated: float64 `[images, classes]`, the same at temperature 1.
-        uncertain: bool `[images]`, whether the confidence is below the threshold of the model.
-        out_of_distribution: bool `[images]`, whether the detector's score is above its threshold.
+        uncertain: bool `[images]`, whether the confidence is below the threshold of the model; None
+            if it has no threshold.
+        out_of_distribution: bool `[images]`, whether the detector's score is above its threshold;
+            None if the model has no detector.
     """
 
     y_prob: np.ndarray
     uncalibrated: np.ndarray
-    uncertain: np.ndarray
-    out_of_distribution: np.ndarray
+    uncertain: np.ndarray | None
+    out_of_distribution: np.ndarray | None
 
     @property
     def class_indices(self) -> np.ndarray:
@@ -43,6 +47,16 @@ class Predictions:
     def confidence(self) -> np.ndarray:
         """Probability of the predicted class, float32 `[images]`."""
         return self.y_prob.max(axis=1)
+
+
+def join_predictions(batches: Sequence[Predictions]) -> Predictions:
+    """Join the predictions of one model for several batches, at least one."""
+
+    def join(name: str) -> np.ndarray | None:
+        parts = [getattr(batch, name) for batch in batches]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return Predictions(**{field.name: join(field.name) for field in fields(Predictions)})
 
 
 class Classifier:
@@ -105,7 +119,7 @@ class Classifier:
         outputs = [self._predict(view) for view in views]
         by_view = np.stack([y_prob for y_prob, _ in outputs])
         y_prob = by_view.mean(axis=0)
-        uncertain = unfamiliar = np.zeros(len(images), bool)
+        uncertain = unfamiliar = None
         if self.description.confidence_threshold is not None:
             # As float64, to compare with the exact threshold.
             confidence = y_prob.max(axis=1).astype(np.float64)
@@ -121,9 +135,29 @@ class Classifier:
 
     def warnings(self, predictions: Predictions) -> list[dict[str, str]]:
         """Return the warnings for each image of a batch; see `warning_texts`."""
-        columns = predictions.confidence, predictions.uncertain, predictions.out_of_distribution
+        unknown = np.zeros(len(predictions.y_prob), bool)
+        columns = (
+            predictions.confidence,
+            unknown if predictions.uncertain is None else predictions.uncertain,
+            unknown if predictions.out_of_distribution is None else predictions.out_of_distribution,
+        )
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [warning_texts(*row, self.description) for row in rows]
+
+    def malignant_probability(self, predictions: Predictions) -> np.ndarray | None:
+        """Return the summed probability of the malignant and premalignant classes of each image.
+
+        Args:
+            predictions: for a batch.
+
+        Returns:
+            float32 `[images]`, 0..1; None if the model does not know which classes are malignant.
+        """
+        names, malignant = self.description.class_names, self.description.malignant
+        if not malignant:
+            return None
+        columns = [names.index(name) for name in malignant]
+        return predictions.y_prob[:, columns].sum(axis=1).clip(0, 1)
 
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and pooled features, the input of the last layer, in one pass.

@@ -15,7 +15,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from models import QUANTIZATIONS, ModelError
 from models.backend import quiet
 from models.bundle import get_description
-from models.tflite import check_graph, pack
+from models.graph import check_graph
+from models.tflite import pack
 from support.files import first_line, replacing
 
 # Fraction of the layers, from the first, that int8 leaves in floating point: they have few weights,

@@ -10,39 +10,28 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
+import signal
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
 
 from models import ModelError
 from models.archive import MAX_BYTES
 from models.backend import quiet
-from models.bundle import Description, check_description, read_description
+from models.description import Description, check_description, read_description
+from models.graph import check_graph
 from support.files import first_line
 
 _MEMBER = "description.json"
 # A hundred thousand image ids take two megabytes.
 _MAX_DESCRIPTION_BYTES = 1 << 24
-_MAX_ELEMENTS = 1 << 26
-_MAX_PARTS = 10_000
-# What convolutional networks are converted to. Custom operations are not among them: TensorFlow's
-# interpreter would run any operation of TensorFlow as one, even those that write files. Nor is
-# TILE, which transformers need: it can ask for any amount of memory.
-_OPERATIONS = {
-    *("ADD", "CAST", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE", "DIV"),
-    *("FULLY_CONNECTED", "GATHER", "GELU", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "NEG"),
-    *("PACK", "PAD", "QUANTIZE", "REDUCE_PROD", "RELU", "RELU6", "RESHAPE", "RSQRT", "SHAPE"),
-    *("SOFTMAX", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB"),
-}
-_OPERATION_NAMES = {
-    number: name for name, number in vars(schema.BuiltinOperator).items() if name[0] != "_"
-}
+# Loading a model and running it once takes less than one.
+_MAX_SECONDS = 60
 
 
 class TFLiteModel:
@@ -70,11 +59,11 @@ class TFLiteModel:
                 raise ModelError("expected a .tflite file, received another format")
             self.description, flatbuffer = _unpack(content)
             check_graph(flatbuffer)
+            if not _survives(lambda: _load(flatbuffer, self.description)):
+                raise ModelError("expected a model that TensorFlow Lite can run, it crashes")
             self._interpreter = _load(flatbuffer, self.description)
             self._input = self._interpreter.get_input_details()[0]["index"]
             self._output = self._interpreter.get_output_details()[0]["index"]
-            size = self.description.image_size
-            self.predict_on_batch(np.zeros((1, size, size, 3), np.uint8))
         except ModelError as error:
             raise ModelError(
                 f"{path}: {error}; use a file that python -m app.export wrote"
@@ -137,6 +126,11 @@ def pack(description: Description, flatbuffer: bytes) -> bytes:
 
 def _unpack(content: bytes) -> tuple[Description, bytes]:
     """Split the content of a file into description and flatbuffer."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ModelError(
+            "expected a description of the model at the end of the file, found none: the file is "
+            "truncated, or of another program"
+        )
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
@@ -156,57 +150,30 @@ def _unpack(content: bytes) -> tuple[Description, bytes]:
     return description, flatbuffer
 
 
-def check_graph(flatbuffer: bytes) -> None:
-    """Refuse what no model of this project contains, before TensorFlow reads it.
+def _survives(function: Callable[[], None]) -> bool:
+    """Tell whether a function ends without a crash, tried in a copy of this process.
 
-    Args:
-        flatbuffer: a TensorFlow Lite model.
-
-    Raises:
-        ModelError: an operation or a tensor is not allowed; the message names no file.
+    The interpreter is not Python: a file that breaks it would end this process without a word.
     """
-    root = schema.Model.GetRootAs(flatbuffer)
-    if root.SubgraphsLength() != 1:
-        raise ModelError(f"expected one graph, received {root.SubgraphsLength()}")
-    graph = root.Subgraphs(0)
-    count = max(root.OperatorCodesLength(), graph.TensorsLength(), graph.OperatorsLength())
-    if count > _MAX_PARTS:
-        raise ModelError(f"expected a graph of at most {_MAX_PARTS:,} parts, received {count:,}")
-    for i in range(root.OperatorCodesLength()):
-        code = root.OperatorCodes(i)
-        # Small numbers are in the older of two fields, the only one in older files.
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        name = _OPERATION_NAMES.get(number, str(number))
-        if code.CustomCode() is not None or name not in _OPERATIONS:
-            raise ModelError(
-                f"expected operations of convolutional networks, received {name}, which is not "
-                "allowed"
-            )
-    for i in range(graph.TensorsLength()):
-        _check_tensor(graph.Tensors(i), is_input=i == graph.Inputs(0))
-
-
-def _check_tensor(tensor: schema.Tensor, *, is_input: bool) -> None:
-    types = schema.TensorType
-    allowed = {types.FLOAT32, types.FLOAT16, types.INT8, types.INT32}
-    # Only pixels are uint8: computing in it crashes the process where other tensors are int8.
-    if tensor.Type() not in allowed and not is_input:
-        raise ModelError(f"expected float or int tensors, received one of type {tensor.Type()}")
-    shape = [int(tensor.Shape(axis)) for axis in range(min(tensor.ShapeLength(), 9))]
-    if any(size < 1 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
-        raise ModelError(
-            f"expected tensors of 1 to {_MAX_ELEMENTS:,} elements, received one of shape "
-            f"{str(shape)[:100]}"
-        )
-    quantization = tensor.Quantization()
-    # TensorFlow's interpreter crashes the process where such a tensor is incomplete.
-    blockwise = quantization is not None and quantization.DetailsType()
-    if blockwise or tensor.IsVariable() or tensor.Sparsity() is not None:
-        raise ModelError("expected plain tensors, received a blockwise, variable or sparse one")
+    if not hasattr(os, "fork"):
+        return True  # Windows has no such copies
+    with quiet(), warnings.catch_warnings():
+        # The copy has none of the threads of this process, and needs none.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(_MAX_SECONDS)
+                function()
+            finally:
+                os._exit(0)  # an exception is not a crash: it comes again
+        _, status = os.waitpid(child, 0)
+    return not os.WIFSIGNALED(status)
 
 
 def _load(flatbuffer: bytes, description: Description) -> tf.lite.Interpreter:
-    """Return an interpreter, ready to run, for a flatbuffer that passed all checks."""
+    """Return an interpreter, which has run once, for a flatbuffer that passed all checks."""
     with quiet(), warnings.catch_warnings():
         # It announces that the interpreter will move to another package.
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
@@ -222,4 +189,7 @@ def _load(flatbuffer: bytes, description: Description) -> tf.lite.Interpreter:
                 f"{expected[1][0]}, as its description says, received {shown[:200]}"
             )
         interpreter.allocate_tensors()
+        pixels = np.zeros((1, size, size, 3), np.uint8)
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+        interpreter.invoke()
     return interpreter

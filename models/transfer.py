@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import keras
 from keras import layers
 
@@ -12,8 +9,7 @@ from models import ModelError, WeightsUnavailableError
 from models.backbones import BACKBONES, Backbone
 from models.backend import import_keras_hub
 from models.bundle import ClassProbabilities, describe
-from models.weights import fetch_weights
-from support.files import first_line
+from models.weights import fetch_weights, load_weights
 
 # Name of the layer that holds the backbone.
 BACKBONE = "backbone"
@@ -141,15 +137,7 @@ def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> ke
     if weights == "imagenet":
         _load_imagenet(backbone, entry, image_size)
     elif weights is not None:
-        if not Path(weights).is_file():
-            raise ModelError(f"expected imagenet or a weights file, found no file {weights}")
-        try:
-            backbone.load_weights(weights)
-        except (ValueError, OSError) as error:
-            raise ModelError(
-                f"{weights}: expected weights of {entry.title} without its head: "
-                f"{first_line(error)}"
-            ) from error
+        load_weights(backbone, weights, entry.title)
     if load_size != image_size:
         source, backbone = backbone, _build_network(entry, image_size)
         _copy_resized(source, backbone, entry.extra_tokens)
@@ -184,12 +172,9 @@ def _build_network(entry: Backbone, image_size: int) -> keras.Model:
 def _load_imagenet(backbone: keras.Model, entry: Backbone, image_size: int) -> None:
     path = fetch_weights(*entry.find_weights(image_size))
     try:
-        backbone.load_weights(os.fspath(path))
-    except (ValueError, OSError) as error:
-        raise WeightsUnavailableError(
-            f"{path}: the weights cannot be read: {first_line(error)}; delete the file to download "
-            "it again"
-        ) from error
+        load_weights(backbone, path, entry.title)
+    except ModelError as error:
+        raise WeightsUnavailableError(f"{error}; delete the file to download it again") from error
 
 
 def _copy_resized(source: keras.Model, target: keras.Model, extra_tokens: int) -> None:

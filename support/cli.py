@@ -180,6 +180,8 @@ def run(
             stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = show_warning
+        # Pillow's, on damaged metadata of images, name no file, and the pixels are sound.
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         try:
             code = command()
             sys.stdout.flush()
@@ -242,7 +244,8 @@ def _missing_package(error: BaseException | None) -> str:
 
 def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Print a warning as one line on stderr; replaces `warnings.showwarning`."""
-    print(f"warning: {message}", file=sys.stderr)
+    # One write: threads warn too, and `print` writes the end of the line separately.
+    sys.stderr.write(f"warning: {message}\n")
 
 
 def _value_type(item: dataclasses.Field) -> type:

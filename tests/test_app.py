@@ -46,7 +46,7 @@ def serving(predict=echo, *, hosts=(), **settings):
     """Serve in a thread; yields the port."""
     limits = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | settings
     settings = dataclasses.replace(AppConfig(), **limits)
-    app = build_app(predict, settings, examples={"nv": b"jpeg"}, hosts=hosts)
+    app = build_app(predict, settings, examples={"nv": b"jpeg"}, about={}, hosts=hosts)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -175,6 +175,112 @@ def test_the_prediction_is_that_of_predict(predictor, tmp_path, capsys):
     assert result["heat_map"] != result["image"]
 
 
+@pytest.fixture
+def show(predictor, monkeypatch):
+    """A function that returns what the page shows for given probabilities of the seven classes."""
+    from models.classifier import Predictions
+
+    def show(*y_prob, uncertain=False, out_of_distribution=False, **description) -> dict:
+        classifier = predictor._classifier
+        changed = dataclasses.replace(classifier.description, **description)
+        monkeypatch.setattr(classifier, "description", changed)
+        predictions = Predictions(
+            y_prob=np.array([y_prob], np.float32),
+            uncalibrated=np.array([y_prob]),
+            uncertain=None if uncertain is None else np.array([uncertain]),
+            out_of_distribution=None
+            if out_of_distribution is None
+            else np.array([False]) | out_of_distribution,
+        )
+        heat_map = np.zeros((192, 192), np.float32)
+        monkeypatch.setattr(predictor, "_predict", lambda image: (predictions, heat_map))
+        return predictor(encode(np.zeros((8, 8, 3), np.uint8)))
+
+    return show
+
+
+# In the order of the classes: akiec, bcc, bkl, df, mel, nv, vasc.
+MOLE = (0.01, 0.02, 0.05, 0.0, 0.17, 0.75, 0.0)
+KERATOSIS = (0.2, 0.07, 0.284, 0.0, 0.2, 0.246, 0.0)
+
+
+def texts(value) -> list[str]:
+    """Return all strings in JSON values, except images."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in texts(item)]
+    return [value] if isinstance(value, str) and not value.startswith("data:") else []
+
+
+def test_a_benign_prediction_comes_with_the_malignant_sum_and_no_reassurance(show):
+    result = show(*MOLE)
+    assert result["heading"] == "Model's prediction: Melanocytic nevus, 75.0 %"
+    assert result["malignant"]["text"] == "Malignant or premalignant classes together: 20.0 %"
+    assert result["malignant"]["probability"] == pytest.approx(0.2)
+    assert "melanoma" in result["malignant"]["note"]
+    assert (result["top"], result["uncertain"], result["out_of_distribution"]) == ([], False, False)
+    assert {c["name"] for c in result["classes"] if c["tag"]} == {"akiec", "bcc", "mel"}
+    # The name of a class, benign keratosis, is no judgment of the image.
+    words = " ".join(texts(result)).lower().replace("benign keratosis", "")
+    for reassuring in ("harmless", "benign", "cured", "rarely", "you have"):
+        assert reassuring not in words
+
+
+def test_below_the_threshold_the_heading_is_uncertain_with_the_top_three_classes(show):
+    result = show(*KERATOSIS, uncertain=True)
+    assert result["heading"] == "Uncertain"
+    assert [item["name"] for item in result["top"]] == ["bkl", "nv", "akiec"]
+    assert result["malignant"]["text"].endswith(" 47.0 %")
+    assert [item["kind"] for item in result["warnings"]] == ["uncertain"]
+
+
+def test_an_image_out_of_distribution_gets_a_heading_of_its_own(show):
+    result = show(*KERATOSIS, uncertain=True, out_of_distribution=True)
+    assert result["heading"] == "Does not look like a dermatoscopic image"
+    assert result["top"] == []
+    assert [item["kind"] for item in result["warnings"]] == ["out_of_distribution", "uncertain"]
+
+
+def test_what_a_model_cannot_tell_is_null_and_not_false(show):
+    result = show(*MOLE, uncertain=None, out_of_distribution=None)
+    assert (result["uncertain"], result["out_of_distribution"]) == (None, None)
+    assert result["heading"].startswith("Model's prediction: ")
+
+
+def test_unknown_malignant_classes_are_not_shown_as_0_percent(show):
+    malignant = show(*MOLE, malignant=())["malignant"]
+    assert malignant["probability"] is None
+    assert "not known" in malignant["text"]
+    assert "%" not in malignant["text"]
+
+
+def test_no_probability_is_rounded_to_certainty(show):
+    classes = show(0.0, 0.0, 0.0, 0.0, 0.0001, 0.9999, 0.0)["classes"]
+    assert [item["percent"] for item in classes][:3] == ["> 99.9 %", "< 0.1 %", "0.0 %"]
+
+
+def test_every_result_carries_the_model_and_how_many_melanomas_it_misses(show):
+    melanomas = {"split": "test", "count": 167, "missed": 52}
+    known = {"data_name": "HAM10000", "date": "2026-11-25", "melanomas": melanomas}
+    result = show(*MOLE, train_image_ids=("a", "b"), **known)
+    assert result["model"]["text"] == (
+        "Model: pretrained/mobilenet_ham10000.keras, trained on 2 images of HAM10000, 2026-11-25."
+    )
+    assert (result["model"]["synthetic"], result["model"]["warning"]) == (False, "")
+    assert result["disclaimer"].startswith("This is not medical advice.")
+    assert "Of the 167 melanomas among its test images" in result["disclaimer"]
+    assert "52" in result["disclaimer"]
+    assert "not known how many melanomas" in show(*MOLE, melanomas=None)["disclaimer"]
+
+
+def test_a_model_trained_on_synthetic_images_says_so_in_every_result(show):
+    model = show(*MOLE, synthetic=True)["model"]
+    assert model["synthetic"] is True
+    assert "synthetic images: its predictions mean nothing" in model["warning"]
+    assert "synthetic images" in model["origin"]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -257,7 +363,11 @@ def test_the_command_stores_nothing_and_ctrl_c_stops_it(tmp_path):
         while not line.startswith("Open "):
             line = process.stdout.readline()
             assert line, process.stderr.read()
+            assert not line.startswith("Model: ") or "trained on 7,009 images of HAM" in line
         port = int(line.split()[1].rpartition(":")[2])
+        about = json.loads(send(port, "/settings")[2])
+        assert "trained on 7,009 images of HAM10000, 2026-" in about["model"]["text"]
+        assert about["disclaimer"].startswith("This is not medical advice.")
         before = sorted(tmp_path.rglob("*"))
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
         status, _, content = send(port, content=encode(noise))

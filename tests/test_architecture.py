@@ -61,6 +61,7 @@ def test_nobody_imports_a_script():
     [
         "config.py",
         "models/backbones.py",
+        "models/description.py",
         "training/run.py",
         "training/settings.py",
         *map(str, sources("support")),
@@ -83,7 +84,7 @@ def test_inside_a_folder_imports_run_one_way(package):
 
 def test_libraries_import_at_the_top_of_the_file():
     # What the start-up of `predict.py` and `--help` must not wait for, or what is optional.
-    late = {"pandas", "sklearn", "keras_hub", "matplotlib"}
+    late = {"pandas", "sklearn", "keras_hub", "matplotlib", "pillow_heif"}
     for path in sources(*LIBRARIES):
         if path == ROOT / "models/backend.py":
             continue  # it starts TensorFlow

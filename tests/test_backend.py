@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from models import ModelError
-from models.backend import check_mixed_precision, choose_strategy, precision
+from models.backend import check_mixed_precision, choose_strategy, precision, start_tensorflow
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,6 +22,23 @@ print(start_tensorflow())
 loaded = {"sklearn", "pandas", "matplotlib"} & set(sys.modules)
 assert not loaded, loaded
 import matplotlib.pyplot, pandas, sklearn.metrics
+"""
+
+FOREIGN = """
+import os
+from models.backend import start_tensorflow
+start_tensorflow()
+import keras, tensorflow as tf
+config = keras.config
+print(config.backend(), config.image_data_format(), config.floatx(), config.dtype_policy().name)
+print(config.epsilon(), config.max_epochs(), os.environ["KERAS_HOME"])
+layer = keras.layers.Conv2D(2, 3)
+layer.build((None, 8, 8, 3))
+print(layer.kernel.shape, layer.kernel.dtype, tf.keras.layers.Conv2D is keras.layers.Conv2D)
+"""
+OF_ANOTHER_PROJECT = """
+{"backend": "torch", "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.5,
+ "nnx_enabled": true}
 """
 
 REPEAT = """
@@ -59,6 +76,48 @@ def test_tensorflow_starts_without_unneeded_packages_which_can_still_be_imported
     done = run(START)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(("CPU (", "GPU ("))
+
+
+def check_foreign_settings(home: Path) -> None:
+    done = run(
+        FOREIGN,
+        KERAS_HOME=str(home),
+        KERAS_BACKEND="jax",
+        KERAS_MAX_EPOCHS="one",
+        KERAS_NNX_ENABLED="1",
+        TF_USE_LEGACY_KERAS="1",
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "tensorflow channels_last float32 float32"
+    assert lines[1] == f"1e-07 None {home}"
+    assert lines[2] == "(3, 3, 3, 2) float32 True"
+
+
+def test_the_models_get_their_settings_whatever_keras_json_and_the_environment_say(tmp_path):
+    (tmp_path / "keras.json").write_text(OF_ANOTHER_PROJECT)
+    check_foreign_settings(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "null", '{"floatx": "bfloat16"}', '{"epsilon": "x"}', None]
+)
+def test_a_keras_json_that_keras_refuses_is_not_read(tmp_path, content):
+    if content is None:
+        (tmp_path / "keras.json").mkdir()
+    else:
+        (tmp_path / "keras.json").write_text(content)
+    check_foreign_settings(tmp_path)
+
+
+def test_keras_that_was_imported_and_changed_before_gets_the_settings_as_well(monkeypatch):
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    keras.config.set_dtype_policy("mixed_float16")
+    start_tensorflow()
+    assert keras.config.image_data_format() == "channels_last"
+    assert keras.config.floatx() == keras.config.dtype_policy().name == "float32"
 
 
 def test_gradients_on_a_cpu_repeat_exactly():

@@ -16,7 +16,7 @@ from training.callbacks import EpochLog
 from training.phases import Phase
 
 ROOT = Path(__file__).parent.parent
-SHARED = ("fitting", "machine")
+SHARED = ("damage", "fitting", "machine")
 NAMES = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")

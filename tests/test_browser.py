@@ -4,6 +4,7 @@ Skipped where Chromium or a package is missing; REQUIRE_BROWSER=1 makes that a f
 """
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -55,11 +56,11 @@ def stores(tmp_path_factory) -> dict[str, Path]:
     return stores
 
 
-@pytest.fixture(scope="module")
-def url(selenium, stores):
-    """The URL of a page with the bundled model."""
+@contextlib.contextmanager
+def serving(stores, *options: str):
+    """Run the command; yields the URL of the page."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "app", "--port", "0"],
+        [sys.executable, "-m", "app", "--port", "0", *options],
         cwd=stores["work"],
         env=os.environ
         | {"HOME": str(stores["home"]), "TMPDIR": str(stores["temporary"])}
@@ -76,6 +77,13 @@ def url(selenium, stores):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def url(selenium, stores):
+    """The URL of a page with the bundled model."""
+    with serving(stores) as url:
+        yield url
 
 
 @pytest.fixture
@@ -168,8 +176,17 @@ def test_a_lesion_gets_bars_and_a_heat_map(browser, url, lesions):
     found = probabilities(browser)
     assert sum(found.values()) == pytest.approx(1, abs=1e-3)
     assert found == pytest.approx({c["name"]: c["probability"] for c in expected["classes"]})
-    title = expected["prediction"]["title"]
-    assert element(browser, "prediction").text.lower().startswith(title.lower())
+    assert element(browser, "prediction").text == expected["heading"]
+    assert element(browser, "malignant-text").text == expected["malignant"]["text"]
+    bar = float(element(browser, "malignant-bar").get_attribute("value"))
+    assert bar == pytest.approx(expected["malignant"]["probability"])
+    top = [row.text.split("\n")[0] for row in browser.find_elements("css selector", "#top li")]
+    assert top == [item["title"] for item in expected["top"]]
+    assert element(browser, "disclaimer").text == expected["disclaimer"]
+    assert element(browser, "result-model").text == expected["model"]["text"]
+    assert element(browser, "model").text == expected["model"]["text"]
+    assert not element(browser, "banner").is_displayed()
+    assert not element(browser, "result-banner").is_displayed()
     texts = [w.text for w in browser.find_elements("css selector", "#warnings p")]
     assert texts == [warning["text"] for warning in expected["warnings"]]
     assert element(browser, "source").text == "mel.jpg"
@@ -186,7 +203,51 @@ def test_an_image_out_of_distribution_gets_a_warning(browser, url, tmp_path):
     element(browser, "file").send_keys(str(tmp_path / "noise.png"))
     wait_for(browser, has_result)
     assert "Does not look like a dermatoscopic image" in element(browser, "warnings").text
-    assert element(browser, "prediction").text == "Not a dermatoscopic image?"
+    heading = element(browser, "prediction").text
+    assert heading == "Does not look like a dermatoscopic image"
+    # That the prediction means nothing is said before any number.
+    shown = element(browser, "result").text
+    assert shown.index("so the prediction means nothing") < shown.index("classes together")
+
+
+def test_a_low_confidence_names_no_class_in_the_heading(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    assert element(browser, "prediction").text == "Uncertain"
+    assert len(browser.find_elements("css selector", "#top li")) == 3
+    shown = element(browser, "result").text
+    assert shown.index("Uncertain") < shown.index("classes together") < shown.index("Low confid")
+
+
+def test_a_model_trained_on_synthetic_images_has_a_banner_on_the_page_and_in_the_result(
+    browser, stores, lesions, tmp_path
+):
+    from data.ham10000 import CLASS_NAMES
+    from models.bundle import describe, save_model
+    from models.factory import build_model
+
+    run = tmp_path / "run"
+    run.mkdir()
+    model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
+    describe(model, synthetic=True, train_image_ids=("a", "b"), malignant=("akiec", "bcc", "mel"))
+    save_model(model, run / "model.keras")
+    with serving(stores, "--model_path", str(run)) as url:
+        open_page(browser, url)
+        banner = element(browser, "banner")
+        assert banner.text.startswith("This model was trained on synthetic images")
+        assert banner.get_attribute("role") == "alert"
+        assert "trained on 2 synthetic images" in element(browser, "model").text
+        element(browser, "file").send_keys(str(lesions["nv"]))
+        wait_for(browser, has_result)
+        assert element(browser, "result-banner").text == banner.text
+        assert "cannot warn about low confidence" in element(browser, "result-model").text
+        for shown in (banner, element(browser, "result-banner")):
+            red, green, blue = (
+                int(part)
+                for part in shown.value_of_css_property("background-color")[5:].split(",")[:3]
+            )
+            assert red > 2 * max(green, blue)
 
 
 def test_a_text_file_named_jpg_gets_a_message(browser, url, lesions, tmp_path):
@@ -275,7 +336,7 @@ def test_the_page_works_with_the_keyboard_and_names_everything_for_screen_reader
     assert browser.switch_to.active_element.get_attribute("id") == "prediction"
     for image in browser.find_elements("css selector", "#result img"):
         assert image.accessible_name
-    for bar in browser.find_elements("css selector", "#bars progress"):
+    for bar in browser.find_elements("css selector", "#result progress"):
         assert bar.accessible_name
 
 

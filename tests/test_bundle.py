@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 from refused import refusal
 
-from config import TrainConfig
 from models import ModelError
-from models.bundle import (
-    MAX_IMAGE_SIZE,
-    describe,
-    get_description,
-    load_model,
-    read_description,
-    save_model,
-)
+from models.bundle import describe, get_description, load_model, save_model
+from models.description import peek_description
 from models.factory import build_model
 from models.novelty import fit_detector, read_detector
 
@@ -68,7 +61,7 @@ def test_a_loaded_model_gives_the_same_probabilities_and_description(model, save
     assert (model.predict_on_batch(images) == loaded.predict_on_batch(images)).all()
     description = get_description(loaded)
     assert description == get_description(model)
-    assert description.format == 3
+    assert description.format == 4
     assert description.train_image_ids == ("i1", "i2")
     assert description.train_lesion_ids == ("l1",)
     assert description.validation_lesion_ids == ("l2",)
@@ -152,7 +145,15 @@ def test_warning_thresholds_are_in_the_file(tmp_path):
     assert (loaded.score(features) == detector.score(features)).all()
 
 
+def make_format_3(description: dict) -> None:
+    description["format"] = 3
+    for name in ("malignant", "data_name", "date", "synthetic", "melanomas"):
+        del description[name]
+    del description["train_pixel_hashes"], description["validation_pixel_hashes"]
+
+
 def make_format_2(description: dict) -> None:
+    make_format_3(description)
     description["format"] = 2
     description["unsure_below"] = 0.7
     description["unsure_accuracy"] = 0.9
@@ -160,13 +161,19 @@ def make_format_2(description: dict) -> None:
 
 
 def make_format_1(description: dict) -> None:
+    make_format_3(description)
     description["format"] = 1
     for name in ("confidence_threshold", "threshold_accuracy", "detector"):
         del description[name]
 
 
 @pytest.mark.parametrize(
-    ("make_older", "expected"), [(make_format_1, (None, None)), (make_format_2, (0.7, 0.9))]
+    ("make_older", "expected"),
+    [
+        (make_format_1, (None, None)),
+        (make_format_2, (0.7, 0.9)),
+        (make_format_3, (None, None)),
+    ],
 )
 def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expected):
     older = load_model(rewrite(saved, tmp_path / "older.keras", make_older))
@@ -174,14 +181,26 @@ def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expe
     assert (older.predict_on_batch(images) == load_model(saved).predict_on_batch(images)).all()
     description = get_description(older)
     assert (description.confidence_threshold, description.threshold_accuracy) == expected
-    assert (description.format, description.detector) == (3, None)
+    assert (description.format, description.detector, description.synthetic) == (4, None, False)
     save_model(older, tmp_path / "again.keras")
     assert get_description(load_model(tmp_path / "again.keras")) == description
 
 
-def test_a_description_survives_json(model):
-    description = get_description(model)
-    assert read_description(json.loads(json.dumps(asdict(description)))) == description
+def test_what_a_model_was_trained_on_is_in_the_file(tmp_path):
+    model = build_model("sequential", image_size=32, class_names=CLASSES)
+    facts = {
+        "malignant": ("b", "c"),
+        "data_name": "HAM10000",
+        "date": "2025-12-31",
+        "synthetic": True,
+        "melanomas": {"split": "validation", "count": 9, "missed": 2},
+        "train_pixel_hashes": "AAAAAAAAAAA=",
+    }
+    describe(model, **facts)
+    save_model(model, tmp_path / "model.keras")
+    description = get_description(load_model(tmp_path / "model.keras"))
+    assert {name: getattr(description, name) for name in facts} == facts
+    assert peek_description(tmp_path / "model.keras") == description
 
 
 def test_a_file_that_is_not_a_model_of_this_project_is_refused(tmp_path):
@@ -207,7 +226,7 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "expected description format 1 to 3, received 99"),
+        ({"format": 99}, "expected description format 1 to 4, received 99"),
         ({"class_names": [*CLASSES, "z"]}, "the output (None, 4), as its description says"),
         ({"class_names": ["a", "a", "b"]}, "expected two or more different strings as class_names"),
         ({"image_size": 64}, "expected the input (None, 64, 64, 3)"),
@@ -223,6 +242,9 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
         ({"format": 2, "unsure_below": 2, "unsure_accuracy": 0.9}, "as confidence_threshold"),
         ({"detector": "text"}, "expected an object or null as detector"),
         ({"detector": [1]}, "expected an object or null as detector"),
+        ({"malignant": ["d"]}, "expected different names of its classes as malignant"),
+        ({"format": 3, "class_names": 7}, "cannot load the model"),
+        ({"format": 3, "train_lesion_ids": 7}, "cannot load the model"),
     ],
     ids=str,
 )
@@ -236,11 +258,6 @@ def test_weights_with_nan_are_refused(model, tmp_path):
     broken.set_weights([np.full_like(weights, np.nan) for weights in model.get_weights()])
     save_model(broken, tmp_path / "nan.keras")
     assert "the weights contain NaN or infinity" in refusal(tmp_path / "nan.keras")
-
-
-def test_every_size_that_can_be_trained_can_be_loaded():
-    (size,) = [item for item in fields(TrainConfig) if item.name == "image_size"]
-    assert size.metadata["maximum"] == MAX_IMAGE_SIZE
 
 
 def test_an_error_without_a_message_is_still_one_line(saved, monkeypatch):

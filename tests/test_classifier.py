@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from models import ModelError
-from models.bundle import Description, describe, load_model, save_model
+from models.bundle import describe, load_model, save_model
 from models.calibration import at_temperature_one
 from models.classifier import (
     Classifier,
     _flips_and_rotations,
+    join_predictions,
     load_classifier,
     warning_texts,
 )
 from models.conversion import convert
+from models.description import Description
 from models.factory import build_model
 from models.novelty import fit_detector
 
@@ -132,7 +134,8 @@ def test_a_tflite_file_predicts_what_the_keras_file_predicts(files, tta):
     assert np.allclose(predictions.y_prob, expected.y_prob, atol=1e-5)
     assert np.allclose(predictions.uncalibrated, expected.uncalibrated, atol=1e-5)
     assert (predictions.uncertain == expected.uncertain).all()
-    assert not predictions.out_of_distribution.any()
+    # Never False where there is no detector.
+    assert predictions.out_of_distribution is None
     assert classifier.missing_warnings == (
         "This model file cannot warn about images that do not look like dermatoscopic images."
     )
@@ -152,14 +155,11 @@ def test_no_images_give_empty_predictions(files, kind):
     classifier, none = load_classifier(files[kind]), random_images(0)
     predictions = classifier(none, tta=True)
     assert predictions.y_prob.shape == predictions.uncalibrated.shape == (0, 2)
-    for values in (
-        predictions.uncertain,
-        predictions.out_of_distribution,
-        predictions.class_indices,
-        predictions.confidence,
-    ):
+    for values in (predictions.uncertain, predictions.class_indices, predictions.confidence):
         assert values.shape == (0,)
+    assert classifier.warnings(predictions) == []
     if kind == "keras":
+        assert predictions.out_of_distribution.shape == (0,)
         assert [values.shape for values in classifier.read(none)] == [(0, 2), (0, 256)]
         assert classifier.explain(none, np.zeros(0, int)).shape == (0, 32, 32)
 
@@ -178,12 +178,35 @@ def test_a_model_without_thresholds_gives_no_warnings_and_says_so():
     classifier = Classifier(build())
     predictions = classifier(random_images(4))
     assert classifier.path is None
-    assert not predictions.uncertain.any()
-    assert not predictions.out_of_distribution.any()
+    assert predictions.uncertain is None
+    assert predictions.out_of_distribution is None
+    assert classifier.warnings(predictions) == [{}] * 4
     assert classifier.missing_warnings == (
         "This model file cannot warn about low confidence or images that do not look like "
         "dermatoscopic images."
     )
+
+
+def test_the_probabilities_of_malignant_classes_are_summed():
+    model, images = build(), random_images(3)
+    predictions = Classifier(model)(images)
+    assert Classifier(model).malignant_probability(predictions) is None
+    describe(model, malignant=["b"])
+    assert (Classifier(model).malignant_probability(predictions) == predictions.y_prob[:, 1]).all()
+    describe(model, malignant=["b", "a"])
+    total = Classifier(model).malignant_probability(predictions)
+    assert np.allclose(total, 1)
+    assert total.max() <= 1
+
+
+def test_predictions_of_batches_are_joined():
+    classifier, images = Classifier(build()), random_images(5)
+    joined = join_predictions([classifier(images[:2]), classifier(images[2:])])
+    assert np.allclose(joined.y_prob, classifier(images).y_prob, atol=1e-6)
+    assert joined.uncertain is None
+    describe(classifier.model, confidence_threshold=0.5, threshold_accuracy=0.9)
+    classifier = Classifier(classifier.model)
+    assert join_predictions([classifier(images[:2]), classifier(images[2:])]).uncertain.size == 5
 
 
 def test_a_model_without_a_layer_named_logits_is_refused(tmp_path):

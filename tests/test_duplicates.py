@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from data.duplicates import pixel_hashes
+from data.duplicates import group_lesions, pack_hashes, pixel_hashes, unpack_hashes
 
 
 def test_the_hash_depends_on_the_pixels_and_not_on_the_file(tmp_path):
@@ -27,3 +28,22 @@ def test_the_same_bytes_in_another_shape_are_another_image(tmp_path):
 def test_a_file_that_cannot_be_read_has_no_hash(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not an image")
     assert pixel_hashes([str(tmp_path / "broken.png")]) == [None]
+
+
+def test_packed_hashes_are_compact_and_come_back():
+    hashes = ["ff" * 8, "00" * 8, None, "0123456789abcdef", "ff" * 8]
+    packed = pack_hashes(hashes)
+    assert packed == "AAAAAAAAAAABI0VniavN7///////////"
+    assert unpack_hashes(packed) == {"00" * 8, "0123456789abcdef", "ff" * 8}
+    assert pack_hashes([None]) == ""
+    assert unpack_hashes("") == set()
+
+
+def test_lesions_with_identical_images_are_one_group_through_any_chain():
+    lesions = pd.Series(list("DCBAEFF"), index=range(10, 17))
+    groups = group_lesions(lesions, ["1", "1", "2", "2", None, None, "3"])
+    assert groups.tolist() == list("CCAAEFF")
+    assert groups.index.equals(lesions.index)
+    # D has an image of C, C one of B, and B one of A.
+    lesions = pd.Series(list("DCCBBAE"))
+    assert group_lesions(lesions, list("1122334")).tolist() == list("AAAAAAE")

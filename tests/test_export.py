@@ -1,6 +1,7 @@
 """The command `python -m app.export`."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from config import ExportConfig
 from data.ham10000 import CLASS_NAMES
 from data.sources import read_dataset
 from data.splits import split_by_lesion
+from models import QUANTIZATIONS
 from models.bundle import describe, save_model
 from models.classifier import load_classifier
 from models.factory import build_model
@@ -93,6 +95,7 @@ def test_wrong_usage_is_reported_in_one_line(model_path, write_ham10000, tmp_pat
     for argv in (
         [],
         ["model.h5"],
+        ["model.tflite"],
         [str(model_path), "--output", "model.keras"],
         [str(model_path), "--quantize", "int4"],
     ):
@@ -111,11 +114,74 @@ def test_wrong_usage_is_reported_in_one_line(model_path, write_ham10000, tmp_pat
             [str(model_path), "--data_dir", other_data],
             "--data_dir: expected the data that the model was trained on, received 2 images",
         ),
+        *(
+            (
+                [str(model_path), "--data_dir", str(tmp_path / "none"), "--quantize", quantize],
+                "--data_dir: expected a folder of images and labels, found no",
+            )
+            for quantize in QUANTIZATIONS
+        ),
     ):
         assert export.main(argv) == 2
         err = capsys.readouterr().err
         assert f"python -m app.export: error: {message}" in err
         assert err.count("\n") == 1
+
+
+@pytest.fixture
+def run_without_data(model_path, tmp_path, monkeypatch) -> Path:
+    """A run folder whose data is gone; the default folder of the data does not exist either."""
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(model_path, run / "model.keras")
+    (run / "config.json").write_text(json.dumps({"config": {"data_dir": "datasets/gone"}}))
+    return run
+
+
+def export_run(run: Path, **options) -> int:
+    return export.export(ExportConfig(model_path=str(run), timed_calls=1, **options))
+
+
+@pytest.mark.parametrize("quantize", ["float32", "float16"])
+def test_floating_point_needs_no_images(run_without_data, quantize, capfd):
+    assert export_run(run_without_data, quantize=quantize) == 0
+    assert (run_without_data / f"model-{quantize}.tflite").is_file()
+    out, err = capfd.readouterr()
+    assert "latency of one image, ms" in out
+    assert "same predicted class" not in out
+    assert err == (
+        "note: the predictions of both files were not compared: found no images at datasets/gone "
+        f"(from {run_without_data / 'config.json'})\n"
+    )
+
+
+def test_int8_without_images_is_refused_in_one_line(run_without_data, capsys):
+    (run_without_data / "config.json").unlink()
+    assert export.main([str(run_without_data), "--quantize", "int8"]) == 2
+    assert not (run_without_data / "model-int8.tflite").exists()
+    err = capsys.readouterr().err
+    assert f"found no images at {config.DATA_DIR} (the default, since" in err
+    assert err.count("\n") == 1
+
+
+def test_the_data_folder_of_the_run_is_used_and_stated(run_without_data, sample_dir, capsys):
+    settings = run_without_data / "config.json"
+    settings.write_text(json.dumps({"config": {"data_dir": str(sample_dir)}}))
+    assert export_run(run_without_data) == 0
+    out = capsys.readouterr().out
+    assert f"Data: {sample_dir} (from {settings})" in out
+    assert "14 validation images" in out
+
+
+def test_a_default_folder_with_other_data_is_a_warning(run_without_data, write_ham10000, capsys):
+    data = str(write_ham10000({"ISIC_1": "nv", "ISIC_2": "mel"}))
+    (run_without_data / "config.json").write_text(json.dumps({"config": {"data_dir": data}}))
+    assert export_run(run_without_data) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("warning: the predictions of both files were not compared: ")
+    assert err.count("\n") == 1
+    assert export.main([str(run_without_data), "--quantize", "int8"]) == 2
 
 
 def test_predictions_are_compared_by_class_and_by_probability():

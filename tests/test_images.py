@@ -1,4 +1,5 @@
 import struct
+import sys
 import warnings
 import zlib
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data import DataError
-from data.images import find_images, load_bytes, load_image, load_mask, load_masks
+from data.images import check_image, load_bytes, load_image, load_mask, load_masks, load_pixels
 
 
 def test_the_central_square_is_taken_and_shapes_are_kept(tmp_path):
@@ -186,25 +187,6 @@ def test_a_truncated_jpeg_is_refused(tmp_path):
         load_image(tmp_path / "half.jpg", 32)
 
 
-def test_images_in_folders_are_sorted_and_files_taken_as_they_are(tmp_path):
-    for name in ("b/two.JPG", "b/one.png", "b/c/three.jpeg", "b/notes.txt", "alone.xyz"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    found = find_images([tmp_path / "alone.xyz", tmp_path / "b"])
-    assert [path[len(str(tmp_path)) + 1 :] for path in found] == [
-        "alone.xyz",
-        "b/c/three.jpeg",
-        "b/one.png",
-        "b/two.JPG",
-    ]
-
-
-def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(DataError, match="found none"):
-        find_images([tmp_path])
-
-
 def test_a_mask_is_cut_like_its_image(tmp_path):
     """A bright disc has the same position in an image and in a mask of another size."""
     discs = {}
@@ -247,3 +229,72 @@ def test_an_image_in_memory_is_read_like_its_file(tmp_path):
     for content, reason in ((b"", "the file is empty"), (b"text", "unsupported image format")):
         with pytest.raises(DataError, match=reason):
             load_bytes(content, 24)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a Git LFS pointer; fetch the file with git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html>\n<html>", "a web page; download the image itself"),
+        (b"<!-- saved --><HTML lang='en'>", "a web page; download the image itself"),
+        ("<html>".encode("utf-16"), "a web page; download the image itself"),
+        (b'{"error": "file not found"}', "text; copy the image itself"),
+        (b'<?xml version="1.0"?><Error></Error>', "text; copy the image itself"),
+        (b"<svg xmlns='x'></svg>", "an SVG drawing; convert it to PNG"),
+        (b"%PDF-1.4\n\xe2\xe3", "a PDF file; export its image as PNG"),
+        (b"PK\x03\x04\x14\0\0\0", "a ZIP archive; unpack it"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "a video; save one frame of it as PNG"),
+        (bytes(128) + b"DICM\2\0", "a DICOM file; export its image as PNG"),
+    ],
+)
+def test_a_file_that_is_something_else_is_called_what_it_is(tmp_path, content, reason):
+    (tmp_path / "a.jpg").write_bytes(content)
+    for load in (load_pixels, check_image):
+        with pytest.raises(DataError, match=f"a.jpg: expected an image, received {reason}$"):
+            load(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a_mask.png", "ISIC_1_segmentation.png", "Masks/a.png"])
+def test_a_mask_by_name_and_content_is_no_image(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    levels = np.zeros((20, 20), np.uint8)
+    levels[5:15, 5:15] = 255
+    Image.fromarray(levels).save(path)
+    with pytest.raises(DataError, match="received a segmentation mask; choose the image of the"):
+        load_image(path, 16)
+    make_image().save(path)
+    assert load_image(path, 20).std() > 50
+
+
+def test_a_mask_may_have_the_levels_0_and_1(tmp_path):
+    levels = np.zeros((20, 20), np.uint8)
+    levels[:, 10:] = 1
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    assert (load_mask(tmp_path / "a.png", 20) == levels).all()
+
+
+HEIC_HEADER = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(400)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "phone.jpg"])
+def test_heic_without_its_package_is_named_with_the_remedy(tmp_path, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / name).write_bytes(HEIC_HEADER)
+    line = "expected pillow-heif for a HEIC image; pip install -r requirements-heic.txt"
+    assert reason(tmp_path / name) == line
+
+
+def test_heic_is_decoded_where_its_package_is_installed(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    y, x = np.mgrid[:40, :60]
+    pixels = np.stack([4 * x, 6 * y, x + y], axis=2).astype(np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic", quality=95)
+    (tmp_path / "phone.jpg").write_bytes((tmp_path / "a.heic").read_bytes())
+    assert np.abs(load_pixels(tmp_path / "phone.jpg").astype(int) - pixels).mean() < 3
+    (tmp_path / "a.heic").write_bytes(HEIC_HEADER)
+    line = "expected an image, received a damaged HEIC image; copy it again"
+    assert reason(tmp_path / "a.heic") == line

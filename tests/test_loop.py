@@ -10,9 +10,10 @@ from data.augmentation import AugmentationSettings
 from models.bundle import get_description, load_model
 from models.factory import build_model
 from training import DivergedError
+from training.callbacks import StopAtNaN
 from training.checkpoint import load_checkpoint
 from training.phases import Phase
-from training.schedules import learning_rate_at
+from training.schedules import OptimizerSettings, learning_rate_at
 
 AUGMENTATION = AugmentationSettings(rotation_degrees=180, brightness=0.05)
 THREE_EPOCHS = [Phase("train", 3, 1e-3)]
@@ -167,3 +168,59 @@ def test_a_head_phase_that_diverges_names_its_own_flag(tmp_path, monkeypatch):
     monkeypatch.setattr("training.loop.unfreeze", lambda *_, **__: None)
     with pytest.raises(DivergedError, match=r"lower --head_learning_rate$"):
         fit(tmp_path, model=tiny_model(), data=tiny_data(8), phases=phases, **CONSTANT)
+
+
+def one_step_data():
+    """Return data of one step an epoch: its loss is computed before the weights change."""
+    return dataclasses.replace(tiny_data(8), batch_size=16)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "balanced_accuracy"])
+@pytest.mark.parametrize("average_epochs", [0.0, 4.0])
+def test_a_validation_loss_that_is_not_finite_stops_training_as_well(
+    tmp_path, monitor, average_epochs
+):
+    message = (
+        r"^expected a finite validation loss, received nan at step 1 \(epoch 1\) with a learning "
+        r"rate of 1e\+30; train again with a lower --learning_rate$"
+    )
+    with pytest.raises(DivergedError, match=message):
+        fit(
+            tmp_path,
+            model=tiny_model(),
+            data=one_step_data(),
+            phases=[Phase("train", 2, 1e30)],
+            monitor=monitor,
+            average_epochs=average_epochs,
+            **CONSTANT,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_epoch_before_a_phase_that_diverges_stays(tmp_path):
+    phases = [Phase("one", 1, 1e-3), Phase("two", 1, 1e30)]
+    with pytest.raises(DivergedError, match=r"validation loss, .*\(epoch 2\)"):
+        fit(tmp_path, model=tiny_model(), data=one_step_data(), phases=phases, **CONSTANT)
+    load_model(tmp_path / "model.keras")
+    assert len(load_checkpoint(tmp_path / "resume.npz").history) == 1
+
+
+def test_a_head_phase_whose_validation_loss_diverges_names_its_own_flag(tmp_path, monkeypatch):
+    phases = [Phase("head", 2, 1e30, backbone_layers=0)]
+    monkeypatch.setattr("training.loop.unfreeze", lambda *_, **__: None)
+    with pytest.raises(DivergedError, match=r"finite validation loss, .* --head_learning_rate$"):
+        fit(tmp_path, model=tiny_model(), data=one_step_data(), phases=phases, **CONSTANT)
+
+
+def test_weights_of_nan_stop_training_though_the_losses_are_finite():
+    model = tiny_model()
+    weights = model.get_weights()
+    weights[0][0] = np.nan
+    model.set_weights(weights)
+    schedule = OptimizerSettings(**CONSTANT).build_schedule(0.1, total_steps=4, first_step=0)
+    callback = StopAtNaN(schedule, Phase("train", 2, 0.1), first_step=0)
+    callback.set_model(model)
+    callback.set_params({"steps": 2})
+    callback.on_epoch_begin(1)
+    with pytest.raises(DivergedError, match=r"^expected finite weights, .* \(epoch 2\)"):
+        callback.on_epoch_end(1, {"loss": 0.5, "val_loss": 0.5})

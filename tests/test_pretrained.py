@@ -9,7 +9,7 @@ import pytest
 
 import config
 import evaluate
-from data.ham10000 import CLASS_NAMES
+from data.ham10000 import CLASS_NAMES, MALIGNANT
 from data.sources import drop_missing, read_dataset
 from data.splits import select_split
 from models.classifier import Classifier, load_classifier
@@ -32,9 +32,11 @@ def test_it_is_small_and_describes_itself(classifier):
     assert classifier.model.input_shape == (None, size, size, 3)
 
 
-def test_its_thresholds_are_read_from_the_older_format(classifier):
+def test_its_file_holds_thresholds_origin_and_missed_melanomas(classifier):
     description = classifier.description
-    assert description.format == 3
+    assert description.origin == "trained on 7,009 images of HAM10000, 2026-11-23"
+    assert description.melanomas == {"split": "test", "count": 167, "missed": 75}
+    assert description.malignant == MALIGNANT
     assert description.confidence_threshold == 0.6862695813179016
     assert description.threshold_accuracy == 0.9
     assert classifier.detector.threshold == description.detector["threshold"] > 1
@@ -48,7 +50,7 @@ def test_it_was_trained_on_seven_tenths_of_ham10000_without_lesions_in_two_split
 
 
 def test_its_weights_are_those_at_the_end_of_its_training(classifier):
-    # The file was rewritten for temperature and warnings; the hash is that of the file before.
+    # The file was rewritten for temperature, warnings and origin, with the weights of this hash.
     content = b"".join(weight.tobytes() for weight in classifier.model.get_weights())
     assert hashlib.sha256(content).hexdigest() == (
         "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628"

@@ -1,8 +1,18 @@
+import shlex
+
+import numpy as np
+import pandas as pd
 import pytest
+from tiny import CLASSES, tiny_images
 
 from models import WeightsUnavailableError
-from train import parse
-from training.recipe import augmentation_settings, build
+from models.bundle import save_model
+from models.factory import build_model
+from train import parse, print_outcome
+from training import DivergedError
+from training.calibration import calibrate, count_melanomas
+from training.loop import Result
+from training.recipe import Outcome, augmentation_settings, build, name_data
 from training.run import Run
 
 SMALL = ["--image_size", "32", "--fine_tune_layers", "3"]
@@ -40,3 +50,62 @@ def test_every_setting_of_the_augmentation_comes_from_the_recipe():
     augmentation = augmentation_settings(settings)
     for name, value in vars(augmentation).items():
         assert value == getattr(settings, name)
+
+
+def test_data_are_named_by_their_folders_without_paths(tmp_path, monkeypatch):
+    (tmp_path / "ham\x07").mkdir()
+    (tmp_path / "ham\x07" / "labels.csv").touch()
+    argv = ["--data_dir", f"{tmp_path}/HAM10000/", "--extra_data_dir"]
+    assert name_data(parse([*argv, f"{tmp_path}/a/msk", "../pad"])) == "HAM10000 + msk + pad"
+    # A table is in the folder that its data are called after.
+    assert name_data(parse(["--data_dir", str(tmp_path / "ham\x07" / "labels.csv")])) == "ham?"
+    assert len(name_data(parse(["--data_dir", "x" * 150, "--extra_data_dir", "y" * 150]))) == 200
+    monkeypatch.chdir(tmp_path / "ham\x07")
+    assert name_data(parse(["--data_dir", "."])) == "ham?"
+
+
+def test_missed_melanomas_are_those_predicted_as_another_class():
+    y_true, class_names = np.array([1, 1, 1, 0]), ("nv", "mel")
+    y_prob = np.array([[0.6, 0.4], [0.4, 0.6], [0.9, 0.1], [0.3, 0.7]])
+    found = count_melanomas(y_true, y_prob, class_names)
+    assert found == {"split": "validation", "count": 3, "missed": 2}
+    assert count_melanomas(np.zeros(4, int), y_prob, class_names) is None
+    assert count_melanomas(y_true, y_prob, ("nv", "bcc")) is None
+
+
+@pytest.mark.parametrize("name", ["y_prob", "features"])
+def test_predictions_of_nan_are_refused_before_they_are_calibrated(tmp_path, monkeypatch, name):
+    images, targets = tiny_images(32)
+    path = tmp_path / "model.keras"
+    save_model(build_model("sequential", image_size=32, class_names=CLASSES), path)
+    outputs = {"y_prob": np.full((8, 2), 0.5), "features": np.ones((8, 4))}
+    outputs[name][3] = np.nan
+    monkeypatch.setattr("training.calibration.Classifier.read", lambda *_: outputs.values())
+    settings = parse(["--model", "sequential", "--batch_size", "8"])
+    with pytest.raises(DivergedError, match="finite predictions of the best epoch, received NaN"):
+        calibrate(path, {32: images}, {32: images}, targets.argmax(axis=1), settings)
+
+
+def print_next(split: str, capsys, tmp_path) -> str:
+    run = Run(tmp_path / "my run")
+    run.folder.mkdir()
+    run.model.touch()
+    row = {"val_accuracy": 0.5, "val_balanced_accuracy": 0.5}
+    frame = pd.DataFrame({"path": ["a/ISIC_1 (1).jpg"], "split": [split]})
+    result = Result([row], best_epoch=1, stopped_early=False)
+    print_outcome(Outcome(result, frame, 0, 1.0, 2.0), parse([]), run)
+    return capsys.readouterr().out.split("Next:\n")[1]
+
+
+def test_the_next_commands_are_quoted_for_the_shell(tmp_path, capsys):
+    printed = print_next("test", capsys, tmp_path)
+    commands = [shlex.split(line) for line in printed.splitlines()]
+    model = str(tmp_path / "my run/model.keras")
+    assert commands[0] == ["python", "evaluate.py", "--model_path", model]
+    assert commands[1][2:] == ["--model_path", model, "--image", "a/ISIC_1 (1).jpg"]
+
+
+def test_without_test_images_the_next_command_is_not_to_evaluate_them(tmp_path, capsys):
+    first, second = print_next("train", capsys, tmp_path).splitlines()
+    assert first == "  no test images; evaluate.py needs another data set, with --data_dir"
+    assert second.startswith("  python predict.py ")

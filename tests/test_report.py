@@ -10,6 +10,7 @@ from metrics.report import PredictionWriter, format_metrics, prediction_table, w
 from support import InputError
 
 NAMES = ("a", "b", "c")
+UNKNOWN = {"uncertain": None, "out_of_distribution": None}
 Y_TRUE = np.array([0, 0, 0, 1, 1])
 Y_PROB = np.array(
     [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]]
@@ -17,8 +18,12 @@ Y_PROB = np.array(
 
 
 def test_the_prediction_table_has_the_columns_of_the_contract():
-    table = prediction_table(["x", "y"], Y_PROB[:2], NAMES)
-    assert list(table) == ["image", "predicted", "confidence", "prob_a", "prob_b", "prob_c"]
+    warnings = {"uncertain": np.array([False, True]), "out_of_distribution": None}
+    table = prediction_table(["x", "y"], Y_PROB[:2], NAMES, **warnings)
+    assert list(table)[:3] == ["image", "predicted", "confidence"]
+    assert list(table)[3:5] == ["uncertain", "out_of_distribution"]
+    assert list(table)[5:] == ["prob_a", "prob_b", "prob_c"]
+    assert table["uncertain"].tolist() == [False, True]
     assert table["predicted"].tolist() == ["a", "a"]
     assert table["confidence"].tolist() == [0.8, 0.6]
 
@@ -28,7 +33,7 @@ def test_predictions_written_in_batches_read_back_as_one_table(tmp_path, suffix)
     path = tmp_path / f"out.{suffix}"
     with PredictionWriter(path) as writer:
         for batch in (slice(0, 2), slice(2, 2), slice(2, 5)):
-            writer.write(prediction_table(list("vwxyz")[batch], Y_PROB[batch], NAMES))
+            writer.write(prediction_table(list("vwxyz")[batch], Y_PROB[batch], NAMES, **UNKNOWN))
         assert not path.exists()
     table = pd.read_csv(path) if suffix == "csv" else pd.DataFrame(json.loads(path.read_text()))
     assert table["image"].tolist() == list("vwxyz")
@@ -36,18 +41,34 @@ def test_predictions_written_in_batches_read_back_as_one_table(tmp_path, suffix)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_prediction_file_keeps_the_warnings_of_each_image(tmp_path):
+    warnings = {"uncertain": np.array([True, False]), "out_of_distribution": np.zeros(2, bool)}
+    for suffix in ("csv", "json"):
+        for name, columns in (("some", warnings), ("none", UNKNOWN)):
+            with PredictionWriter(tmp_path / f"{name}.{suffix}") as writer:
+                writer.write(prediction_table(["x", "y"], Y_PROB[:2], NAMES, **columns))
+    lines = (tmp_path / "some.csv").read_text().splitlines()
+    assert lines[1].startswith("x,a,0.800000,True,False,")
+    assert lines[2].startswith("y,a,0.600000,False,False,")
+    # Where a model cannot tell, there is no False.
+    assert (tmp_path / "none.csv").read_text().splitlines()[1].startswith("x,a,0.800000,,,")
+    some, none = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("some", "none"))
+    assert [row["uncertain"] for row in some] == [True, False]
+    assert [row["out_of_distribution"] for row in some + none] == [False, False, None, None]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_a_file_name_that_is_not_valid_text_is_escaped(tmp_path, suffix):
     path = tmp_path / f"out.{suffix}"
     with PredictionWriter(path) as writer:
-        writer.write(prediction_table(["a\udcff.jpg"], Y_PROB[:1], NAMES))
+        writer.write(prediction_table(["a\udcff.jpg"], Y_PROB[:1], NAMES, **UNKNOWN))
     assert "a\\udcff.jpg" in path.read_text(encoding="utf-8")
 
 
 def test_an_interrupted_prediction_file_leaves_the_previous_one(tmp_path):
     def write_and_fail():
         with PredictionWriter(path) as writer:
-            writer.write(prediction_table(["x"], Y_PROB[:1], NAMES))
+            writer.write(prediction_table(["x"], Y_PROB[:1], NAMES, **UNKNOWN))
             raise ZeroDivisionError
 
     path = tmp_path / "out.csv"
@@ -74,7 +95,7 @@ def test_a_report_holds_plain_numbers_a_table_a_plot_and_a_page(tmp_path):
     write_report(
         tmp_path / "new",
         metrics=metrics,
-        predictions=prediction_table(list("vwxyz"), Y_PROB, NAMES),
+        predictions=prediction_table(list("vwxyz"), Y_PROB, NAMES, **UNKNOWN),
         figures={"confusion_matrix": plot_confusion_matrix(np.eye(3, dtype=int), NAMES)},
         page="<!doctype html>",
     )

@@ -1,6 +1,7 @@
 """The three scripts from end to end, as a user types them."""
 
 import contextlib
+import datetime
 import io
 import json
 import os
@@ -19,11 +20,15 @@ import config
 import evaluate
 import predict
 import train
+from data.duplicates import unpack_hashes
+from data.ham10000 import MALIGNANT
 from data.images import load_image
 from data.sample import write_sample_dataset
 from models import weights
 from models.bundle import describe, get_description, load_model, save_model
 from models.classifier import load_classifier
+from models.conversion import convert
+from models.description import SYNTHETIC_WARNING
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--image_size", "32", "--batch_size", "8"]
@@ -60,6 +65,18 @@ def test_a_run_folder_holds_settings_split_history_and_model(run_dir, sample_dir
     settings = json.loads((run_dir / "config.json").read_text())["config"]
     assert (settings["data_dir"], settings["image_size"]) == (str(sample_dir), 32)
     assert len(pd.read_csv(run_dir / "history.csv")) == 2
+
+
+def test_a_model_file_holds_what_it_was_trained_on(run_dir):
+    description = get_description(load_model(run_dir / "model.keras"))
+    assert (description.malignant, description.data_name) == (MALIGNANT, "sample")
+    assert (description.date, description.synthetic) == (str(datetime.date.today()), True)
+    split = pd.read_csv(run_dir / "split.csv")
+    count = ((split["split"] == "val") & (split["label"] == "mel")).sum()
+    assert description.melanomas["split"] == "validation"
+    assert description.melanomas["count"] == count > 0
+    assert len(unpack_hashes(description.train_pixel_hashes)) == 42
+    assert len(unpack_hashes(description.validation_pixel_hashes)) == 14
 
 
 def test_train_prints_its_result_and_the_next_two_commands(run_dir):
@@ -111,7 +128,8 @@ def test_evaluate_uses_the_test_split_and_writes_beside_the_model(run_dir, evalu
     split = pd.read_csv(run_dir / "split.csv")
     predictions = pd.read_csv(out / "predictions.csv")
     assert set(predictions["image"]) == set(split.loc[split["split"] == "test", "image_id"])
-    assert list(predictions)[:4] == ["image", "predicted", "confidence", "prob_akiec"]
+    assert list(predictions)[:3] == ["image", "predicted", "confidence"]
+    assert list(predictions)[3:6] == ["uncertain", "out_of_distribution", "prob_akiec"]
     plots = {"confusion_matrix.png", "roc.png", "reliability.png"}
     assert plots <= {path.name for path in out.iterdir()}
     metrics = json.loads((out / "metrics.json").read_text())
@@ -170,7 +188,7 @@ def test_training_fits_the_warnings_of_the_model(run_dir, sample_dir, tmp_path, 
     assert predict.main([*argv, str(tmp_path)]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if ".jpg" in line]
     assert len(lines) == 2
-    assert all(line.endswith("low confidence") for line in lines)
+    assert all(line.endswith("   uncertain") for line in lines)
 
 
 def test_a_model_file_without_thresholds_works_and_names_what_it_lacks(
@@ -182,7 +200,7 @@ def test_a_model_file_without_thresholds_works_and_names_what_it_lacks(
     image = str(next(sample_dir.rglob("*.jpg")))
     assert predict.main(["--model_path", str(tmp_path / "model.keras"), "--image", image]) == 0
     out, err = capsys.readouterr()
-    assert "warning" not in out
+    assert out.count("warning: ") == 1  # of the synthetic images
     assert "cannot warn about low confidence or images that do not look like" in err
 
 
@@ -397,8 +415,10 @@ def test_predict_shows_class_names_in_words_with_bars(run_dir, sample_dir, capsy
     out = capsys.readouterr().out
     assert "melanoma (mel)" in out
     assert "█" in out
-    assert "not medical advice" in out
-    rows = [line for line in out.splitlines() if "%" in line and "warning: " not in line]
+    assert "not medical advice. It is not known how many melanomas this model misses." in out
+    assert "Malignant or premalignant (akiec, bcc, mel): " in out
+    block = out.partition(" together\n")[2]
+    rows = [line for line in block.splitlines() if "%" in line and "warning: " not in line]
     percentages = [float(row.split("%")[0].split()[-1]) for row in rows]
     assert len(percentages) == 7
     assert percentages == sorted(percentages, reverse=True)
@@ -415,12 +435,16 @@ def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     table = pd.read_csv(output) if ending == "csv" else pd.read_json(output)
     assert len(table) == 70
     assert list(table)[:3] == ["image", "predicted", "confidence"]
+    assert list(table)[3:5] == ["uncertain", "out_of_distribution"]
+    assert table["uncertain"].dtype == table["out_of_distribution"].dtype == bool
     argv = ["--model_path", str(run_dir / "model.keras"), "--split", "all"]
     assert evaluate.main([*argv, "--output_dir", str(tmp_path / "all")]) == 0
     measured = pd.read_csv(tmp_path / "all" / "predictions.csv").set_index("image")
     table.index = [Path(path).stem for path in table["image"]]
     measured = measured.loc[table.index]
     assert (table["prob_mel"] - measured["prob_mel"]).abs().max() < 1e-5
+    columns = ["predicted", "uncertain", "out_of_distribution"]
+    assert table[columns].equals(measured[columns])
 
 
 def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, capsys):
@@ -435,7 +459,7 @@ def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, ca
     assert names == {f"{first.stem}-mel.png", f"{first.stem}-mel-2.png"}
     assert "2 heat maps written" in capsys.readouterr().out
     assert predict.main(argv) == 0
-    shown = re.findall(r"\((\w+)\) ", capsys.readouterr().out)[0]
+    shown = re.findall(r"\((\w+)\) +\d", capsys.readouterr().out)[0]
     assert (tmp_path / "maps" / f"{first.stem}-{shown}.png").is_file()
     assert predict.main([*argv, "--explain_class", "melanoma"]) == 2
     assert "--explain_class: expected labels among akiec" in capsys.readouterr().err
@@ -459,11 +483,81 @@ def test_predict_accepts_any_file_name(run_dir, sample_dir, tmp_path, capsys):
     assert "/two?lines.jpg" in capsys.readouterr().out
 
 
-def test_predict_uses_the_newest_run_and_names_it(run_dir, sample_dir, monkeypatch, capsys):
+def as_if_real(run_dir: Path, folder: Path) -> Path:
+    """Copy the model of a run on synthetic images, as if it was trained on real ones."""
+    folder.mkdir(parents=True)
+    model = load_model(run_dir / "model.keras")
+    describe(model, synthetic=False, train_lesion_ids=["HAM_0000001"])
+    save_model(model, folder / "model.keras")
+    return folder / "model.keras"
+
+
+def test_predict_uses_the_newest_run_and_names_it(
+    run_dir, sample_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(config, "RUNS_DIR", str(tmp_path / "runs"))
+    model = as_if_real(run_dir, tmp_path / "runs" / "one")
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    assert predict.main(["--image", str(image)]) == 0
+    out = capsys.readouterr().out
+    today = datetime.date.today()
+    assert out.startswith(f"Model: {model} (newest run), trained on 42 images of sample, {today}\n")
+    assert "synthetic" not in out
+
+
+def test_predict_never_uses_a_run_on_synthetic_images_by_itself(
+    run_dir, sample_dir, monkeypatch, capsys
+):
     monkeypatch.setattr(config, "RUNS_DIR", str(run_dir.parent))
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
     assert predict.main(["--image", str(image)]) == 0
-    assert f"Model: {run_dir / 'model.keras'} (newest run)" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(
+        f"Model: {config.BUNDLED_MODEL} (bundled model; 1 run in {run_dir.parent}/ is trained on "
+        "synthetic images: choose it with --model_path), trained on 7,009 images of HAM10000, "
+    )
+
+
+def test_predictions_of_a_synthetic_model_begin_with_a_warning(
+    run_dir, sample_dir, tmp_path, capsys, monkeypatch
+):
+    convert(load_model(run_dir / "model.keras"), tmp_path / "toy.tflite")
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    # The folder of a run stands for its model.
+    for path in (run_dir, run_dir / "model.keras", tmp_path / "toy.tflite"):
+        for images in (image, sample_dir):
+            assert predict.main(["--image", str(images), "--model_path", str(path)]) == 0
+            first, second, *_ = capsys.readouterr().out.splitlines()
+            assert first == f"warning: {SYNTHETIC_WARNING}"
+            model = run_dir / "model.keras" if path == run_dir else path
+            assert second.startswith(f"Model: {model}, trained on 42 synthetic images, ")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert predict.main(["--image", str(image), "--model_path", str(run_dir)]) == 0
+    assert capsys.readouterr().out.startswith("\x1b[31mwarning: This model was trained on synth")
+
+
+def test_a_prediction_below_the_threshold_is_shown_as_uncertain(
+    run_dir, sample_dir, tmp_path, capsys
+):
+    model = load_model(run_dir / "model.keras")
+    for threshold in (1.0, 0.0):
+        describe(model, confidence_threshold=threshold, detector=None)
+        save_model(model, tmp_path / f"{threshold}.keras")
+    image = sorted(sample_dir.glob("*/*.jpg"))[0]
+    argv = ["--image", str(image), "--top_k", "1", "--model_path"]
+    assert predict.main([*argv, str(tmp_path / "1.0.keras")]) == 0
+    out = capsys.readouterr().out
+    assert f"{image}\n  Uncertain\n  Malignant or premalignant" in out
+    assert len(re.findall(r"\(\w+\) +\d+\.\d %", out)) == 3
+    assert predict.main([*argv, str(tmp_path / "0.0.keras")]) == 0
+    assert f"{image}\n  Model's prediction: " in capsys.readouterr().out
+
+
+def test_a_run_folder_without_a_model_is_refused_by_its_flag(run_dir, sample_dir, tmp_path, capsys):
+    for script, argv in ((predict, ["--image", str(sample_dir)]), (evaluate, [])):
+        assert script.main([*argv, "--model_path", str(run_dir.parent)]) == 2
+        err = capsys.readouterr().err
+        message = "expected model.keras in the folder, found 1 run in it, the newest "
+        assert f"error: --model_path: {run_dir.parent}: {message}{run_dir}; choose it" in err
 
 
 def test_predict_without_a_run_uses_the_bundled_model_and_names_it(

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from data import DataError
+from data.duplicates import pack_hashes, pixel_hashes
 from data.ham10000 import CLASS_NAMES
 from data.sources import read_dataset
 from data.splits import (
@@ -13,7 +14,10 @@ from data.splits import (
     class_fractions,
     class_indices,
     class_weights,
+    complete_split,
     count_known,
+    count_shared,
+    exclude_copies,
     one_hot,
     select_split,
     split_by_lesion,
@@ -86,6 +90,36 @@ def test_fractions_that_leave_no_training_images_are_refused():
         split_by_lesion(make_frame(), seed=0, validation_fraction=0.5, test_fraction=0.5)
 
 
+def test_lesions_with_an_identical_image_stay_in_one_split():
+    frame = pd.DataFrame({"lesion_id": [f"L{i:03d}" for i in range(120)], "label": "nv"})
+    # Each image of the first half has a copy under another lesion in the second.
+    frame["pixel_hash"] = [f"{i % 60:016x}" for i in range(120)]
+    split = split_by_lesion(frame, seed=0, **FRACTIONS)
+    assert split[:60].tolist() == split[60:].tolist()
+    assert set(split) == {"train", "val", "test"}
+    apart = split_by_lesion(frame.drop(columns="pixel_hash"), seed=0, **FRACTIONS)
+    assert apart[:60].tolist() != apart[60:].tolist()
+
+
+def test_a_given_split_without_validation_takes_it_from_training_by_lesion():
+    frame = make_frame()
+    frame["split"] = ["test" if i % 5 == 0 else "train" for i in range(len(frame))]
+    split = complete_split(frame, seed=0, validation_fraction=0.2)
+    assert (split == "test").equals(frame["split"] == "test")
+    train = frame[frame["split"] == "train"].assign(split=split)
+    assert train.groupby("lesion_id")["split"].nunique().max() == 1
+    assert (train["split"] == "val").mean() == pytest.approx(0.2, abs=0.01)
+    whole = frame.assign(split=split)
+    assert complete_split(whole, seed=1, validation_fraction=0.5).equals(split)
+
+
+def test_images_that_a_given_split_shares_with_training_are_counted():
+    rows = [("A", "1", "train"), ("A", "2", "val"), ("B", "1", "test"), ("C", "3", "test")]
+    frame = pd.DataFrame(rows, columns=["lesion_id", "pixel_hash", "split"])
+    assert count_shared(frame) == 2
+    assert count_shared(frame[frame["split"] != "val"].iloc[[0, 2]]) == 0
+
+
 FRAME = pd.DataFrame(
     {
         "image_id": ["t1", "t2", "v1", "new of t", "new of v", "new"],
@@ -95,8 +129,10 @@ FRAME = pd.DataFrame(
 IDS = SimpleNamespace(
     train_image_ids=("t1", "t2"),
     train_lesion_ids=("T",),
+    train_pixel_hashes=pack_hashes(["aa" * 8]),
     validation_image_ids=("v1",),
     validation_lesion_ids=("V",),
+    validation_pixel_hashes=pack_hashes(["bb" * 8]),
 )
 
 
@@ -116,6 +152,21 @@ def test_the_test_split_has_no_lesion_that_the_model_knows(split, images):
 def test_known_images_are_those_of_training_and_validation_and_of_their_lesions():
     assert count_known(FRAME, IDS) == 5
     assert count_known(FRAME[5:], IDS) == 0
+
+
+def test_ids_of_another_case_are_known():
+    frame = pd.DataFrame({"image_id": ["T1", "n"], "lesion_id": ["other", "v"]})
+    assert count_known(frame, IDS) == 2
+    assert select_split(frame, "train", IDS)["image_id"].tolist() == ["T1"]
+
+
+def test_a_copy_under_another_name_is_excluded_with_its_lesion():
+    rows = [("n1", "N", "aa" * 8), ("n2", "N", "cc" * 8), ("m", "M", "bb" * 8), ("o", "O", None)]
+    frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "pixel_hash"])
+    assert exclude_copies(frame, IDS)["image_id"].tolist() == ["o"]
+    assert count_known(frame, IDS) == 2
+    with pytest.raises(DataError, match="received 3 with the pixels"):
+        exclude_copies(frame[:3], IDS)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +228,8 @@ def test_no_image_of_validation_or_test_enters_training(tmp_path):
     rows = [("t", "T", "train"), ("v", "V", "val"), ("x", "X", "test"), ("y", "Y", "test")]
     frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "split"])
     frame["label"] = "nv"
-    frame["path"] = [write(f"{name}.png", number) for number, (name, _, _) in enumerate(rows)]
+    paths = [write(f"{name}.png", number) for number, (name, _, _) in enumerate(rows)]
+    frame["pixel_hash"] = pixel_hashes(paths)
     extra = pd.DataFrame(
         [
             ("v", "A", 10),  # an image of validation, under another lesion
@@ -193,7 +245,8 @@ def test_no_image_of_validation_or_test_enters_training(tmp_path):
         ],
         columns=["image_id", "lesion_id", "number"],
     )
-    extra["path"] = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
+    paths = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
+    extra["pixel_hash"] = pixel_hashes(paths)
     merged, counts = add_training_data(frame, extra.assign(label="mel").drop(columns="number"))
     assert merged["image_id"].tolist() == ["t", "v", "x", "y", "f", "g"]
     assert merged["split"].tolist() == ["train", "val", "test", "test", "train", "train"]

@@ -1,70 +1,132 @@
+import codecs
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from data import DataError, DataWarning
-from data.tables import add_paths, fill_lesion_ids, find_table, list_files, read_table, to_years
+from data.tables import (
+    Table,
+    fill_lesion_ids,
+    find_columns,
+    list_names,
+    read_header,
+    read_table,
+    to_years,
+)
 
 
-def test_files_are_listed_in_a_fixed_order_without_resource_forks(tmp_path):
-    for name in ("b/two.JPG", "b/one.png", "a/x.csv", "a/y", "b/._one.png", "c.part/3.png", "d.py"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    tables, images = list_files(tmp_path)
-    assert tables == [tmp_path / "a/x.csv", tmp_path / "a/y"]
-    assert images == [str(tmp_path / "b/one.png"), str(tmp_path / "b/two.JPG")]
+def read(path: Path, content: str | bytes) -> Table:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_table(path)
 
 
-def test_a_table_is_found_by_its_name_and_else_by_its_columns(tmp_path):
-    first, second, named = (tmp_path / name for name in ("1.csv", "2.csv", "LABELS.csv"))
-    first.write_text("other\n")
-    second.write_text('x,"image_id", dx\n')
-    named.write_text("nothing known\n")
-    options = {"stem": "labels", "columns": ("image_id", "dx")}
-    assert find_table([first, second, named], **options) == named
-    assert find_table([first, second], **options) == second
-    assert find_table([first], **options) is None
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "x.csv"
 
 
-@pytest.mark.parametrize("separator", [",", "\t"])
-@pytest.mark.parametrize("line_ending", ["\n", "\r\n"])
-def test_a_table_is_read_as_stripped_text(tmp_path, separator, line_ending):
-    path = tmp_path / "table"
-    lines = (separator.join(row) for row in (("a", " b"), (" 1 ", ""), ("NA", "é")))
-    path.write_bytes(line_ending.join(lines).encode("utf-8-sig"))
-    frame = read_table(path, ("a", "b"))
-    assert frame.to_dict("list") == {"a": ["1", "NA"], "b": ["", "é"]}
+@pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
+@pytest.mark.parametrize("line_ending", ["\n", "\r\n", "\r"])
+def test_a_table_is_read_as_stripped_text(path, separator, line_ending):
+    lines = (separator.join(row) for row in (("a", " b"), (" 1 ", ""), ("x", "é")))
+    table = read(path, line_ending.join(lines).encode("utf-8-sig"))
+    assert (table.column("a"), table.column("b")) == (["1", "x"], ["", "é"])
 
 
-def test_a_table_in_another_encoding_is_refused(tmp_path):
-    (tmp_path / "x.csv").write_bytes(b"image_id,site\nISIC_9,R\xfccken\n")
-    with pytest.raises(DataError, match="expected text in UTF-8, received the byte 0x"):
-        read_table(tmp_path / "x.csv", ("image_id",))
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b\n1,é\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "a,b\n1,é\n".encode("utf-16-be"),
+        "a,b\n1,é\n".encode("utf-32"),
+        "sep=;\r\na;b\r\n1;é\r\n".encode(),
+        '"sep=|"\na|b\n1|é\n'.encode(),
+        '\n,,\na,"b",\n,,,\n1,é,,,,\n\n,\n'.encode(),
+        'a;"b";"c, d, e"\n1;é;\n'.encode(),
+    ],
+    ids=["UTF-16", "big-endian", "UTF-32", "sep=;", "quoted sep", "empty rows", "quoted commas"],
+)
+def test_tables_as_spreadsheets_export_them_are_read(path, content):
+    table = read(path, content)
+    assert (table.column("a"), table.column("b")) == (["1"], ["é"])
+    assert [name.strip('"') for name in read_header(path)[:2]] == ["a", "b"]
 
 
-def test_a_row_with_too_many_fields_is_refused(tmp_path):
-    (tmp_path / "x.csv").write_text("a,b\n1,2,3\n")
-    with pytest.raises(DataError, match="expected 2 values in each row, received more"):
-        read_table(tmp_path / "x.csv", ("a",))
+def test_lines_are_those_of_the_file(path):
+    table = read(path, 'sep=,\n\na,b\n\n1,"x\ny"\n\n2,z\n')
+    assert table.lines == [5, 8]
+    with pytest.raises(DataError, match="received 3 in line 7; put values"):
+        read(path, 'a,b\n\n1,"x\ny"\n\n\n2,z,3\n')
 
 
-def test_an_image_without_lesion_id_becomes_its_own_lesion_with_a_warning(tmp_path):
-    frame = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["L", ""]})
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"image_id,site\nISIC_9,R\xfccken\n", "received the byte 0xfc in line 2; save the table"),
+        (b"a,b\n1,2,3\n", "expected 2 values in each row, received 3 in line 2"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "received a NUL byte in line 1, as in UTF-16"),
+        (b'a,b\n1,2\n"3,4\n', "cannot be read as a table: .* begins in line 3; correct"),
+        (b'a,b\n"' + b"x" * 200_000 + b'",2\n', "larger than field limit .* in line 2"),
+        (b"PK\x03\x04\x14", "an Excel workbook; unpack it, or save it as CSV"),
+        (b"version https://git-lfs.github.com/spec/v1\nsize 9\n", "fetch the file with git lfs"),
+        (b"<!DOCTYPE html>\n", "received a web page; download the file itself"),
+        (b"", "expected column names in line 1, received none"),
+        (b"a,b\n,\n\n", "expected one row per image, received none"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(path, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read(path, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_is_found_by_its_exact_name_before_similar_ones(path):
+    header = [" dx", "dx", "DX", "Image ID"]
+    assert find_columns(header, "dx") == [1]
+    assert find_columns(header, "image_id") == [3]
+    assert find_columns(header, "Dx") == [0, 1, 2]
+    assert read(path, "dx, dx,label\n1,2,3\n").column("dx") == ["1"]
+
+
+def test_two_columns_of_one_name_have_to_be_equal(path):
+    assert read(path, "dx,dx\n1,1\n").column("dx") == ["1"]
+    with pytest.raises(DataError, match="expected one column dx, received 2 with different"):
+        read(path, "dx,dx\n1,2\n").column("dx")
+    with pytest.raises(DataError, match="expected one column dx, received 2 with different"):
+        read(path, " dx,DX\n1,2\n").column("dx")
+
+
+@pytest.mark.parametrize("value", ["NA", "nan", "NaN", "NULL", "-", "<NA>", "#N/A", "None", "N/A"])
+def test_missing_values_of_r_and_pandas_are_empty(path, value):
+    assert read(path, f"a,b\n1,{value}\n").column("b") == [""]
+
+
+def test_values_that_only_look_missing_are_kept(path):
+    assert read(path, "a\nunknown\nnape\n0\nnone of these\n").column("a") == [
+        "unknown",
+        "nape",
+        "0",
+        "none of these",
+    ]
+
+
+@pytest.mark.parametrize("unknown", ["", "unknown", "-1", "UNK"])
+def test_an_image_without_lesion_id_becomes_its_own_lesion_with_a_warning(tmp_path, unknown):
+    frame = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["L", unknown]})
     with pytest.warns(DataWarning, match="1 of 2 images have no lesion_id"):
         fill_lesion_ids(frame, tmp_path)
     assert frame["lesion_id"].tolist() == ["L", "b"]
 
 
 def test_impossible_ages_are_missing_and_named(tmp_path):
-    ages = pd.Series(["40", "", "unknown", "-1", "old"])
+    ages = pd.Series(["40", "50,5", "", "unknown", "-1", "old"])
     with pytest.warns(DataWarning, match=r"such as '-1', are treated as unknown \(2 in total\)"):
         years = to_years(ages, tmp_path)
-    assert years[0] == 40.0
-    assert years[1:].isna().all()
+    assert years[:2].tolist() == [40.0, 50.5]
+    assert years[2:].isna().all()
 
 
-def test_of_two_files_for_one_image_the_first_counts(tmp_path):
-    frame = pd.DataFrame({"image_id": ["a", "b"]})
-    add_paths(frame, ["x/a.jpg", "y/a.png"], tmp_path)
-    assert frame["path"][0] == "x/a.jpg"
-    assert frame["path"].isna().tolist() == [False, True]
+def test_long_lists_of_names_are_capped():
+    assert list_names(["a", "b\n"]) == "a, b?"
+    assert list_names(map(str, range(10_015)), 2) == "0, 1 and 10,013 more"

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +70,13 @@ def test_a_file_describes_itself_as_the_keras_file_does_but_for_the_detector(mod
     assert TFLiteModel(good).description == replace(get_description(model), detector=None)
 
 
+def test_a_file_of_a_synthetic_model_says_so(tmp_path):
+    model = build_model("sequential", image_size=32, class_names=("a", "b"))
+    describe(model, synthetic=True)
+    convert(model, tmp_path / "toy.tflite")
+    assert TFLiteModel(tmp_path / "toy.tflite").description.synthetic
+
+
 def test_images_of_another_type_or_size_are_refused(good):
     lite = TFLiteModel(good)
     assert lite.predict_on_batch(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 3)
@@ -84,6 +93,8 @@ def test_a_file_of_an_older_format_still_works(good, tmp_path):
         ): value
         for name, value in record["description"].items()
     }
+    for name in ("malignant", "data_name", "date", "synthetic", "melanomas"):
+        del older[name]
     record = {**record, "description": {**older, "format": 2}}
     lite = TFLiteModel(write(tmp_path / "older.tflite", flatbuffer, record))
     assert lite.description == TFLiteModel(good).description
@@ -97,11 +108,10 @@ def test_a_file_of_another_format_or_damaged_is_refused(good, tmp_path):
     for other in (b"", b"text", b"\0" * 100):
         bad.write_bytes(other)
         assert "expected a .tflite file, received another format" in refusal(bad)
-    bad.write_bytes(flatbuffer)
-    assert "the file is damaged" in refusal(bad)
-    for length in (9, len(flatbuffer) // 2, len(content) - 1):
+    # Of another program, or truncated.
+    for length in (9, len(flatbuffer) // 2, len(flatbuffer), len(content) - 1):
         bad.write_bytes(content[:length])
-        assert "the file is damaged" in refusal(bad)
+        assert "the file is truncated, or of another program; use a file that" in refusal(bad)
     middle = len(flatbuffer) // 2
     bad.write_bytes(content[:middle] + b"\1\2\3" + content[middle + 3 :])
     assert "the checksum is that of another" in refusal(bad)
@@ -125,8 +135,11 @@ def test_a_file_of_another_format_or_damaged_is_refused(good, tmp_path):
         ("class_names", [1, 2, 3], "different strings as class_names"),
         ("class_names", [], "different strings as class_names"),
         ("train_image_ids", "i1", "a list of strings as train_image_ids"),
-        ("format", 99, "description format 1 to 3, received 99"),
+        ("format", 99, "description format 1 to 4, received 99"),
         ("confidence_threshold", 2, "a fraction in 0..1 or null as confidence_threshold"),
+        ("malignant", ["x"], "different names of its classes as malignant"),
+        ("synthetic", "no", "true or false as synthetic"),
+        ("train_pixel_hashes", "AAAA", "base64 of hashes of 8 bytes as train_pixel_hashes"),
         ("of_tomorrow", 1, "the file is damaged"),
     ],
 )
@@ -173,6 +186,55 @@ def unsigned(graph):
     graph.subgraphs[0].tensors[-2].type = schema.TensorType.UINT8
 
 
+def no_filter(graph):
+    operator = operator_of(graph, "CONV_2D")
+    operator.inputs = [operator.inputs[0], -1, operator.inputs[2]]
+
+
+def surplus_input(graph):
+    operator = operator_of(graph, "SOFTMAX")
+    operator.inputs = [*operator.inputs, *operator.inputs]
+
+
+def overwrite_a_constant(graph):
+    operator_of(graph, "SOFTMAX").outputs = [operator_of(graph, "CONV_2D").inputs[1]]
+
+
+def read_before_writing(graph):
+    operator = operator_of(graph, "CONV_2D")
+    operator.inputs = [graph.subgraphs[0].outputs[0], *operator.inputs[1:]]
+
+
+def copy_a_constant(graph):
+    operator_of(graph, "CAST").inputs = [operator_of(graph, "CONV_2D").inputs[1]]
+
+
+def shape_of_a_constant(graph):
+    filters = graph.subgraphs[0].tensors[operator_of(graph, "CONV_2D").inputs[1]]
+    filters.shape = [2 * filters.shape[0], *filters.shape[1:]]
+
+
+def zero_scale(graph):
+    quantization = schema.QuantizationParametersT(scale=[0.0], zeroPoint=[0])
+    graph.subgraphs[0].tensors[-2].quantization = quantization
+
+
+def int8_without_scale(graph):
+    graph.subgraphs[0].tensors[-2].type = schema.TensorType.INT8
+    graph.subgraphs[0].tensors[-2].quantization = None
+
+
+def change_a_type(graph):
+    output = graph.subgraphs[0].tensors[operator_of(graph, "SOFTMAX").outputs[0]]
+    output.type = schema.TensorType.FLOAT16
+
+
+def operator_of(graph, name: str):
+    number = getattr(schema.BuiltinOperator, name)
+    operators = graph.subgraphs[0].operators
+    return next(o for o in operators if graph.operatorCodes[o.opcodeIndex].builtinCode == number)
+
+
 def forge(path: Path, good: Path, model, change) -> Path:
     """Write a file with a changed graph and the right checksum."""
     graph = schema.ModelT.InitFromPackedBuf(split(good)[0])
@@ -193,10 +255,28 @@ def forge(path: Path, good: Path, model, change) -> Path:
         (blockwise, "received a blockwise, variable or sparse one"),
         (variable, "received a blockwise, variable or sparse one"),
         (unsigned, "received one of type 3"),
+        # TensorFlow Lite takes these as they are, and some crash the process.
+        (no_filter, "inputs of CONV_2D that were computed before"),
+        (surplus_input, "expected 1 inputs of SOFTMAX"),
+        (overwrite_a_constant, "an output of SOFTMAX that is written once"),
+        (read_before_writing, "inputs of CONV_2D that were computed before"),
+        (copy_a_constant, "CAST of a computed tensor"),
+        (shape_of_a_constant, "constants of the size that their shape says"),
+        (zero_scale, "finite scales and zero points"),
+        (int8_without_scale, "a scale of each int8 tensor"),
+        (change_a_type, "SOFTMAX to keep the type"),
     ],
 )
 def test_a_graph_that_could_do_harm_is_refused(model, good, tmp_path, change, message):
     assert message in refusal(forge(tmp_path / "bad.tflite", good, model, change))
+
+
+def test_a_file_that_crashes_the_interpreter_is_refused(good, monkeypatch):
+    def load(flatbuffer, description):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("models.tflite._load", load)
+    assert "a model that TensorFlow Lite can run, it crashes; use a file" in refusal(good)
 
 
 def test_a_graph_that_was_packed_again_is_accepted(model, good, tmp_path):
@@ -211,4 +291,4 @@ def test_a_tflite_file_without_a_description_is_refused(tmp_path):
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([double.get_concrete_function()])
     (tmp_path / "other.tflite").write_bytes(converter.convert())
-    assert "the file is damaged: File is not a zip file" in refusal(tmp_path / "other.tflite")
+    assert "the file is truncated, or of another program" in refusal(tmp_path / "other.tflite")

@@ -10,4 +10,4 @@ class TrainingError(InputError):
 
 
 class DivergedError(TrainingError):
-    """The loss is NaN or infinite."""
+    """A loss or a weight is NaN or infinite."""

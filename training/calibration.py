@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from config import TrainConfig
+from data.ham10000 import MELANOMA
 from data.pipeline import scale_batch
 from models.bundle import describe, get_description, load_model, save_model
 from models.calibration import (
@@ -18,6 +20,7 @@ from models.calibration import (
 )
 from models.classifier import Classifier
 from models.novelty import fit_detector
+from training import DivergedError
 
 
 def calibrate(
@@ -28,6 +31,8 @@ def calibrate(
     settings: TrainConfig,
 ) -> float:
     """Fit temperature and warnings of a saved model, and save them in its file.
+
+    How many melanomas of the validation images it misses is saved as well.
 
     The temperature, the confidence threshold and the threshold of the out-of-distribution detector
     are fitted to the validation images, the detector itself to the training images.
@@ -41,6 +46,9 @@ def calibrate(
 
     Returns:
         The temperature.
+
+    Raises:
+        DivergedError: a prediction or a feature is NaN or infinite.
     """
     model = load_model(model_path)
     description = get_description(model)
@@ -51,7 +59,13 @@ def calibrate(
         starts = range(0, len(images), settings.batch_size)
         batches = (images[start : start + settings.batch_size] for start in starts)
         outputs = [classifier.read(scale_batch(batch, image_size)) for batch in batches]
-        return np.concatenate([p for p, _ in outputs]), np.concatenate([f for _, f in outputs])
+        y_prob, features = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        if not (np.isfinite(y_prob).all() and np.isfinite(features).all()):
+            raise DivergedError(
+                "expected finite predictions of the best epoch, received NaN or infinity; train "
+                "again with a lower --learning_rate"
+            )
+        return y_prob, features
 
     y_prob, features = read(validation_images[image_size])
     # A run may have been interrupted after its calibration.
@@ -69,6 +83,28 @@ def calibrate(
         confidence_threshold=threshold,
         threshold_accuracy=settings.threshold_accuracy,
         detector=replace(detector, threshold=float(limit)).to_config(),
+        melanomas=count_melanomas(y_true, calibrated, description.class_names),
     )
     save_model(model, model_path)
     return temperature
+
+
+def count_melanomas(
+    y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str]
+) -> dict | None:
+    """Count the melanomas among the validation images, and those that are missed.
+
+    Args:
+        y_true: int `[images]`, indices into `class_names`.
+        y_prob: float `[images, classes]`.
+        class_names: names of the columns of `y_prob`.
+
+    Returns:
+        For `models.description.Description.melanomas`; None if there is no melanoma.
+    """
+    is_melanoma = np.array([class_names[i] == MELANOMA for i in y_true])
+    if not is_melanoma.any():
+        return None
+    predicted = y_prob[is_melanoma].argmax(axis=1)
+    missed = sum(class_names[i] != MELANOMA for i in predicted)
+    return {"split": "validation", "count": int(is_melanoma.sum()), "missed": int(missed)}

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import keras
 import numpy as np
@@ -118,7 +119,9 @@ def write_history(history: list[dict], run: Run) -> None:
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Stops a training whose loss is NaN or infinite, since it cannot recover.
+    """Stops a training whose loss or weights are NaN or infinite, since it cannot recover.
+
+    It comes before `BestEpoch`, so that no such model is saved.
 
     Args:
         schedule: of the learning rate, for the message.
@@ -140,12 +143,30 @@ class StopAtNaN(keras.callbacks.Callback):
         Raises:
             DivergedError: it is NaN or infinite.
         """
-        if np.isfinite((logs or {}).get("loss", 0.0)):
-            return
-        step = self.epoch * self.params["steps"] + batch
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            self._stop("a finite loss", loss, batch)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Look at the validation loss and the weights.
+
+        Raises:
+            DivergedError: one of them is NaN or infinite.
+        """
+        loss = (logs or {}).get("val_loss", 0.0)
+        if not np.isfinite(loss):
+            self._stop("a finite validation loss", loss)
+        # NaN in a weight need not reach the loss: max pooling passes it over.
+        if not all(np.isfinite(weights).all() for weights in self.model.get_weights()):
+            self._stop("finite weights", "NaN or infinity")
+
+    def _stop(self, expected: str, received: object, batch: int = -1) -> NoReturn:
+        """Raise the error, by default at the last batch of the epoch."""
+        steps = self.params["steps"]
+        step = self.epoch * steps + batch % steps
         rate = float(self.schedule(step - self.first_step))
         raise DivergedError(
-            f"expected a finite loss, received {logs['loss']} at step {step + 1} (epoch "
+            f"expected {expected}, received {received} at step {step + 1} (epoch "
             f"{self.epoch + 1}) with a learning rate of {rate:.2g}; train again with a lower "
             f"{self.phase.learning_rate_flag}"
         )

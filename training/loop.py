@@ -141,7 +141,7 @@ def train_model(
 
     Raises:
         ValueError: no phase has an epoch.
-        DivergedError: the loss is NaN or infinite.
+        DivergedError: a loss or a weight is NaN or infinite.
         TrainingError: the checkpoint does not fit the model.
     """
     phases = [phase for phase in phases if phase.epochs > 0]
@@ -223,7 +223,8 @@ def _prepare(
         restore(model.variables, checkpoint.model)
         restore(model.optimizer.variables, checkpoint.optimizer)
     steps_before = steps_per_epoch * sum(phase.epochs for phase in phases[:index])
-    return [StopAtNaN(schedule, phase, first_step=steps_before), *averaging]
+    # The weights at the end of an epoch are those with the averages swapped in.
+    return [*averaging, StopAtNaN(schedule, phase, first_step=steps_before)]
 
 
 def _fit(

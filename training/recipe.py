@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ import pandas as pd
 from config import TrainConfig
 from data import DataError
 from data.augmentation import AugmentationSettings
-from data.ham10000 import CLASS_NAMES
+from data.duplicates import pack_hashes
+from data.ham10000 import CLASS_NAMES, MALIGNANT
 from data.pipeline import check_images, checksums, decode_images
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
 from metrics.plots import plot_learning_curves
@@ -23,9 +26,11 @@ from models import WeightsUnavailableError
 from models.backbones import BACKBONES
 from models.backend import check_mixed_precision, choose_strategy
 from models.bundle import describe
+from models.description import MAX_NAME_LENGTH, are_synthetic
 from models.factory import build_model
 from models.transfer import unfreeze
 from support.cli import naming_flag
+from support.files import one_line
 from support.terminal import Progress
 from training.calibration import calibrate
 from training.callbacks import EarlyStopping
@@ -82,10 +87,9 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     else:
         run.start(settings, fingerprint, lambda path: write_split(frame, path))
     counts = {split: f"{(frame['split'] == split).sum():,}" for split in ("train", "val", "test")}
-    print(
-        "Split: {train} train / {val} validation / {test} test images, no lesion in two "
-        "splits.".format(**counts)
-    )
+    is_grouped = frame.groupby("lesion_id")["split"].nunique().max() == 1
+    counts["lesions"] = ", no lesion in two splits" if is_grouped else ""
+    print("Split: {train} train / {val} validation / {test} test images{lesions}.".format(**counts))
     print(
         f"Model: {settings.model}, {model.count_params():,} parameters, {settings.image_size} px, "
         f"on {device}.",
@@ -209,19 +213,26 @@ def fit(
     """Train the model on the decoded images.
 
     Args:
-        model: from `build`; receives a description of its split.
+        model: from `build`; receives a description of its data.
         frame: rows of the images, in their order.
         images: from `decode`.
         settings: of the training.
         run: its folder.
     """
     train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
+    known_rows = frame[frame["split"] != "test"]
     describe(
         model,
+        malignant=MALIGNANT,
+        data_name=name_data(settings),
+        date=datetime.date.today().isoformat(),
+        synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist()),
         train_image_ids=train_rows["image_id"],
         train_lesion_ids=train_rows["lesion_id"],
+        train_pixel_hashes=pack_hashes(train_rows["pixel_hash"]),
         validation_image_ids=validation_rows["image_id"],
         validation_lesion_ids=validation_rows["lesion_id"],
+        validation_pixel_hashes=pack_hashes(validation_rows["pixel_hash"]),
     )
     labels = train_rows["label"]
     weights = class_weights(labels, settings.class_weights)
@@ -252,6 +263,13 @@ def fit(
         early_stopping=EarlyStopping(settings.monitor, settings.patience),
         run=run,
     )
+
+
+def name_data(settings: TrainConfig) -> str:
+    """Return the names of the data folders, without their paths, which are nobody's business."""
+    paths = [Path(os.path.abspath(name)) for name in (settings.data_dir, *settings.extra_data_dir)]
+    names = [(path.parent if path.is_file() else path).name for path in paths]
+    return one_line(" + ".join(names))[:MAX_NAME_LENGTH]
 
 
 def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:

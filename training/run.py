@@ -19,7 +19,8 @@ from typing import Any
 
 import config
 from config import TrainConfig
-from support.cli import is_out_of_memory
+from models.description import peek_description
+from support.cli import is_out_of_memory, naming_flag
 from support.files import describe_os_error, write_text
 from training import OUT_OF_MEMORY, DivergedError, TrainingError
 
@@ -217,54 +218,105 @@ def new_run(output_dir: str | Path, model: str) -> Run:
     return Run(Path(output_dir, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def newest_model(runs_dir: str | Path) -> Path | None:
-    """Return the model of the newest run, None if no run has one.
+def newest_models(runs_dir: str | Path) -> list[Path]:
+    """Return the models of all runs that have one, the newest first.
 
     Args:
         runs_dir: folder of the runs.
     """
-    found = Path(runs_dir).glob(f"*/{MODEL_FILE}")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    found = [path for path in Path(runs_dir).glob(f"*/{MODEL_FILE}") if path.is_file()]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def find_model(model_path: str | Path) -> Path:
+    """Return a model file, given its path or that of its run folder.
+
+    Raises:
+        TrainingError: the folder has no model; the message says what is in it.
+    """
+    path = Path(model_path)
+    if not path.is_dir():
+        return path
+    run = Run(path)
+    if run.model.is_file():
+        return run.model
+    if run.is_started:
+        received = f"an interrupted run: {run.describe_state()}"
+    elif models := newest_models(path):
+        which = "it" if len(models) == 1 else "one"
+        received = f"{_count(models, 'run')} in it, the newest {models[0].parent}; choose {which}"
+    else:
+        names = sorted(item.name for item in path.iterdir())
+        more = [f"{len(names) - 5} more"] if names[5:] else []
+        received = f"{', '.join([*names[:5], *more]) or 'an empty folder'}; choose a model file"
+    raise TrainingError(f"{path}: expected {MODEL_FILE} in the folder, found {received}")
 
 
 def choose_model(model_path: str | None) -> tuple[Path, str]:
     """Choose a model file: the one asked for, else that of the newest run, else the bundled one.
 
+    A model that was trained on synthetic images is only chosen if it is asked for. One that cannot
+    be read is chosen all the same, so that loading it says why.
+
     Args:
-        model_path: the one asked for, None for none.
+        model_path: the one asked for, perhaps its run folder; None for none.
 
     Returns:
         Its path, and how to name it in the output.
+
+    Raises:
+        TrainingError: there is no model in the folder.
     """
     if model_path is not None:
-        return Path(model_path), model_path
-    newest = newest_model(config.RUNS_DIR)
-    if newest is not None:
-        return newest, f"{newest} (newest run)"
+        with naming_flag("--model_path"):
+            path = find_model(model_path)
+        return path, str(path)
+    passed_over = []
+    for path in newest_models(config.RUNS_DIR):
+        description = peek_description(path)
+        if description is None or not description.synthetic:
+            return path, f"{path} (newest run{_say_passed_over(passed_over, 'newer run')})"
+        passed_over.append(path)
     bundled = Path(config.__file__).parent / config.BUNDLED_MODEL
-    return bundled, f"{config.BUNDLED_MODEL} (bundled model; no run in {config.RUNS_DIR}/)"
+    reason = _say_passed_over(passed_over, "run") or f"; no run in {config.RUNS_DIR}/"
+    return bundled, f"{config.BUNDLED_MODEL} (bundled model{reason})"
 
 
-def data_dir_of(model_path: str | Path) -> tuple[str, Path] | None:
-    """Return the data folder that a model was trained on, and the file that says so.
+def _say_passed_over(models: list[Path], noun: str) -> str:
+    """Say that runs on synthetic images are not chosen by default; empty if there are none."""
+    if not models:
+        return ""
+    verb, which = ("is", "it") if len(models) == 1 else ("are", "one")
+    return (
+        f"; {_count(models, noun)} in {config.RUNS_DIR}/ {verb} trained on synthetic images: "
+        f"choose {which} with --model_path"
+    )
+
+
+def choose_data_dir(data_dir: str | None, model_path: str | Path) -> tuple[str, str]:
+    """Choose the data of a model: the folder asked for, else that of its run, else the default.
 
     Args:
+        data_dir: the one asked for, None for none.
         model_path: a model file, perhaps in its run folder.
 
     Returns:
-        None if there is no settings file beside the model.
+        The folder, and where its name comes from.
 
     Raises:
         TrainingError: the settings beside the model cannot be read.
     """
+    if data_dir is not None:
+        return data_dir, "from --data_dir"
     path = Path(model_path).parent / _CONFIG_FILE
     if not path.is_file():
-        return None
+        return config.DATA_DIR, f"the default, since the model has no {_CONFIG_FILE} beside it"
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["config"]["data_dir"]), path
+        found = json.loads(path.read_text(encoding="utf-8"))["config"]["data_dir"]
+        return str(found), f"from {path}"
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
-            f"expected the settings of a training run in {path}, received {error}"
+            f"--data_dir: expected the settings of a training run in {path}, received {error}"
         ) from error
 
 

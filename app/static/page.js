@@ -1,10 +1,6 @@
 "use strict";
 
 const find = (id) => document.getElementById(id);
-// With a no-break space, as in the warnings.
-const percent = (probability) =>
-  probability > 0 && probability < 0.001 ? "< 0.1\u00a0%" : `${(100 * probability).toFixed(1)}\u00a0%`;
-const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
 // Number of the newest request: results of older ones are not shown.
 let newest = 0;
 let maxBytes = Infinity;
@@ -16,47 +12,70 @@ function createElement(name, className, text) {
   return element;
 }
 
+function show(id, text) {
+  find(id).textContent = text;
+  find(id).hidden = !text;
+}
+
 function showError(message) {
   find("status").textContent = "";
   find("result").hidden = true;
-  find("error").textContent = message;
-  find("error").hidden = false;
+  show("error", message);
 }
 
 function createBar(item) {
   const row = createElement("li");
   const head = createElement("div", "bar-head");
-  const title = createElement("span", "", `${item.title} (${item.name}) `);
+  const title = createElement("span", "", `${item.label} `);
   title.id = `bar-${item.name}`;
-  if (item.malignant) title.append(createElement("span", "tag", "cancer or precancer"));
-  const bar = createElement("progress");
+  if (item.tag) title.append(createElement("span", "tag", item.tag));
+  const bar = createElement("progress", item.malignant ? "malignant" : "");
   bar.max = 1;
   bar.value = item.probability;
   bar.setAttribute("aria-labelledby", title.id);
-  head.append(title, createElement("span", "probability", percent(item.probability)));
+  head.append(title, createElement("span", "probability", item.percent));
   row.append(head, bar, createElement("p", "small", item.description));
   return row;
 }
 
+function createTop(item) {
+  const row = createElement("li");
+  row.append(
+    createElement("span", "", item.title),
+    createElement("span", "probability", item.percent),
+  );
+  return row;
+}
+
+function showModel(model, prefix) {
+  show(`${prefix}banner`, model.warning);
+  show(`${prefix}model`, model.note ? `${model.text} ${model.note}` : model.text);
+}
+
+function showMalignant(malignant, isOutside) {
+  show("malignant-text", malignant.text);
+  show("malignant-note", malignant.note);
+  find("malignant-bar").hidden = malignant.probability === null;
+  find("malignant-bar").value = malignant.probability ?? 0;
+  // That a prediction means nothing is said before its numbers.
+  find("warnings")[isOutside ? "after" : "before"](find("malignant"));
+}
+
 function showResult(result, source) {
-  const predicted = result.prediction;
-  const summary = `${capitalize(predicted.title)}, ${percent(predicted.probability)}`;
-  const isOutside = result.warnings.some((item) => item.kind === "out_of_distribution");
+  showModel(result.model, "result-");
   find("source").textContent = source;
-  find("prediction").textContent = isOutside ? "Not a dermatoscopic image?" : summary;
-  find("description").textContent = isOutside
-    ? `The model predicts: ${summary}.`
-    : predicted.description;
+  find("prediction").textContent = result.heading;
+  find("top").replaceChildren(...result.top.map(createTop));
+  find("top").hidden = result.top.length === 0;
   find("warnings").replaceChildren(
     ...result.warnings.map((item) => createElement("p", `warning ${item.kind}`, item.text)),
   );
+  showMalignant(result.malignant, result.out_of_distribution);
+  find("disclaimer").textContent = result.disclaimer;
   find("image").src = result.image;
   find("heat-map").src = result.heat_map;
-  const caption = result.heat_map_is_empty
-    ? `No region increases the score for ${predicted.title} (Grad-CAM)`
-    : `Bright regions increase the score for ${predicted.title} (Grad-CAM)`;
-  find("heat-map-caption").textContent = caption;
-  find("heat-map").alt = `The same image with a heat map. ${caption}`;
+  find("heat-map-caption").textContent = result.heat_map_caption;
+  find("heat-map").alt = `The same image with a heat map. ${result.heat_map_caption}`;
   find("bars").replaceChildren(...result.classes.map(createBar));
   find("status").textContent = "";
   find("result").hidden = false;
@@ -138,7 +157,8 @@ async function start() {
   maxBytes = settings.max_upload_bytes;
   find("limits").textContent =
     `, up to ${maxBytes / 1e6} MB and ${settings.max_pixels / 1e6} megapixels`;
-  find("note").textContent = settings.note && `Note: ${settings.note}`;
+  showModel(settings.model, "");
+  show("advice", settings.disclaimer);
   find("examples").append(...settings.examples.map(createExample));
 }
 

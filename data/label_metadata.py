@@ -1,0 +1,61 @@
+"""Tables of metadata beside those of labels: what they add to the images."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data.label_tables import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS, image_ids
+from data.tables import Table, find_columns, read_header, read_table
+
+
+def fill_metadata(
+    frame: pd.DataFrame, columns: Iterable[str], tables: Sequence[Path]
+) -> list[Path]:
+    """Add what tables of metadata know about the images.
+
+    Args:
+        frame: with `image_id`; changed: gets the missing values, empty where no table has one.
+        columns: those of `METADATA_COLUMNS` that it lacks, in whole or in part.
+        tables: candidates; the first that knows a value counts.
+
+    Returns:
+        The tables that know some of the images and have some of the columns.
+    """
+    columns = list(columns)
+    used = []
+    for path in tables:
+        header = read_header(path)
+        names = {name for column in columns for name in METADATA_COLUMNS[column]}
+        if not any(find_columns(header, name) for name in names) or not any(
+            find_columns(header, name) for name in IMAGE_COLUMNS[CHALLENGE]
+        ):
+            continue
+        table = read_table(path)
+        ids = _image_column(table, frame["image_id"])
+        known = pd.Series(ids).isin(frame["image_id"])
+        if not known.any():
+            continue
+        rows = pd.DataFrame({"image_id": ids})
+        for column in columns:
+            if (values := table.column(*METADATA_COLUMNS[column])) is not None:
+                rows[column] = values
+        rows = rows.drop_duplicates("image_id").set_index("image_id")
+        for column in rows:
+            if column not in frame:
+                frame[column] = ""
+            values = frame["image_id"].map(rows[column]).fillna("")
+            frame[column] = frame[column].where(frame[column] != "", values)
+        used.append(path)
+    return used
+
+
+def _image_column(table: Table, wanted: pd.Series) -> list[str]:
+    """Return the ids of the column that names most of the images."""
+    candidates = [
+        image_ids(table.column(name))
+        for name in IMAGE_COLUMNS[CHALLENGE]
+        if find_columns(table.header, name)
+    ]
+    known = set(wanted)
+    return max(candidates, key=lambda ids: sum(name in known for name in ids))

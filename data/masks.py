@@ -1,0 +1,89 @@
+"""Finding segmentation masks among image files."""
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+
+from data.images import WORKERS, is_mask
+from data.mask_names import SEPARATORS, has_mask_name, name_without_mask
+
+# A few files of a group that is named alike are enough to see whether they are masks.
+_SAMPLES = 5
+
+
+def find_mask_files(images: Sequence[str], root: str | os.PathLike) -> set[str]:
+    """Find the segmentation masks among image files.
+
+    A file that is named as a mask, or is in a folder that is, and shows another image by its name
+    is one. Where names do not decide, the content of a few files of each group does.
+
+    Args:
+        images: image files.
+        root: the folder that holds them; its own name says nothing.
+
+    Returns:
+        Those that are masks.
+    """
+    named: dict[str, str] = {}  # file: the image that it belongs to, by its name
+    marked: dict[str, bool] = {}  # folder: whether its name, or that of a folder above, is a mask's
+    for path in images:
+        folder, name = os.path.split(path)
+        stem = os.path.splitext(name)[0]
+        if folder not in marked:
+            marked[folder] = has_mask_name(os.path.relpath(folder, root))
+        base = name_without_mask(stem)
+        if base is not None or marked[folder]:
+            named[path] = name_key(base or stem)
+    stems = Counter(name_key(PurePath(path).stem) for path in images if path not in named)
+
+    masks = {path for path, base in named.items() if base in stems}
+    groups: dict[tuple, list[str]] = defaultdict(list)
+    for path in images:
+        if path in masks:
+            continue
+        folder, name = os.path.split(path)
+        stem, suffix = os.path.splitext(name)
+        key = name_key(stem)
+        if path in named:
+            groups["named", folder, suffix.lower()].append(path)
+        elif stems[key] > 1:
+            groups["shared", folder, suffix.lower()].append(path)
+        elif addition := _addition(key, stems):
+            groups["added", re.sub(r"\d+", "#", addition), suffix.lower()].append(path)
+        else:
+            groups["alone", folder, suffix.lower()].append(path)
+    for (reason, *_), paths in groups.items():
+        masks.update(_masks_of_group(paths, strict=reason == "alone"))
+    return masks
+
+
+def name_key(text: str) -> str:
+    """Return a name in a form that is the same in all cases and Unicode forms."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def _addition(stem: str, stems: Counter[str]) -> str:
+    """Return what a stem adds to the stem of another file: of `a_lesion`, `_lesion`."""
+    for end in range(len(stem) - 1, 0, -1):
+        if stem[end] in SEPARATORS and stem[:end] in stems:
+            addition = stem[end:]
+            return addition if re.search(r"[^\W\d_]", addition) else ""
+    return ""
+
+
+def _masks_of_group(paths: Sequence[str], *, strict: bool) -> list[str]:
+    """Return the masks among files that are named alike, by the content of as few as possible."""
+    if len(paths) > _SAMPLES:
+        step = (len(paths) - 1) / (_SAMPLES - 1)
+        found = {is_mask(paths[round(i * step)], strict=strict) for i in range(_SAMPLES)}
+        if len(found) == 1 or strict:
+            return list(paths) if found == {True} else []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = list(pool.map(lambda path: is_mask(path, strict=strict), paths))
+    if strict and not all(found):
+        return []
+    return [path for path, is_one in zip(paths, found, strict=True) if is_one]

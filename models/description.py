@@ -1,0 +1,279 @@
+"""What a model file says about itself: fields, checks and older formats; without TensorFlow."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models import ModelError
+
+# Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
+# trained on, its malignant classes, the melanomas that it misses, and hashes of its images.
+FORMAT = 4
+_OLD_FORMATS = (1, 2, 3)
+_OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
+# What models of older formats, which do not say so, took as malignant.
+_OLD_MALIGNANT = ("akiec", "bcc", "mel")
+# How the ids of generated lesions and images begin. Some real images have such an id, no lesion.
+SYNTHETIC_LESIONS = "HAM_9"
+SYNTHETIC_IMAGES = "ISIC_9"
+# A batch of larger images takes gigabytes.
+MAX_IMAGE_SIZE = 2048
+MAX_NAME_LENGTH = 200
+PIXEL_SCALING = "inside the model; feed 0..255"
+SYNTHETIC_WARNING = (
+    "This model was trained on synthetic images: its predictions mean nothing for real skin."
+)
+# Bytes of a hash in `train_pixel_hashes`.
+_HASH_BYTES = 8
+_MAX_COUNT = 10**9
+# The configuration of the largest model of this project has a hundredth of it.
+_MAX_CONFIG_BYTES = 1 << 27
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file says about itself.
+
+    Attributes:
+        model: name of the architecture.
+        class_names: of the outputs, in order.
+        image_size: side length of the input, pixels.
+        temperature: divides the logits before the softmax.
+        pixel_scaling: what to do with pixels before they enter the model.
+        malignant: names of the classes that are malignant or premalignant; empty if unknown.
+        data_name: name of the data that it was trained on; empty if unknown.
+        date: of the training, ISO 8601; empty if unknown.
+        synthetic: whether generated images were among those that it was trained on.
+        melanomas: `split` ("validation" or "test"), `count` of the melanomas in it, and how many of
+            them it `missed`, that is, predicted as another class; None if unknown.
+        train_image_ids: images of the training split.
+        train_lesion_ids: their lesions.
+        train_pixel_hashes: their pixels, see `data.duplicates.pack_hashes`; empty if unknown.
+        validation_image_ids: images of the validation split.
+        validation_lesion_ids: their lesions.
+        validation_pixel_hashes: their pixels.
+        confidence_threshold: predictions of lower confidence are uncertain; None if unknown.
+        threshold_accuracy: fraction of correct predictions among the validation images with at
+            least this confidence.
+        detector: for out-of-distribution images, see `models.novelty.read_detector`; None without.
+        format: version of this description.
+    """
+
+    model: str
+    class_names: tuple[str, ...]
+    image_size: int
+    temperature: float = 1.0
+    pixel_scaling: str = PIXEL_SCALING
+    malignant: tuple[str, ...] = ()
+    data_name: str = ""
+    date: str = ""
+    synthetic: bool = False
+    melanomas: dict | None = None
+    train_image_ids: tuple[str, ...] = ()
+    train_lesion_ids: tuple[str, ...] = ()
+    train_pixel_hashes: str = ""
+    validation_image_ids: tuple[str, ...] = ()
+    validation_lesion_ids: tuple[str, ...] = ()
+    validation_pixel_hashes: str = ""
+    confidence_threshold: float | None = None
+    threshold_accuracy: float | None = None
+    detector: dict | None = None
+    format: int = FORMAT
+
+    @property
+    def origin(self) -> str:
+        """What it was trained on, how many images and when, to follow the name of the model."""
+        count = len(self.train_image_ids)
+        if not count:
+            images = "synthetic images" if self.synthetic else "unknown images"
+        elif self.synthetic:
+            images = f"{count:,} synthetic images"
+        else:
+            images = f"{count:,} images of {self.data_name or 'an unknown data set'}"
+        return f"trained on {images}, {self.date or 'on an unknown date'}"
+
+    @property
+    def melanoma_note(self) -> str:
+        """How many melanomas it misses, as a sentence; also if that is not known."""
+        # Generated melanomas tell nothing.
+        if self.melanomas is None or self.synthetic:
+            return "It is not known how many melanomas this model misses."
+        return (
+            "Of the {count:,} melanomas among its {split} images, this model predicted another "
+            "class for {missed:,}.".format(**self.melanomas)
+        )
+
+
+def read_description(values: Mapping[str, Any]) -> Description:
+    """Build a description from the values in a file, of this or an older format.
+
+    The values are not checked; see `check_description`.
+
+    Args:
+        values: the fields as JSON values.
+
+    Raises:
+        TypeError: there are unknown fields, some are missing, or they cannot be upgraded.
+    """
+    if values.get("format") in _OLD_FORMATS:
+        values = {_OLD_NAMES.get(name, name): value for name, value in values.items()}
+        values |= {
+            "malignant": [name for name in _OLD_MALIGNANT if name in values["class_names"]],
+            "synthetic": are_synthetic(
+                values.get("train_image_ids", ()), values.get("train_lesion_ids", ())
+            ),
+            "format": FORMAT,
+        }
+    return Description(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    )
+
+
+def are_synthetic(image_ids: Collection[str], lesion_ids: Collection[str]) -> bool:
+    """Tell by their ids whether images are generated by `data.sample`, at least some of them.
+
+    Args:
+        image_ids: of the images.
+        lesion_ids: their lesions; labels without them, such as folders of classes, have others.
+    """
+    if any(str(name).startswith(SYNTHETIC_LESIONS) for name in lesion_ids):
+        return True
+    return bool(image_ids) and all(str(name).startswith(SYNTHETIC_IMAGES) for name in image_ids)
+
+
+def check_description(description: Description) -> None:
+    """Refuse a description with values that cannot be used.
+
+    Args:
+        description: from a file that may have been written by anybody.
+
+    Raises:
+        ModelError: its format is unknown, or a value cannot be used.
+    """
+    if description.format != FORMAT:
+        received = str(description.format)[:50]
+        raise ModelError(f"expected description format 1 to {FORMAT}, received {received}")
+    strings = ("a list of strings", _are_strings)
+    fraction = ("a fraction in 0..1 or null", _is_fraction_or_none)
+    hashes = (f"base64 of hashes of {_HASH_BYTES} bytes", _are_hashes)
+    checks = {
+        "model": ("a string", lambda value: isinstance(value, str)),
+        "pixel_scaling": ("a string", lambda value: isinstance(value, str)),
+        "class_names": ("two or more different strings", _are_class_names),
+        "malignant": (
+            "different names of its classes",
+            lambda value: (
+                _are_different_strings(value) and set(value) <= set(description.class_names)
+            ),
+        ),
+        "data_name": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
+        "date": ("a date such as 2025-12-31, or an empty string", _is_date),
+        "synthetic": ("true or false", lambda value: isinstance(value, bool)),
+        "melanomas": ("the split, count and missed of melanomas, or null", _are_melanomas),
+        "train_image_ids": strings,
+        "train_lesion_ids": strings,
+        "train_pixel_hashes": hashes,
+        "validation_image_ids": strings,
+        "validation_lesion_ids": strings,
+        "validation_pixel_hashes": hashes,
+        "image_size": (
+            f"an integer from 1 to {MAX_IMAGE_SIZE}",
+            lambda value: type(value) is int and 1 <= value <= MAX_IMAGE_SIZE,
+        ),
+        "temperature": (
+            "a number above 0",
+            lambda value: type(value) in (int, float) and 0 < value <= sys.float_info.max,
+        ),
+        "confidence_threshold": fraction,
+        "threshold_accuracy": fraction,
+        "detector": ("an object or null", lambda value: isinstance(value, dict | None)),
+    }
+    for name, (expected, is_valid) in checks.items():
+        value = getattr(description, name)
+        if not is_valid(value):
+            raise ModelError(
+                f"expected {expected} as {name} in its description, received {value!r:.50}"
+            )
+    if (description.confidence_threshold is None) != (description.threshold_accuracy is None):
+        raise ModelError(
+            "expected both or neither of confidence_threshold and threshold_accuracy in its "
+            "description, received one"
+        )
+
+
+def peek_description(path: str | os.PathLike) -> Description | None:
+    """Read the description in a `.keras` file without loading the model, in milliseconds.
+
+    Args:
+        path: a file that may have been written by anybody.
+
+    Returns:
+        None if there is none that can be used; loading the model says why.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
+                return None
+            config = json.loads(archive.read("config.json"))
+        values = config["config"]["layers"][-1]["config"]["description"]
+        check_description(description := read_description(values))
+    except Exception:  # damaged archives and JSON fail in many ways
+        return None
+    return description
+
+
+def _are_strings(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+
+
+def _are_different_strings(value: object) -> bool:
+    return _are_strings(value) and len(set(value)) == len(value)
+
+
+def _are_class_names(value: object) -> bool:
+    return _are_different_strings(value) and len(value) > 1
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME_LENGTH and value.isprintable()
+
+
+def _is_date(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return value == "" or datetime.date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _are_melanomas(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {"split", "count", "missed"}:
+        return False
+    count, missed = value["count"], value["missed"]
+    are_numbers = type(count) is int and type(missed) is int
+    is_split = value["split"] in ("validation", "test")
+    return is_split and are_numbers and 0 <= missed <= count and 0 < count <= _MAX_COUNT
+
+
+def _are_hashes(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return len(base64.b64decode(value, validate=True)) % _HASH_BYTES == 0
+    except ValueError:
+        return False
+
+
+def _is_fraction_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)

@@ -1,0 +1,173 @@
+"""What a model file says about itself: read, upgraded, checked and put into words."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+
+import models.description
+from config import TrainConfig
+from data.duplicates import pack_hashes, unpack_hashes
+from data.ham10000 import CLASS_NAMES, MALIGNANT, SYNTHETIC_LESIONS
+from data.sources import read_dataset
+from models import ModelError
+from models.description import (
+    _OLD_MALIGNANT,
+    MAX_IMAGE_SIZE,
+    Description,
+    are_synthetic,
+    check_description,
+    peek_description,
+    read_description,
+)
+
+ROOT = Path(__file__).parent.parent
+FULL = Description(
+    "mobilenet",
+    CLASS_NAMES,
+    192,
+    malignant=MALIGNANT,
+    data_name="HAM10000",
+    date="2025-12-31",
+    melanomas={"split": "test", "count": 1167, "missed": 52},
+    train_image_ids=tuple(f"i{number}" for number in range(7009)),
+    train_lesion_ids=("HAM_0000001",),
+    train_pixel_hashes=pack_hashes(["00ff" * 4]),
+)
+OLD = {"model": "m", "class_names": [*CLASS_NAMES], "image_size": 32, "format": 3}
+
+
+def write_model(path: Path, description: object) -> Path:
+    """Write the part of a `.keras` file that holds the description."""
+    config = {"config": {"layers": [{}, {"config": {"description": description}}]}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+    return path
+
+
+def test_a_description_survives_json():
+    assert read_description(json.loads(json.dumps(asdict(FULL)))) == FULL
+    check_description(FULL)
+    assert unpack_hashes(FULL.train_pixel_hashes) == {"00ff" * 4}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_malignant_classes_of_older_formats_are_known(number):
+    upgraded = read_description({**OLD, "format": number})
+    check_description(upgraded)
+    assert (upgraded.format, upgraded.malignant) == (4, MALIGNANT)
+    binary = read_description({**OLD, "format": number, "class_names": ["mel", "nv"]})
+    assert binary.malignant == ("mel",)
+
+
+@pytest.mark.parametrize(
+    ("lesions", "synthetic"),
+    [
+        (["HAM_9000001", "HAM_9000002"], True),
+        (["HAM_0000001", "HAM_9000001"], True),
+        (["HAM_0000001"], False),
+        ([], False),
+    ],
+)
+def test_generated_images_are_known_in_older_formats(lesions, synthetic):
+    assert read_description({**OLD, "train_lesion_ids": lesions}).synthetic is synthetic
+
+
+def test_generated_images_are_known_by_their_lesions_or_else_by_all_of_their_ids(sample_dir):
+    frame = read_dataset(sample_dir).frame
+    image_ids, lesion_ids = frame["image_id"].tolist(), frame["lesion_id"].tolist()
+    assert are_synthetic(image_ids, lesion_ids)
+    # In folders of classes there are no lesions.
+    assert are_synthetic(image_ids, image_ids)
+    # One that was added to real images.
+    assert are_synthetic(["ISIC_0024306", "other"], ["HAM_0000001", lesion_ids[0]])
+    # Real images of other data sets have ids as these.
+    assert not are_synthetic(["ISIC_9000001", "ISIC_0024306"], ["ISIC_9000001", "HAM_0000001"])
+    assert not are_synthetic([], [])
+
+
+def test_models_know_the_same_constants_as_the_data():
+    assert _OLD_MALIGNANT == MALIGNANT
+    assert models.description.SYNTHETIC_LESIONS == SYNTHETIC_LESIONS
+    (size,) = [item for item in fields(TrainConfig) if item.name == "image_size"]
+    assert size.metadata["maximum"] == MAX_IMAGE_SIZE
+
+
+def test_a_model_says_what_it_was_trained_on():
+    assert FULL.origin == "trained on 7,009 images of HAM10000, 2025-12-31"
+    synthetic = replace(FULL, synthetic=True)
+    assert synthetic.origin == "trained on 7,009 synthetic images, 2025-12-31"
+    unknown = replace(FULL, data_name="", date="")
+    assert unknown.origin == ("trained on 7,009 images of an unknown data set, on an unknown date")
+    bare = Description("m", ("a", "b"), 32)
+    assert bare.origin == "trained on unknown images, on an unknown date"
+
+
+def test_a_model_says_how_many_melanomas_it_misses():
+    assert FULL.melanoma_note == (
+        "Of the 1,167 melanomas among its test images, this model predicted another class for 52."
+    )
+    unknown = "It is not known how many melanomas this model misses."
+    assert replace(FULL, melanomas=None).melanoma_note == unknown
+    assert replace(FULL, synthetic=True).melanoma_note == unknown
+
+
+def melanomas(**changes) -> dict:
+    return {"melanomas": {"split": "test", "count": 9, "missed": 2, **changes}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"malignant": value} for value in (("d",), ("mel", "mel"), "mel", (1,), None)),
+        *({"data_name": value} for value in (None, 7, "x" * 201, "two\nlines", "\x1b[31m")),
+        *({"date": value} for value in (None, 20251231, "20251231", "2025-W01-1", "2025-02-30")),
+        *({"synthetic": value} for value in (None, 0, "false", ())),
+        *({"melanomas": value} for value in ({}, (), "9", {"count": 9, "missed": 2})),
+        *(melanomas(split=value) for value in ("train", None, ())),
+        *(melanomas(count=value) for value in (1, 0, True, 9.0, "9", 10**12)),
+        *(melanomas(missed=value) for value in (-1, 10, False, None)),
+        melanomas(more=1),
+        *(
+            {name: value}
+            for name in ("train_pixel_hashes", "validation_pixel_hashes")
+            for value in (None, 7, "AAAA", "AAAAAAAAAAA", "ÄAAAAAAAAAA=", "AAAAAAAAA A=", ())
+        ),
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_used_is_refused_in_one_line(change):
+    with pytest.raises(ModelError) as caught:
+        check_description(replace(FULL, **change))
+    message = str(caught.value)
+    assert f" as {next(iter(change))} in its description, received " in message
+    assert "\n" not in message
+    assert len(message) < 200
+
+
+def test_a_description_is_read_without_loading_the_model(tmp_path):
+    assert peek_description(write_model(tmp_path / "m.keras", asdict(FULL))) == FULL
+    older = {**OLD, "train_lesion_ids": ["HAM_9000001"]}
+    assert peek_description(write_model(tmp_path / "m.keras", older)).synthetic
+
+
+def test_a_file_without_a_usable_description_has_none(tmp_path):
+    assert peek_description(tmp_path / "missing.keras") is None
+    assert peek_description(tmp_path) is None
+    (tmp_path / "text.keras").write_text("no model")
+    assert peek_description(tmp_path / "text.keras") is None
+    for values in (None, [], 7, {}, {"model": "m"}, {**asdict(FULL), "synthetic": "no"}):
+        assert peek_description(write_model(tmp_path / "m.keras", values)) is None
+    with zipfile.ZipFile(tmp_path / "deep.keras", "w") as archive:
+        archive.writestr("config.json", "[" * 100_000)
+    assert peek_description(tmp_path / "deep.keras") is None
+
+
+def test_reading_a_description_does_not_wait_for_tensorflow():
+    code = "import models.description, sys; print({'keras', 'numpy'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "set()", run.stderr

@@ -1,0 +1,99 @@
+"""What people read of a prediction: headings, malignant classes, bars, warnings."""
+
+import pytest
+
+from metrics.prediction import (
+    UNKNOWN_MALIGNANT,
+    Prediction,
+    format_block,
+    format_line,
+    format_percent,
+    heading,
+    line_heading,
+    malignant_text,
+)
+
+MALIGNANT = ("akiec", "bcc", "mel")
+Y_PROB = {"akiec": 0.1, "bcc": 0.125, "bkl": 0.275, "df": 0.0, "mel": 0.25, "nv": 0.25}
+TITLES = {"bkl": "benign keratosis", "mel": "melanoma"}
+UNCERTAIN = {"uncertain": "Low confidence (28 %)."}
+OUT = {"out_of_distribution": "Does not look like one, so the prediction means nothing."}
+
+
+def prediction(warnings: dict[str, str] | None = None, **changes) -> Prediction:
+    values = {
+        "image": "lesion.jpg",
+        "y_prob": Y_PROB,
+        "malignant": MALIGNANT,
+        "malignant_probability": 0.475,
+        "warnings": warnings or {},
+    }
+    return Prediction(**{**values, **changes})
+
+
+def test_a_heading_names_a_class_only_as_a_confident_prediction_of_the_model():
+    def head(uncertain: bool, out_of_distribution: bool) -> str:
+        flags = {"uncertain": uncertain, "out_of_distribution": out_of_distribution}
+        return heading("melanoma (mel)", 0.84, **flags)
+
+    assert head(False, False) == "Model's prediction: melanoma (mel), 84.0 %"
+    assert head(True, False) == "Uncertain"
+    assert head(False, True) == head(True, True) == "Does not look like a dermatoscopic image"
+
+
+def test_the_malignant_classes_are_summed_in_words():
+    text = "Malignant or premalignant (akiec, bcc, mel): 47.5 % together"
+    assert malignant_text(0.475, MALIGNANT) == text
+    # Not 0 %.
+    assert malignant_text(None, ()) == UNKNOWN_MALIGNANT
+
+
+def test_a_block_is_a_heading_the_malignant_sum_as_a_bar_and_the_classes():
+    assert format_block(prediction(), top_k=2, titles=TITLES).splitlines() == [
+        "lesion.jpg",
+        "  Model's prediction: benign keratosis (bkl), 27.5 %",
+        "  Malignant or premalignant (akiec, bcc, mel): 47.5 % together",
+        "  ██████████████░░░░░░░░░░░░░░░░",
+        "",
+        "  benign keratosis (bkl)    27.5 %  ████████",
+        "  melanoma (mel)            25.0 %  ████████",
+    ]
+
+
+def test_no_percentage_reads_as_certain_or_impossible():
+    values = [0.0, 0.0004, 0.001, 0.5, 0.999, 0.9996, 1.0]
+    expected = ["0.0 %", "< 0.1 %", "0.1 %", "50.0 %", "99.9 %", "> 99.9 %", "100.0 %"]
+    assert [format_percent(value) for value in values] == expected
+
+
+@pytest.mark.parametrize(
+    ("warnings", "expected"),
+    [
+        (UNCERTAIN, "Uncertain"),
+        (OUT, "Does not look like a dermatoscopic image"),
+        (OUT | UNCERTAIN, "Does not look like a dermatoscopic image"),
+    ],
+)
+def test_a_block_with_a_warning_states_no_class_and_shows_three(warnings, expected):
+    lines = format_block(prediction(warnings), top_k=1, titles=TITLES).splitlines()
+    assert lines[1] == f"  {expected}"
+    assert [line.split()[0] for line in lines[5:8]] == ["benign", "melanoma", "nv"]
+    assert lines[8:] == [f"  warning: {text}" for text in warnings.values()]
+
+
+def test_a_block_of_a_model_with_unknown_classes_has_no_sum():
+    unknown = prediction(malignant=(), malignant_probability=None)
+    lines = format_block(unknown, top_k=1, titles={}).splitlines()
+    assert lines[2:4] == [f"  {UNKNOWN_MALIGNANT}", ""]
+    assert lines[4:] == ["  bkl    27.5 %  ████████"]
+
+
+def test_a_line_holds_the_malignant_sum_and_the_warnings():
+    columns = line_heading()
+    assert columns.split("  ")[0] == "image"
+    assert columns.endswith("malignant  most probable classes, as predicted by the model")
+    line = format_line(prediction(OUT | UNCERTAIN, image="x" * 60), top_k=1)
+    assert line.startswith("…" + "x" * 39 + "     47.5 %  bkl     27.5 %   mel     25.0 %")
+    assert line.endswith("   out of distribution   uncertain")
+    assert len(columns.split("malignant")[0]) + len("malignant") == line.index("%") + 1
+    assert " unknown  bkl" in format_line(prediction(malignant_probability=None), top_k=1)
