@@ -284,6 +284,11 @@ class AppConfig(Settings):
     max_waiting: int = 8
     # An upload that takes longer is rejected.
     upload_seconds: float = 60.0
+    # A connection on which no complete header of a request arrives for so long is closed.
+    request_seconds: float = 10.0
+    # Above these, the connection that has waited longest for a request is closed.
+    max_connections: int = 128
+    max_connections_per_address: int = 64
     # Side length of the images shown, pixels.
     shown_size: int = 480
 

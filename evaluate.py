@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from config import EvaluateConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import make_folder
+from support.files import make_folder, one_line
 from support.terminal import Progress, format_seconds, red
 from training.run import choose_data_dir, find_model
 
@@ -66,7 +66,7 @@ def evaluate(settings: EvaluateConfig) -> int:
     frame = select_images(data_dir, settings.split, description)
     print(
         f"{settings.model_path}, split {settings.split}: {len(frame):,} images of "
-        f"{frame['lesion_id'].nunique():,} lesions in {data_dir} ({origin})",
+        f"{frame['lesion_id'].nunique():,} lesions in {one_line(data_dir)} ({origin})",
         flush=True,
     )
     notes = list_notes(classifier, frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from config import PredictConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import make_folder, one_line
+from support.files import make_folder, one_line, safe_name
 from support.terminal import Progress, red
 from training.run import choose_model
 
@@ -175,13 +174,13 @@ class Explanations:
 
     def _free_name(self, stem: str, label: str) -> str:
         """Return a file name that is still free: several folders may hold the same names."""
-        # A file name has at most 255 bytes.
-        stem = f"{os.fsdecode(os.fsencode(stem)[:200])}-{label}"
+        stem = f"{safe_name(stem, max_bytes=150)}-{safe_name(label, max_bytes=80)}"
         number, name = 1, f"{stem}.png"
-        while name in self._taken:
+        # Many file systems take upper and lower case for the same.
+        while name.casefold() in self._taken:
             number += 1
             name = f"{stem}-{number}.png"
-        self._taken.add(name)
+        self._taken.add(name.casefold())
         return name
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from config import TrainConfig
 from models.backbones import MODEL_NAMES
 from support import cli
-from support.files import make_folder
+from support.files import make_folder, one_line
 from support.terminal import format_bytes, format_seconds
 from training import OUT_OF_MEMORY
 from training.run import Run, new_run
@@ -91,7 +91,7 @@ def print_outcome(outcome: Outcome, settings: TrainConfig, run: Run) -> None:
     stopped = ", stopped early" if result.stopped_early else ""
     test_images = frame.loc[frame["split"] == "test", "path"]
     example = frame["path"].iloc[0] if test_images.empty else test_images.iloc[0]
-    model_path, image_path = (shlex.quote(str(path)) for path in (run.model, example))
+    model_path, image_path = (shlex.quote(one_line(str(path))) for path in (run.model, example))
     evaluate = f"python evaluate.py --model_path {model_path}"
     if test_images.empty:
         evaluate = "no test images; evaluate.py needs another data set, with --data_dir"

@@ -23,6 +23,7 @@ def serve(settings: AppConfig) -> int:
     """Take the port, load the model and serve the page."""
     import uvicorn
 
+    from app.connections import build_options
     from app.server import build_app
 
     with open_listener(settings.host, settings.port) as listener:
@@ -37,13 +38,13 @@ def serve(settings: AppConfig) -> int:
 
         model_path, origin = choose_model(settings.model_path)
         classifier = load_classifier(model_path)
-        local = is_loopback(listener)
+        local, address = is_loopback(listener), listener.getsockname()[0]
         app = build_app(
             Predictor(classifier, settings),
             settings,
             examples=generate_examples(),
             about={"model": describe_model(classifier), "disclaimer": DISCLAIMER},
-            hosts=("127.0.0.1", "localhost", "::1", settings.host) if local else (),
+            hosts=("127.0.0.1", "localhost", "::1", settings.host, address) if local else (),
         )
         print(f"Model: {origin}, {classifier.description.origin}")
         if classifier.description.synthetic:
@@ -57,15 +58,7 @@ def serve(settings: AppConfig) -> int:
                 file=sys.stderr,
             )
         print(f"Open {get_url(listener)} in a browser; press Ctrl-C to stop.", flush=True)
-        options = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=100,
-            timeout_graceful_shutdown=2,
-        )
-        uvicorn.Server(options).run(sockets=[listener])
+        uvicorn.Server(build_options(app, settings)).run(sockets=[listener])
     return 0
 
 

@@ -19,6 +19,7 @@ from metrics.prediction import (
 from models.classifier import Classifier, Predictions
 from models.description import SYNTHETIC_WARNING
 from models.grad_cam import overlay
+from support.files import one_line
 
 DISCLAIMER = (
     "This is not medical advice. The program is for research and teaching, and it misses "
@@ -125,7 +126,7 @@ def describe_model(classifier: Classifier) -> dict:
     """Return what the page says about its model, as JSON values."""
     description, path = classifier.description, classifier.path
     # Where the folder lies is nobody's business who uses the page from another machine.
-    name = "/".join(path.absolute().parts[-2:]) if path else description.model
+    name = one_line("/".join(path.absolute().parts[-2:]) if path else description.model)
     return {
         "text": f"Model: {name}, {description.origin}.",
         "name": name,

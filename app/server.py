@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,22 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.guard import Guard
 from config import AppConfig
 from data import DataError
 from data.ham10000 import DIAGNOSES
 
 STATIC = Path(__file__).parent / "static"
 FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
-# With these, the browser blocks requests of the page to other hosts, and other sites that embed it.
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+TOO_MANY = "Too many images are waiting. Try again in a moment."
+_LENGTH = re.compile("[0-9]{1,19}")
 
 
 def build_app(
@@ -45,8 +39,7 @@ def build_app(
         settings: limits of uploads and of the queue.
         examples: JPEG files by the class that they imitate.
         about: what the page shows before a prediction, as JSON values.
-        hosts: host names that requests may use, empty for any. Without them, a web site whose name
-            resolves to this machine could read the page (DNS rebinding).
+        hosts: as for `Guard`.
     """
     shown = [{"name": name, "title": DIAGNOSES[name]} for name in examples]
     limits = {"max_upload_bytes": settings.max_upload_bytes, "max_pixels": settings.max_pixels}
@@ -71,6 +64,8 @@ def build_app(
             Route("/predict", PredictionQueue(predict, settings).respond, methods=["POST"]),
         ]
     )
+    # Redirects repeat the host name of the request.
+    app.router.redirect_slashes = False
     app.add_middleware(Guard, hosts=hosts)
     return app
 
@@ -86,7 +81,7 @@ class PredictionQueue:
     def __init__(self, predict: Callable[[bytes], dict], settings: AppConfig) -> None:
         self._predict, self._settings = predict, settings
         self._one_at_a_time = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._waiting = self._arrived = 0
 
     async def respond(self, request: Request) -> Response:
         """Return the prediction for an uploaded image, or a message for the user."""
@@ -108,16 +103,47 @@ class PredictionQueue:
             )
 
     async def _run(self, request: Request) -> dict:
-        if self._waiting >= self._settings.max_waiting:
-            raise RejectedError(503, "Too many images are waiting. Try again in a moment.")
+        self._reject_if_full()
+        async with asyncio.timeout(self._settings.upload_seconds):
+            content = await self._read_body(request)
+        # Others may have arrived during the upload.
+        self._reject_if_full()
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._settings.upload_seconds):
-                content = await _read_body(request, self._settings.max_upload_bytes)
             async with self._one_at_a_time:
                 return await run_in_threadpool(self._predict, content)
         finally:
             self._waiting -= 1
+
+    def _reject_if_full(self) -> None:
+        if self._waiting >= self._settings.max_waiting:
+            raise RejectedError(503, TOO_MANY)
+
+    async def _read_body(self, request: Request) -> bytes:
+        """Read the content of an upload.
+
+        All uploads at a time may take as much memory as those that wait: a limit on their number
+        would let a few slow ones block the page.
+        """
+        max_bytes = self._settings.max_upload_bytes
+        too_large = RejectedError(
+            413, f"The file is larger than {max_bytes / 1e6:g} MB. Choose a smaller one."
+        )
+        length = request.headers.get("content-length", "")
+        if _LENGTH.fullmatch(length) and int(length) > max_bytes:
+            raise too_large
+        content = bytearray()
+        try:
+            async for chunk in request.stream():
+                content += chunk
+                self._arrived += len(chunk)
+                if len(content) > max_bytes:
+                    raise too_large
+                if self._arrived > max_bytes * self._settings.max_waiting:
+                    raise RejectedError(503, TOO_MANY)
+            return bytes(content)
+        finally:
+            self._arrived -= len(content)
 
 
 class RejectedError(Exception):
@@ -126,52 +152,6 @@ class RejectedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Guard:
-    """Middleware that adds the headers to every response and rejects unknown host names.
-
-    Args:
-        app: the application.
-        hosts: as for `build_app`.
-    """
-
-    def __init__(self, app: Callable, hosts: tuple[str, ...]) -> None:
-        self.app, self.hosts = app, hosts
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                extra = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *extra]}
-            await send(message)
-
-        host = Request(scope).url.hostname or ""
-        if self.hosts and host not in self.hosts:
-            rejection = PlainTextResponse("this page is available on this machine only", 421)
-            await rejection(scope, receive, send_with_headers)
-        else:
-            await self.app(scope, receive, send_with_headers)
-
-
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the content of a request, at most `max_bytes`."""
-    rejection = RejectedError(
-        413, f"The file is larger than {max_bytes / 1e6:g} MB. Choose a smaller one."
-    )
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
-        raise rejection
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > max_bytes:
-            raise rejection
-    return bytes(content)
 
 
 def _message(status: int, text: str) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Intact files of every kind that `benchmarks.fuzz` tries, and ways to damage them."""
+"""Ways to damage the files of every kind that `benchmarks.fuzz` tries."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import hashlib
 import io
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
-
-from config import BUNDLED_MODEL
 
 FIELDS = ("", "nan", "-1", "1e999", "\x00", '"', "'", "../../etc/passwd", "ä皮", "x" * 70_000, ",")
 _NUMBERS = (0, 1, -1, 2, 3, 127, 255, 1 << 16, 1 << 30, -(1 << 31), (1 << 31) - 1)
 _EXIF = b"Exif\0\0"
-_ORIENTATION, _DESCRIPTION, _RESOLUTION = 0x0112, 0x010E, 0x011A
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
@@ -69,9 +65,9 @@ def damage_tiff(content: bytes, rng: np.random.Generator) -> bytes:
 
 def damage_exif(content: bytes, rng: np.random.Generator) -> bytes:
     """Change the EXIF block of an image, in a container that is as sound as before."""
-    from PIL import Image
+    from data.decoders import open_image
 
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(io.BytesIO(content)) as image:
         # Without this start, it would be no EXIF block.
         exif = image.info["exif"].removeprefix(_EXIF)
         changed = (damage if rng.random() < 0.5 else damage_values)(exif, rng)
@@ -222,6 +218,122 @@ def _damage_graph(flatbuffer: bytes, rng: np.random.Generator) -> bytes:
     return bytes(builder.Output())
 
 
+def damage_weights(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change bytes of an HDF5 file, or one of its objects in a file that stays sound."""
+    if rng.random() < 0.5:
+        return (damage if rng.random() < 0.5 else damage_values)(content, rng)
+    import h5py
+
+    buffer = io.BytesIO(content)
+    with h5py.File(buffer, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        name = names[rng.integers(len(names))]
+        item, change = file[name], rng.integers(6)
+        if change == 0:
+            del file[name]
+        elif change == 1 and isinstance(item, h5py.Dataset) and item.size:
+            item[...] = np.full(item.shape, (np.nan, np.inf, 1e38)[rng.integers(3)])
+        elif change == 2:
+            file.create_group(f"{name}-more")["link"] = item
+        elif change == 3:
+            for group in (file, item):
+                for attribute in list(group.attrs):
+                    group.attrs[attribute] = FIELDS[1 + rng.integers(3)]
+        else:
+            del file[name]
+            value = ("text", np.zeros((3, 0, 2)), np.zeros(5, complex), 7)[rng.integers(4)]
+            file[name] = value
+    return buffer.getvalue()
+
+
+def damage_run_folder(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change one file of a run folder, given as a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = sorted(files)[rng.integers(len(files))]
+    choice = rng.random()
+    if name.endswith(".json") and choice < 0.6:
+        files[name] = damage_json(files[name], rng)
+    elif name.endswith(".json") and choice < 0.7:
+        files[name] = _DOCUMENTS[rng.integers(len(_DOCUMENTS))]
+    elif name.endswith(".npz") and choice < 0.6:
+        files[name] = _damage_arrays(files[name], rng)
+    else:
+        files[name] = damage(files[name], rng)
+    return _zip(files)
+
+
+# Other types, numbers that no computer counts with, and nesting that no stack holds.
+_DOCUMENTS = (b"[]", b"7", b'"config"', b"null", b'{"config": 7}', b'{"config": {"seed": []}}')
+_DOCUMENTS += (b"[" * 100_000, b'{"config":' * 50_000, b"9" * 5000, b'{"config": {"seed": 1e999}}')
+
+
+def _damage_arrays(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change one array of an `.npz` file, with a valid checksum, or return it alone."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    name = sorted(files)[rng.integers(len(files))]
+    if rng.random() < 0.1:
+        return files[name]
+    # Most of what matters is in the header.
+    header = files[name][:128]
+    changed = (damage if rng.random() < 0.5 else damage_values)(header, rng)
+    if rng.random() < 0.2:
+        changed = header.replace(b"'shape': (", b"'shape': (99999999999, ")
+    files[name] = changed + files[name][128:]
+    return _zip(files)
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()
+
+
+def damage_http(content: bytes, rng: np.random.Generator) -> bytes:
+    """Change the response of a server: its status, headers, their values, or bytes."""
+    head, _, body = content.partition(b"\r\n\r\n")
+    # Damaged bytes of an address could be that of another machine.
+    if rng.random() < 0.4 and b"Location" not in head:
+        return damage(head + b"\r\n\r\n" + body[:64], rng)
+    lines = head.split(b"\r\n")
+    for _ in range(rng.integers(1, 4)):
+        i = int(rng.integers(len(lines) + 2))
+        if i == 0:
+            lines[0] = _STATUSES[rng.integers(len(_STATUSES))]
+            continue
+        name = _HEADERS[rng.integers(len(_HEADERS))]
+        line = name + b": " + _VALUES[rng.integers(len(_VALUES))]
+        lines[i:] = [line, *lines[i + 1 :]]
+    body = body[: rng.integers(len(body) + 1)] if rng.random() < 0.3 else body
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body * int(rng.integers(1, 4))
+
+
+_STATUSES = (
+    b"HTTP/1.1 200",
+    b"HTTP/1.1 404",
+    b"HTTP/1.1 503",
+    b"HTTP/1.1 \xb2",
+    b"HTTP/9.9 200 OK",
+)
+_STATUSES += (b"HTTP/1.1 429 \x1b[31mred", b"HTTP/1.1 302 Found", b"HTTP/1.1 416 No", b"ICY 200 OK")
+_STATUSES += (b"HTTP/1.1 206 Partial Content", b"HTTP/1.1 99999 OK", b"HTTP/1.1 -1 OK", b"")
+_HEADERS = (b"Content-Length", b"Content-Range", b"Retry-After", b"Location", b"Transfer-Encoding")
+_VALUES = (b"", b"\xb2", b"-1", b"0", b"9" * 5000, b"1e3", b"nan", b"chunked", b"bytes 0-9/\xb2")
+_VALUES += (
+    b"bytes 0-9/" + b"9" * 5000,
+    b"bytes */5",
+    b"\x1b[31m",
+    b"http://[",
+    b"file:///etc/passwd",
+)
+_VALUES += (b"http://127.0.0.1:99999/", b"//", b"ftp://127.0.0.1:1/", b"http://127.0.0.1:\xb2/")
+_VALUES += (b"x" * 70_000, b"gzip", b"Wed, 21 Oct 2015 07:28:00 GMT")
+
+
 DAMAGE = {
     "jpeg": damage,
     "png": damage,
@@ -230,103 +342,7 @@ DAMAGE = {
     "table": damage_table,
     "model": damage_model,
     "tflite": damage_tflite,
+    "weights": damage_weights,
+    "run_folder": damage_run_folder,
+    "http": damage_http,
 }
-
-
-def seed_files(folder: Path, seed: int) -> dict[str, list[bytes]]:
-    """Make intact files of each kind, from the synthetic sample data set."""
-    from data.images import load_pixels
-    from data.sample import write_sample_dataset
-
-    root = write_sample_dataset(folder / "sample", images_per_class=2, seed=seed)
-    images = sorted(root.glob("**/*.jpg"))[:4]
-    pixels = [load_pixels(path)[:96, :128] for path in images]
-    return {
-        "jpeg": [path.read_bytes() for path in images],
-        "png": _png_files([load_pixels(path) for path in images]),
-        "tiff": _tiff_files(pixels[0]),
-        "exif": _exif_files(pixels[0]),
-        "table": [next(root.glob("*.csv")).read_bytes()],
-        "model": [Path(BUNDLED_MODEL).read_bytes()],
-        "tflite": _tflite_files(folder),
-    }
-
-
-def _save(image: object, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _png_files(arrays: list[np.ndarray]) -> list[bytes]:
-    from PIL import Image
-
-    files = []
-    for pixels, mode in zip(arrays, ("RGB", "RGBA", "P", "I;16"), strict=True):
-        image = Image.fromarray(pixels)
-        files.append(_save(image.convert("L" if mode == "I;16" else mode).convert(mode), "PNG"))
-    return files
-
-
-def _tiff_files(pixels: np.ndarray) -> list[bytes]:
-    """Return TIFF files of several depths and compressions."""
-    from PIL import Image
-
-    gray = pixels[..., 0]
-    deep = (gray.astype(np.uint16) * 257, gray.astype(np.int32), gray.astype(np.float32) / 255)
-    color = Image.fromarray(pixels)
-    methods = ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
-    return [
-        _save(color, "TIFF"),
-        _save(color, "TIFF", exif=_exif()),
-        *(_save(Image.fromarray(array), "TIFF") for array in deep),
-        *(_save(color, "TIFF", compression=method) for method in methods),
-    ]
-
-
-def _exif_files(pixels: np.ndarray) -> list[bytes]:
-    """Return JPEG, PNG and WebP files with an EXIF block."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    return [_save(image, kind, exif=_exif()) for kind in ("JPEG", "PNG", "WEBP")]
-
-
-def _exif() -> object:
-    from PIL import Image
-
-    exif = Image.Exif()
-    exif[_ORIENTATION], exif[_DESCRIPTION], exif[_RESOLUTION] = 6, "a mole, on the back", 72.0
-    return exif
-
-
-def _tflite_files(folder: Path) -> list[bytes]:
-    """Return small models with the operations of all backbones, in several number formats."""
-    from models.backend import start_tensorflow
-
-    start_tensorflow()
-
-    import keras
-
-    from models.bundle import ClassProbabilities
-    from models.conversion import convert
-
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    inputs = keras.Input((32, 32, 3))
-    x = layers.Conv2D(8, 3, strides=2, activation="relu6")(layers.Rescaling(1 / 255)(inputs))
-    y = layers.DepthwiseConv2D(3, padding="same")(layers.ZeroPadding2D(1)(x))
-    y = layers.MaxPooling2D(2)(layers.BatchNormalization()(y))
-    scale = layers.Dense(8, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(y))
-    y = layers.Conv2D(8, 1)(layers.Multiply()([y, scale]))
-    x = layers.GlobalAveragePooling2D()(layers.Add()([y, layers.Activation("silu")(y)]))
-    logits = layers.Dense(3, name="logits")(x)
-    description = {"model": "tiny", "class_names": ("a", "b", "c"), "image_size": 32}
-    model = keras.Model(inputs, ClassProbabilities(description)(logits))
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    path = folder / "intact.tflite"
-    files = []
-    for kind in ("float32", "float16", "int8"):
-        convert(model, path, quantize=kind, images=images)
-        files.append(path.read_bytes())
-    return files

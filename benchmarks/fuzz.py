@@ -1,10 +1,11 @@
 """Damage files in many ways and hand them to the functions that the scripts use.
 
-Images (JPEG, PNG, TIFF, and some with a damaged EXIF block), metadata tables and model files
-(`.keras`, `.tflite`) are damaged by a seeded generator. Each is either used or refused with one
-line; any other exception, a process that dies, and one that takes longer than the limit are
-defects. Workers process many cases each, with limited memory and time; those for images and tables
-do not load TensorFlow, and only a worker loads damaged models.
+Images (JPEG, PNG, TIFF, and some with a damaged EXIF block), metadata tables, model files
+(`.keras`, `.tflite`), pretrained weights, run folders and the responses of a server are damaged by
+a seeded generator. Each is either used or refused with one line; any other exception, a process
+that dies, one that takes longer than the limit, and one that takes more than 2 GB are defects.
+Workers process many cases each, with limited memory and time; those for images and tables do not
+load TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,30 +19,42 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.damage import DAMAGE, seed_files
-from benchmarks.machine import describe_machine, number_type
+from benchmarks.damage import DAMAGE
+from benchmarks.intact import intact_files
+from benchmarks.machine import describe_machine, number_type, peak_memory
+from benchmarks.uses import USES
 from config import RUNS_DIR
-from support import cli
+from support import InputError, cli
 from support.files import make_folder
 
 PROGRAM = "python -m benchmarks.fuzz"
-# Fraction of the cases, bytes of memory, and seconds per case.
+# Bytes of address space, and seconds per case.
 KINDS = {
-    "jpeg": (0.2, 3 << 30, 20),
-    "png": (0.15, 3 << 30, 20),
-    "tiff": (0.15, 3 << 30, 20),
-    "exif": (0.1, 3 << 30, 20),
-    "table": (0.2, 3 << 30, 20),
-    "model": (0.1, 12 << 30, 60),
-    "tflite": (0.1, 12 << 30, 60),
+    "jpeg": (3 << 30, 20),
+    "png": (3 << 30, 20),
+    "tiff": (3 << 30, 20),
+    "exif": (3 << 30, 20),
+    "table": (3 << 30, 20),
+    "model": (12 << 30, 60),
+    "tflite": (12 << 30, 60),
+    "weights": (12 << 30, 60),
+    "run_folder": (12 << 30, 60),
+    "http": (3 << 30, 20),
 }
+# GB of memory that a case may take, with Python and TensorFlow.
+_MAX_MEMORY = 2.0
 # File names, which matter for these kinds.
-_NAMES = {"table": "sample/HAM10000_metadata.csv", "model": "case.keras"}
-OUTCOMES = ("used", "refused", "crashed", "hung")
+_NAMES = {
+    "table": "sample/HAM10000_metadata.csv",
+    "model": "case.keras",
+    "weights": "case.weights.h5",
+}
+OUTCOMES = ("used", "refused", "crashed", "hung", "over 2 GB")
 
 
 def serve(kind: str, memory: int) -> None:
@@ -50,39 +63,18 @@ def serve(kind: str, memory: int) -> None:
 
     output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if kind in ("model", "tflite"):
-        from models.backend import start_tensorflow
-
-        start_tensorflow()
-
-        from models import ModelError as Refusal
-        from models.classifier import load_classifier
-
-        def use(path: str) -> None:
-            classifier = load_classifier(path)
-            size = classifier.description.image_size
-            classifier(np.zeros((1, size, size, 3), np.uint8))
-
-    else:
-        from data import DataError as Refusal
-        from data.images import load_image
-        from data.sources import read_dataset
-
-        def use(path: str) -> None:
-            if kind == "table":
-                read_dataset(Path(path).parent)
-            else:
-                load_image(path, 64)
-
+    use = USES[kind]()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     for line in sys.stdin:
         try:
-            use(line.rstrip("\n"))
+            use(Path(line.rstrip("\n")))
             outcome = "used"
-        except Refusal as error:
-            outcome = "refused" if "\n" not in str(error) else "crashed: more than one line"
+        except InputError as error:
+            outcome = "refused" if str(error).isprintable() else "crashed: not one printable line"
         except BaseException as error:
             outcome = f"crashed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if (peak := peak_memory(children=True)) > _MAX_MEMORY:
+            outcome = f"over 2 GB: {peak:.1f} GB, {outcome}"
         print(outcome, file=output, flush=True)
 
 
@@ -91,7 +83,7 @@ class Worker:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        _, self.memory, self.limit = KINDS[kind]
+        self.memory, self.limit = KINDS[kind]
         self.process: subprocess.Popen | None = None
 
     def ask(self, path: Path) -> str:
@@ -117,7 +109,8 @@ class Worker:
         if not outcome:
             outcome = f"crashed: the process died, exit code {self.process.wait()}"
             self.stop()
-        elif not ready:
+        elif not ready or outcome.startswith("over"):
+            # The memory of a process only grows: the next case needs a new one.
             self.stop()
         return outcome
 
@@ -132,15 +125,15 @@ class Worker:
             self.process = None
 
 
-def run(cases: int, seed: int, folder: Path) -> dict[str, Counter]:
-    """Run so many cases; returns the counts by kind, and prints each defect."""
-    files = seed_files(folder, seed)
+def run(kinds: Sequence[str], cases: int, seed: int, folder: Path) -> dict[str, Counter]:
+    """Run so many cases of each kind; returns the counts by kind, and prints each defect."""
+    files = intact_files(folder, seed)
     counts: dict[str, Counter] = {}
-    for kind, (fraction, _, _) in KINDS.items():
+    for kind in kinds:
         worker, counts[kind] = Worker(kind), Counter()
         # A data set is a folder: the table is beside the images that it names.
         path = folder / _NAMES.get(kind, f"case.{kind}")
-        for i in range(round(fraction * cases)):
+        for i in range(cases):
             rng = np.random.default_rng([seed, list(KINDS).index(kind), i])
             intact = files[kind][rng.integers(len(files[kind]))]
             path.write_bytes(DAMAGE[kind](intact, rng))
@@ -163,7 +156,10 @@ def measure(argv: list[str] | None) -> int:
     """Run the cases and print the counts; returns the exit code."""
     parser = cli.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument(
-        "--cases", type=number_type(int), default=2000, help="number of cases (default: 2000)"
+        "--cases", type=number_type(int), default=200, help="cases of each kind (default: 200)"
+    )
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="default: all of them"
     )
     parser.add_argument(
         "--seed", type=number_type(int, 0), default=0, help="seed of the damage (default: 0)"
@@ -171,15 +167,15 @@ def measure(argv: list[str] | None) -> int:
     parser.add_argument("--worker", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker:
-        serve(options.worker, KINDS[options.worker][1])
+        serve(options.worker, KINDS[options.worker][0])
         return 0
     print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        counts = run(options.cases, options.seed, Path(folder))
-    print(f"\n{'':<8}" + "".join(f"{outcome:>9}" for outcome in OUTCOMES))
+        counts = run(options.kinds, options.cases, options.seed, Path(folder))
+    print(f"\n{'':<10}" + "".join(f"{outcome:>11}" for outcome in OUTCOMES))
     for kind, found in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
-        print(f"{kind:<8}" + "".join(f"{found[outcome]:>9,}" for outcome in OUTCOMES))
-    defects = sum(found["crashed"] + found["hung"] for found in counts.values())
+        print(f"{kind:<10}" + "".join(f"{found[outcome]:>11,}" for outcome in OUTCOMES))
+    defects = sum(found.total() - found["used"] - found["refused"] for found in counts.values())
     return 1 if defects else 0
 
 

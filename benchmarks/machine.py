@@ -198,8 +198,9 @@ def run_python(*arguments: str) -> str:
     return found.stdout
 
 
-def peak_memory() -> float:
-    """Return the peak memory of this process, GB."""
+def peak_memory(*, children: bool = False) -> float:
+    """Return the peak memory of this process, GB; or that of the largest of it and its children."""
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    whose = [resource.RUSAGE_SELF] + [resource.RUSAGE_CHILDREN] * children
+    return max(resource.getrusage(who).ru_maxrss for who in whose) * unit / 1e9

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from benchmarks.machine import read_images, run_benchmark
 from config import BUNDLED_MODEL
+from data.decoders import open_image
 from models import ModelError
 from support.cli import naming_flag
 
@@ -118,7 +119,8 @@ def plot(rng: np.random.Generator) -> np.ndarray:
     axes.set_title("figure")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return np.asarray(Image.open(buffer).convert("RGB"))
+    with open_image(buffer) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def document(rng: np.random.Generator) -> np.ndarray:

@@ -11,11 +11,13 @@ import os
 import ssl
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from data import DataError
+from support.files import one_line
 
 CHUNK_SIZE = 1 << 18
 # Seconds between attempts; back to the first after an attempt that received something.
@@ -28,6 +30,29 @@ _TEMPORARY_STATUS = {408, 425, 429, *range(500, 600)}
 
 class _RestartError(Exception):
     """The bytes received so far are not the beginning of the server's file."""
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, and says when encryption ends.
+
+    The checksum decides whether a file is the expected one, whoever sends it.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def redirect_request(self, request, file, code, reason, headers, url):
+        """Return the request of a redirect.
+
+        Raises:
+            ValueError: it leads to another protocol.
+        """
+        old, new = (urllib.parse.urlsplit(address).scheme for address in (request.full_url, url))
+        if new not in ("http", "https"):
+            raise ValueError(f"expected a redirect to http or https, received one to {new}")
+        if (old, new) == ("https", "http"):
+            self.say("redirected from https to http: not encrypted; only the checksum protects it")
+        return super().redirect_request(request, file, code, reason, headers, url)
 
 
 class _TemporaryError(Exception):
@@ -56,7 +81,7 @@ def fetch(
     after increasing waits, or after the wait that the server asks for.
 
     Args:
-        url: http or https; redirects are followed.
+        url: http or https; redirects to these are followed.
         path: the file to write; its folder exists.
         md5: MD5 of the whole file, hexadecimal.
         size: size of the whole file in bytes, if known.
@@ -70,6 +95,7 @@ def fetch(
         OSError: it cannot be written.
     """
     path = Path(path)
+    say_line = _say_about(path.name, say)
     if path.exists() and file_md5(path) == md5:
         return
     part = path.with_name(path.name + ".part")
@@ -77,7 +103,7 @@ def fetch(
     while True:
         before = _file_size(part)
         try:
-            _receive(url, part, size=size, on_progress=on_progress, say=say, timeout=timeout)
+            _receive(url, part, size=size, on_progress=on_progress, say=say_line, timeout=timeout)
             found = file_md5(part)
             if found == md5:
                 os.replace(part, path)
@@ -93,7 +119,7 @@ def fetch(
                     f"{url}: not the expected file, even after a second download: {error}; "
                     "download it by hand from its owners' page"
                 ) from None
-            say(f"{path.name}: {error}; starting over")
+            say_line(f"{error}; starting over")
         except _TemporaryError as error:
             received = _file_size(part)
             failures = 0 if received > before else failures + 1
@@ -103,8 +129,13 @@ def fetch(
                     "received is kept: run the same command later to resume"
                 ) from None
             wait = error.wait or WAITS[max(0, failures - 1)]
-            say(f"{path.name}: {error}; resuming at {received:,} bytes in {wait:g} s")
+            say_line(f"{error}; resuming at {received:,} bytes in {wait:g} s")
             sleep(wait)
+
+
+def _say_about(name: str, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that shows a line about a file; a server's words may hold anything."""
+    return lambda line: say(one_line(f"{name}: {line}"))
 
 
 def _file_size(path: Path) -> int:
@@ -129,20 +160,20 @@ def _receive(
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=timeout
-        ) as response:
-            start, total = _read_range(response, start, say, part)
+        with _open(urllib.request.Request(url, headers=headers), say, timeout) as response:
+            start, total = _read_range(response, start, say)
             if size is not None and total not in (None, size):
                 raise _RestartError(f"expected {size:,} bytes, the server has {total:,}")
+            expected = size if total is None else total
             with part.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 done = start
                 while chunk := response.read1(CHUNK_SIZE):
-                    file.write(chunk)
                     done += len(chunk)
+                    if expected is not None and done > expected:
+                        raise _RestartError(f"expected {expected:,} bytes, the server sends more")
+                    file.write(chunk)
                     on_progress(done, total)
-        expected = size if total is None else total
         if expected is not None and done < expected:
             raise _TemporaryError(f"connection lost at {done:,} of {expected:,} bytes")
     except urllib.error.HTTPError as error:
@@ -158,8 +189,25 @@ def _receive(
         raise _TemporaryError(f"connection lost ({type(error).__name__})") from error
 
 
+def _open(
+    request: urllib.request.Request, say: Callable[[str], None], timeout: float
+) -> http.client.HTTPResponse:
+    """Send a request and follow redirects.
+
+    Raises:
+        DataError: a redirect cannot be followed.
+    """
+    try:
+        return urllib.request.build_opener(Redirects(say)).open(request, timeout=timeout)
+    except (ValueError, http.client.InvalidURL) as error:
+        raise DataError(
+            f"{request.full_url}: the server redirects to an address that cannot be used: {error};"
+            " download the file by hand from its owners' page"
+        ) from error
+
+
 def _read_range(
-    response: http.client.HTTPResponse, start: int, say: Callable[[str], None], part: Path
+    response: http.client.HTTPResponse, start: int, say: Callable[[str], None]
 ) -> tuple[int, int | None]:
     """Return the position of the first byte of a response, and the size of the whole file."""
     if response.status == 206:
@@ -167,11 +215,15 @@ def _read_range(
         span, _, size = response.headers.get("Content-Range", "").partition(" ")[2].partition("/")
         if span.partition("-")[0] != str(start):
             raise _RestartError("the server sent another part than requested")
-        return start, int(size) if size.isdigit() else None
+        return start, _read_count(size)
     if start:
-        say(f"{part.stem}: the server cannot resume; starting over")
-    size = response.headers.get("Content-Length", "")
-    return 0, int(size) if size.isdigit() else None
+        say("the server cannot resume; starting over")
+    return 0, _read_count(response.headers.get("Content-Length", ""))
+
+
+def _read_count(text: str) -> int | None:
+    """Return the number in a header; None if there is none that a file could have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
 def _handle_status(error: urllib.error.HTTPError, url: str, start: int) -> None:
@@ -181,13 +233,14 @@ def _handle_status(error: urllib.error.HTTPError, url: str, start: int) -> None:
             if error.headers.get("Content-Range", "") == f"bytes */{start}":
                 return
             raise _RestartError(f"the server has fewer than the {start:,} bytes received before")
-        reason = str(error.reason).partition("\n")[0]
+        # Not every server sends a reason after the number.
+        response = f"{error.code} {error.reason}".partition("\n")[0].strip()[:100]
         if error.code in _TEMPORARY_STATUS:
-            wait = error.headers.get("Retry-After", "")
-            seconds = min(float(wait), LONGEST_WAIT) if wait.isdigit() else 0.0
-            raise _TemporaryError(f"the server responded {error.code} {reason}", seconds)
+            seconds = _read_count(error.headers.get("Retry-After", "")) or 0
+            wait = float(min(seconds, LONGEST_WAIT))
+            raise _TemporaryError(f"the server responded {response}", wait)
         raise DataError(
-            f"{url}: the server responded {error.code} {reason}; download the file by hand from "
+            f"{url}: the server responded {response}; download the file by hand from "
             "its owners' page"
         )
 

@@ -14,7 +14,14 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from data import DataError, DataWarning
-from data.images import IMAGE_SUFFIXES, WORKERS, decodable_suffixes, image_size_of, load_pixels
+from data.images import (
+    IMAGE_SUFFIXES,
+    REFUSED_SUFFIXES,
+    WORKERS,
+    decodable_suffixes,
+    image_size_of,
+    load_pixels,
+)
 from data.masks import find_mask_files, name_key
 from support.files import one_line, walk
 
@@ -87,8 +94,8 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
 
     Args:
         sources: files, taken as they are; folders, searched with all their subfolders for files
-            with a suffix of a format that can be decoded, without segmentation masks; and, where
-            there is no such file, patterns with `*`, `?`, `[` and `**`, as for `glob`.
+            with the suffix of an image, without segmentation masks; and, where there is no such
+            file, patterns with `*`, `?`, `[` and `**`, as for `glob`.
 
     Returns:
         Paths in the order of the sources, sorted within a folder or pattern.
@@ -111,7 +118,7 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
 
 
 def _images_below(root: str) -> list[str]:
-    suffixes = decodable_suffixes()
+    suffixes = decodable_suffixes() | set(REFUSED_SUFFIXES)
     inside = sorted(
         os.path.join(folder, name)
         for folder, names in walk(root)

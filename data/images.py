@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from data import DataError
+from data.decoders import decoded_suffixes, open_image, read_head
 from data.image_metadata import upright, without_metadata
 from data.mask_names import has_mask_name
 from data.modes import to_rgb
@@ -17,16 +18,16 @@ from data.refused import (
     MAX_PIXELS,
     MIN_SIDE_LENGTH,
     RefusedError,
-    check_header,
-    is_heic,
     reason,
 )
 
-# The image files of data sets; `find_images` takes all formats that Pillow can decode.
+# The image files of data sets; `find_images` takes all formats that can be decoded.
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".heic", ".heif", ".avif"),
 )
+# Images that are not decoded: in a folder, they are named as skipped, not ignored.
+REFUSED_SUFFIXES = (".eps", ".ico", ".icns", ".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".tga")
 # What `is_mask` looks at, and what compression and scaling add to two levels.
 _MASK_SAMPLE = (128, 128)
 _GRAY_EDGE = 32
@@ -36,18 +37,7 @@ WORKERS = max(2, os.cpu_count() or 2)
 
 def decodable_suffixes() -> set[str]:
     """Return the suffixes of all formats that can be decoded, or could with an optional package."""
-    return {
-        suffix
-        for suffix, format_name in Image.registered_extensions().items()
-        if format_name in Image.OPEN and _has_decoder(format_name)
-    } | set(IMAGE_SUFFIXES)
-
-
-def _has_decoder(format_name: str) -> bool:
-    """Tell whether Pillow decodes a format itself; of some it only reads the header."""
-    factory = Image.OPEN[format_name][0]
-    is_stub = isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile)
-    return not is_stub and format_name != "MPEG"
+    return decoded_suffixes() | set(IMAGE_SUFFIXES)
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -58,7 +48,7 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     of an animation the first frame counts. Damaged metadata are ignored.
 
     Args:
-        path: a file in a format that Pillow can decode.
+        path: a file in one of `data.decoders.FORMATS`, or HEIC.
         image_size: side length of the result, pixels.
 
     Returns:
@@ -100,7 +90,7 @@ def load_pixels(path: str | os.PathLike) -> np.ndarray:
     """Read a whole image in its own size.
 
     Args:
-        path: a file in a format that Pillow can decode.
+        path: a file in one of `data.decoders.FORMATS`, or HEIC.
 
     Returns:
         uint8 `[height, width, 3]`, RGB 0..255, upright.
@@ -186,8 +176,7 @@ def is_mask(path: str | os.PathLike, *, strict: bool = False) -> bool:
         True if it is; False if it is not or cannot be read.
     """
     try:
-        with Image.open(path) as image:
-            check_header(image, MAX_PIXELS, MIN_SIDE_LENGTH)
+        with open_image(path) as image:
             if strict and image.mode not in ("1", "L", "P"):
                 return False
             image.draft("RGB", _MASK_SAMPLE)
@@ -207,7 +196,7 @@ def check_image(path: str | os.PathLike) -> None:
     """Check the header of an image file.
 
     Args:
-        path: a file in a format that Pillow can decode.
+        path: a file in one of `data.decoders.FORMATS`, or HEIC.
 
     Raises:
         DataError: `load_image` would refuse the file, as far as the header shows.
@@ -238,9 +227,9 @@ def _read(
     Raises:
         Exception: the first error, unless the file can be used without its metadata.
     """
+    limits = {"max_pixels": max_pixels, "min_side_length": min_side_length}
     try:
-        with _open(source) as image:
-            check_header(image, max_pixels, min_side_length)
+        with open_image(source, **limits) as image:
             return use(image)
     except (RefusedError, FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
         raise
@@ -249,37 +238,12 @@ def _read(
         if content is None:
             raise
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                check_header(image, max_pixels, min_side_length)
+            with open_image(io.BytesIO(content), **limits) as image:
                 return use(image)
         except RefusedError:
             raise
         except Exception:
             raise error from None
-
-
-def _open(source: str | os.PathLike | io.BytesIO) -> Image.Image:
-    try:
-        return Image.open(source)
-    except UnidentifiedImageError:
-        if not is_heic(_head(source)):
-            raise
-    try:
-        from pillow_heif import register_heif_opener  # optional
-    except ImportError as error:
-        raise RefusedError(
-            "expected pillow-heif for a HEIC image; pip install -r requirements-heic.txt"
-        ) from error
-    register_heif_opener()
-    return Image.open(source)
-
-
-def _head(source: str | os.PathLike | io.BytesIO) -> bytes:
-    """Return the first bytes of a file or its content."""
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()[:HEAD_BYTES]
-    with open(source, "rb") as file:
-        return file.read(HEAD_BYTES)
 
 
 def _refuse_mask(path: str | os.PathLike) -> None:
@@ -318,5 +282,5 @@ def _central_square(image: Image.Image, image_size: int, resample: Image.Resampl
 def _data_error(path: str | os.PathLike, error: Exception) -> DataError:
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         return DataError(f"{path}: the file is empty; copy it again")
-    head = _head(path) if isinstance(error, UnidentifiedImageError) else b""
+    head = read_head(path) if isinstance(error, UnidentifiedImageError) else b""
     return DataError(f"{path}: {reason(error, head)}")

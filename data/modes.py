@@ -13,6 +13,7 @@ from data.refused import RefusedError
 _BITS = (8, 10, 12, 14, 16)
 # The largest value of a channel of 14 bits that is stored in 16, after Pillow took the high byte.
 _DARKEST_CHANNEL = 63
+_ROWS = 256
 # TIFF tags: https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE, _PLANES, _COLOR_MAP = 258, 262, 281, 284, 320
 _SAMPLE_FORMAT, _S_MAX_SAMPLE = 339, 341
@@ -109,7 +110,10 @@ def _scale_gray(image: Image.Image) -> Image.Image:
             DataWarning,
             stacklevel=2,
         )
-    scaled = (np.clip(levels, 0, largest) * (255 / largest)).round().astype(np.uint8)
+    scaled = np.empty(levels.shape, np.uint8)
+    for start in range(0, len(levels), _ROWS):  # at once, it would take 16 bytes per pixel
+        rows = slice(start, start + _ROWS)
+        scaled[rows] = (np.clip(levels[rows], 0, largest) * (255 / largest)).round()
     return Image.fromarray(255 - scaled if is_inverted else scaled)
 
 

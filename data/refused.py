@@ -7,6 +7,8 @@ from PIL import Image, UnidentifiedImageError
 # Smaller images show nothing; larger ones take gigabytes to decode.
 MIN_SIDE_LENGTH = 8
 MAX_PIXELS = 100_000_000
+# The longest side of a JPEG or GIF.
+MAX_SIDE_LENGTH = 65_535
 
 # The first bytes of a file that `describe` looks at.
 HEAD_BYTES = 1024
@@ -15,6 +17,14 @@ _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 _STARTS = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file with git lfs pull"),
     (b"%PDF-", "a PDF file; export its image as PNG"),
+    # Ghostscript would run it, and nobody knows who wrote it.
+    (b"%!PS", "an EPS file, which is a program; convert it to PNG"),
+    (b"\xc5\xd0\xd3\xc6", "an EPS file, which is a program; convert it to PNG"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image; convert it to PNG"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 image; convert it to PNG"),
+    (b"\0\0\1\0", "an icon; convert it to PNG"),
+    (b"icns", "an icon; convert it to PNG"),
+    (b"8BPS", "a Photoshop file; export its image as PNG"),
     (b"PK\3\4", "a ZIP archive; unpack it"),
     (b"Rar!", "an archive; unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "an archive; unpack it"),
@@ -73,10 +83,10 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
-def check_header(image: Image.Image, max_pixels: int, min_side_length: int) -> None:
-    """Refuse by the header what should not be decoded."""
-    width, height = image.size
-    if min(width, height) < min_side_length:
+def check_size(size: tuple[int, int], max_pixels: int, min_side_length: int) -> None:
+    """Refuse an image by its width and height."""
+    width, height = size
+    if min(size) < min_side_length:
         raise RefusedError(
             f"expected at least {MIN_SIDE_LENGTH} x {MIN_SIDE_LENGTH} pixels, received "
             f"{width} x {height}; use a larger image"
@@ -85,10 +95,10 @@ def check_header(image: Image.Image, max_pixels: int, min_side_length: int) -> N
         raise RefusedError(
             f"expected at most {max_pixels:,} pixels, received {width} x {height}; scale it down"
         )
-    # Pillow would run it in Ghostscript, and nobody knows who wrote it.
-    if image.format == "EPS":
+    if max(size) > MAX_SIDE_LENGTH:
         raise RefusedError(
-            "expected an image, received an EPS file, which is a program; convert it to PNG"
+            f"expected sides of at most {MAX_SIDE_LENGTH:,} pixels, received {width} x {height}; "
+            "scale it down"
         )
 
 

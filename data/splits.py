@@ -11,7 +11,7 @@ import pandas as pd
 from data import DataError
 from data.duplicates import group_lesions, unpack_hashes
 from data.ham10000 import CLASS_NAMES
-from support.files import replacing
+from support.files import csv_cell, replacing
 
 SPLIT_NAMES = ("train", "val", "test")
 
@@ -212,8 +212,9 @@ def _is_in(ids: pd.Series, known: Iterable[str]) -> pd.Series:
 
 def write_split(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write `image_id`, `lesion_id`, `label` and `split` of each image as CSV."""
+    table = frame[["image_id", "lesion_id", "label", "split"]].map(csv_cell)
     with replacing(path) as temporary:
-        frame[["image_id", "lesion_id", "label", "split"]].to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False)
 
 
 def class_indices(labels: Iterable[str], class_names: Sequence[str]) -> np.ndarray:

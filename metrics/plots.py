@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -14,12 +15,17 @@ from sklearn.metrics import auc, roc_curve
 from metrics.calibration import Reliability, reliability
 from metrics.classification import confusion_counts
 from metrics.evaluation import Evaluation
+from support.files import one_line
 
 _TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
 # The palette of Okabe and Ito, which color-blind readers can distinguish.
 _CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
 
+# Class and file names may contain dollar signs, which would start a formula.
+_without_formulas = rc_context({"text.parse_math": False})
 
+
+@_without_formulas
 def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str = "") -> Figure:
     """Plot loss, accuracy, balanced accuracy and learning rate by epoch.
 
@@ -33,7 +39,7 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
         A figure of four panels.
     """
     figure = Figure(figsize=(11, 7), layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+    figure.suptitle(one_line(title), fontsize=13, fontweight="bold", x=0.01, ha="left")
     epochs = [row["epoch"] for row in history]
     figure.subplots(2, 2, sharex=True)
     *panels, rate_panel = figure.axes
@@ -106,6 +112,7 @@ def _mark_phases(axes: Axes, history: Sequence[dict]) -> None:
             )
 
 
+@_without_formulas
 def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dict[str, Figure]:
     """Plot what a report shows.
 
@@ -117,7 +124,8 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
     Returns:
         `confusion_matrix`, `roc` and `reliability`.
     """
-    y_true, y_prob, names = evaluation.y_true, evaluation.y_prob, evaluation.class_names
+    y_true, y_prob, title = evaluation.y_true, evaluation.y_prob, one_line(title)
+    names = [one_line(name) for name in evaluation.class_names]
     panels = {f"Temperature {evaluation.temperature:.2f}": reliability(y_true, y_prob)}
     if evaluation.temperature != 1:
         uncalibrated = reliability(y_true, evaluation.uncalibrated)
@@ -133,6 +141,7 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
     }
 
 
+@_without_formulas
 def plot_confusion_matrix(
     counts: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -172,6 +181,7 @@ def plot_confusion_matrix(
     return figure
 
 
+@_without_formulas
 def plot_roc(
     y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -213,6 +223,7 @@ def plot_roc(
     return figure
 
 
+@_without_formulas
 def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> Figure:
     """Plot reliability diagrams side by side.
 
@@ -258,6 +269,7 @@ def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> F
     return figure
 
 
+@_without_formulas
 def plot_explanation(
     image: np.ndarray, overlay: np.ndarray, *, title: str, empty: bool = False
 ) -> Figure:
@@ -273,8 +285,7 @@ def plot_explanation(
         A figure of two panels.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    # A file name may contain dollar signs, which would start a formula.
-    figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left", parse_math=False)
+    figure.suptitle(one_line(title), fontsize=12, fontweight="bold", x=0.01, ha="left")
     evidence = "no evidence for this class" if empty else "evidence for this class"
     panels = {"Model input": image, f"Grad-CAM: {evidence}": overlay}
     for axes, (label, pixels) in zip(figure.subplots(1, 2), panels.items(), strict=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from support import InputError
-from support.files import make_folder, replacing, write_text
+from support.files import csv_cell, escape_controls, make_folder, replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,9 @@ def prediction_table(
 class PredictionWriter:
     """Writes prediction tables, one after the other, to a CSV or JSON file.
 
-    A context manager: the file appears when the block ends, unless it raises.
+    A context manager: the file appears when the block ends, unless it raises. Names come from
+    anybody: control characters are escaped, and in CSV a cell that begins with `=`, `+`, `-` or `@`
+    gets an apostrophe in front, since spreadsheets would take it for a formula.
 
     Args:
         path: ends in `.csv` or `.json` (a list of objects).
@@ -93,8 +95,7 @@ class PredictionWriter:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator:
-        # File names are not always valid text.
-        options = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+        options = {"encoding": "utf-8", "newline": ""}
         with replacing(self.path) as temporary, temporary.open("w", **options) as file:
             yield file
             if self.path.suffix == ".json":
@@ -105,10 +106,13 @@ class PredictionWriter:
         if table.empty:
             return
         if self.path.suffix == ".csv":
+            table = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
+            table = table.rename(columns=csv_cell)
             table.to_csv(self._file, index=False, header=self.rows == 0, float_format="%.6f")
         else:
             for i, row in enumerate(table.to_dict(orient="records"), start=self.rows):
-                line = json.dumps(row, ensure_ascii=False)
+                # Escaped as JSON does it: reading the file gives the names as they are.
+                line = escape_controls(json.dumps(row, ensure_ascii=False))
                 self._file.write(("[\n" if i == 0 else ",\n") + line)
         self.rows += len(table)
 

@@ -6,8 +6,9 @@ everything else that a model of this project does not need.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,35 @@ import h5py
 
 from models import ModelError
 from models.backend import import_keras_hub
-from support.files import first_line
+from models.description import check_description, read_description
+from support.files import MAX_JSON_BYTES, first_line, parse_json
 
 # After decompression; the largest model of this project has a tenth of it.
 MAX_BYTES = 1 << 30
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-# Classes of Keras that hold code of the file's author, load code, or read other files.
-_UNSAFE_CLASSES = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"}
-_UNSAFE_CLASSES |= {"FlaxLayer", "function", "__typespec__"}
-_UNSAFE_CLASSES |= {"StringLookup", "IntegerLookup", "TextVectorization"}
+# The modules and classes that the models of this project consist of. Others could run code, or read
+# other files, in more ways than can be listed.
+_ALLOWED_CLASSES = {
+    (None, "__keras_tensor__"),
+    ("keras", "DTypePolicy"),
+    ("keras", "Functional"),
+    ("keras", "Sequential"),
+    ("keras.src.applications.convnext", "LayerScale"),
+    ("keras.src.models.functional", "Functional"),
+    ("keras.src.models.sequential", "Sequential"),
+    ("keras.src.ops.numpy", "Add"),
+    ("models.bundle", "ClassProbabilities"),
+    *(("keras.initializers", n) for n in ("GlorotUniform", "Ones", "VarianceScaling", "Zeros")),
+    *(
+        ("keras.layers", name)
+        for name in (
+            *("Activation", "Add", "BatchNormalization", "Conv2D", "Cropping1D", "Dense"),
+            *("DepthwiseConv2D", "Dropout", "GlobalAveragePooling2D", "InputLayer"),
+            *("LayerNormalization", "MaxPooling2D", "Multiply", "ReLU", "Rescaling", "Reshape"),
+            "ZeroPadding2D",
+        )
+    ),
+}
 # The only class of keras-hub that a model of this project needs; others download files.
 _HUB_CLASS = ("keras_hub.src.models.deit.deit_backbone", "DeiTBackbone")
 
@@ -44,13 +65,17 @@ def check_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
-            config = json.loads(archive.read("config.json"))
-            metadata = json.loads(archive.read("metadata.json"))
+            config = parse_json(archive.read("config.json"))
+            metadata = parse_json(archive.read("metadata.json"))
             weights = archive.read("model.weights.h5")
         needs_keras_hub = _check_classes(config)
+        _check_description(config)
         with h5py.File(io.BytesIO(weights)) as file:
             check_weights(file)
         written_by = str(metadata.get("keras_version", ""))
+        # It becomes part of a command that the user may copy.
+        if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,3}", written_by, re.ASCII):
+            written_by = ""
     except ModelError as error:
         raise ModelError(f"{path}: {error}; use a model file that train.py wrote") from error
     except Exception as error:  # damaged archives, JSON and HDF5 fail in many ways
@@ -74,20 +99,32 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         raise ModelError(
             f"expected at most {MAX_BYTES:,} bytes after decompression, received {size:,}"
         )
+    for item in archive.infolist():
+        if item.filename.endswith(".json") and item.file_size > MAX_JSON_BYTES:
+            raise ModelError(
+                f"expected at most {MAX_JSON_BYTES:,} bytes in {item.filename}, received "
+                f"{item.file_size:,}"
+            )
+
+
+def _check_description(config: object) -> None:
+    """Check the description of a model before Keras builds anything from it."""
+    with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+        values = config["config"]["layers"][-1]["config"]["description"]
+        check_description(read_description(values))
 
 
 def _check_classes(config: object) -> bool:
-    """Refuse classes that could run code; returns whether the model needs keras-hub."""
+    """Refuse classes that no model of this project has; returns whether it needs keras-hub."""
     needs_keras_hub = False
     for module, name in _list_classes(config):
         if (module, name) == _HUB_CLASS:
             needs_keras_hub = True
             continue
-        from_keras = module in (None, "keras") or module.startswith("keras.")
-        if name in _UNSAFE_CLASSES or not (from_keras or name == "ClassProbabilities"):
+        if (module, name) not in _ALLOWED_CLASSES:
             raise ModelError(
-                f"expected built-in layers of Keras, received {name} from {module}, which could "
-                "run code or read other files"
+                f"expected layers that models of this project have, received {name[:100]} from "
+                f"{str(module)[:100]}, which could run code or read other files"
             )
     return needs_keras_hub
 
@@ -110,33 +147,38 @@ def _list_classes(config: object) -> Iterator[tuple[str | None, str]]:
             pending += item
 
 
-def check_weights(group: h5py.Group) -> int:
+def check_weights(file: h5py.File) -> None:
     """Refuse weights stored in other files, or too large.
 
     Args:
-        group: of an HDF5 file that may have been written by anybody.
-
-    Returns:
-        Their size in bytes.
+        file: that may have been written by anybody.
 
     Raises:
         ModelError: the message names no file.
     """
-    total = 0
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ModelError(
-                f"expected weights inside the file, {group.name}/{name} is stored elsewhere"
-            )
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            total += check_weights(item)
-        elif item.external or item.is_virtual:
-            raise ModelError(f"expected weights inside the file, {item.name} is stored elsewhere")
-        else:
-            total += item.nbytes
-        if total > MAX_BYTES:
-            raise ModelError(
-                f"expected at most {MAX_BYTES:,} bytes of weights, received {total:,} or more"
-            )
-    return total
+    total, seen, pending = 0, set(), [file]
+    while pending:
+        group = pending.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ModelError(
+                    f"expected weights inside the file, {group.name}/{name} is stored elsewhere"
+                )
+            item = group[name]
+            # A group with several names, or inside itself, is looked at once.
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                pending.append(item)
+            elif item.external or item.is_virtual:
+                raise ModelError(
+                    f"expected weights inside the file, {item.name} is stored elsewhere"
+                )
+            else:
+                total += item.nbytes
+            if total > MAX_BYTES:
+                raise ModelError(
+                    f"expected at most {MAX_BYTES:,} bytes of weights, received {total:,} or more"
+                )

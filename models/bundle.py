@@ -132,13 +132,16 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     written_by = check_archive(path)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        if not isinstance(model, keras.Model):
+            raise ModelError(f"expected a model, received a {type(model).__name__}")
         description = get_description(model)
         check_description(description)
+        received = (model.input_shape, model.output_shape)
     except ModelError as error:
         raise ModelError(f"{path}: {error}; use a model file that train.py wrote") from error
     except Exception as error:  # a broken configuration fails wherever Keras first reads it
         remedy = "use a model file that train.py wrote"
-        if written_by != keras.__version__:
+        if written_by and written_by != keras.__version__:
             remedy = f"it was written by Keras {written_by}: pip install keras=={written_by}"
         raise ModelError(
             f"{path}: Keras {keras.__version__} cannot load the model: {first_line(error)}; "
@@ -146,7 +149,6 @@ def load_model(path: str | os.PathLike) -> keras.Model:
         ) from error
     size, classes = description.image_size, len(description.class_names)
     expected = ((None, size, size, 3), (None, classes))
-    received = (model.input_shape, model.output_shape)
     if received != expected:
         raise ModelError(
             f"{path}: expected the input {expected[0]} and the output {expected[1]}, as its "

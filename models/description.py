@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import json
 import os
 import sys
 import zipfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import ModelError
+from support.files import MAX_JSON_BYTES, parse_json
 
 # Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
 # trained on, its malignant classes, the melanomas that it misses, and hashes of its images.
@@ -34,8 +34,6 @@ SYNTHETIC_WARNING = (
 # Bytes of a hash in `train_pixel_hashes`.
 _HASH_BYTES = 8
 _MAX_COUNT = 10**9
-# The configuration of the largest model of this project has a hundredth of it.
-_MAX_CONFIG_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -165,9 +163,9 @@ def check_description(description: Description) -> None:
     fraction = ("a fraction in 0..1 or null", _is_fraction_or_none)
     hashes = (f"base64 of hashes of {_HASH_BYTES} bytes", _are_hashes)
     checks = {
-        "model": ("a string", lambda value: isinstance(value, str)),
-        "pixel_scaling": ("a string", lambda value: isinstance(value, str)),
-        "class_names": ("two or more different strings", _are_class_names),
+        "model": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
+        "pixel_scaling": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
+        "class_names": ("two or more different names without slashes", _are_class_names),
         "malignant": (
             "different names of its classes",
             lambda value: (
@@ -219,10 +217,8 @@ def peek_description(path: str | os.PathLike) -> Description | None:
         None if there is none that can be used; loading the model says why.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("config.json").file_size > _MAX_CONFIG_BYTES:
-                return None
-            config = json.loads(archive.read("config.json"))
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            config = parse_json(file.read(MAX_JSON_BYTES + 1))
         values = config["config"]["layers"][-1]["config"]["description"]
         check_description(description := read_description(values))
     except Exception:  # damaged archives and JSON fail in many ways
@@ -239,7 +235,10 @@ def _are_different_strings(value: object) -> bool:
 
 
 def _are_class_names(value: object) -> bool:
-    return _are_different_strings(value) and len(value) > 1
+    if not (_are_different_strings(value) and len(value) > 1):
+        return False
+    # They become parts of file names.
+    return all(name and _is_name(name) and not {"/", "\\"} & set(name) for name in value)
 
 
 def _is_name(value: object) -> bool:

@@ -13,10 +13,16 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from models import ModelError
+from models.operations import MAX_AXES, MAX_NUMBERS, Value, compute
 
 _MAX_ELEMENTS = 1 << 26
+# Of all tensors together, and of one image; the largest backbone has a tenth of them.
+_MAX_ALL_ELEMENTS, _MAX_WORK = 1 << 29, 1 << 38
 _MAX_PARTS = 10_000
 _ANY = range(1, _MAX_PARTS)
+# Of the scales of inputs to that of an output; TensorFlow Lite shifts numbers by so many bits.
+_MAX_RATIO, _MAX_RATIOS = 1 << 30, dict.fromkeys(("ADD", "SUB", "SQUARED_DIFFERENCE"), 1 << 19)
+_BIASED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # What convolutional networks are converted to, and the number of inputs of each. Custom operations
 # are not among them: TensorFlow's interpreter would run any operation of TensorFlow as one, even
 # those that write files. Nor is TILE, which transformers need: it can ask for any amount of memory.
@@ -25,11 +31,10 @@ _INPUTS = {
     **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RSQRT", "SHAPE", "SOFTMAX"), (1,)),
     **dict.fromkeys(("ADD", "DIV", "GATHER", "MEAN", "MUL", "PAD", "REDUCE_PROD"), (2,)),
     **dict.fromkeys(("RESHAPE", "SQUARED_DIFFERENCE", "SUB"), (2,)),
-    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), (3,)),
+    **dict.fromkeys(_BIASED, (3,)),
     **dict.fromkeys(("CONCATENATION", "PACK"), _ANY),
     "STRIDED_SLICE": (4,),
 }
-_CHANGE_TYPE = {"CAST", "DEQUANTIZE", "QUANTIZE", "SHAPE"}
 _OPERATION_NAMES = {
     number: name for name, number in vars(schema.BuiltinOperator).items() if name[0] != "_"
 }
@@ -49,6 +54,7 @@ def check_graph(flatbuffer: bytes) -> None:
         ModelError: an operation or a tensor is not allowed; the message names no file.
     """
     root = schema.Model.GetRootAs(flatbuffer)
+    _check_parts(root)
     if root.SubgraphsLength() != 1:
         raise ModelError(f"expected one graph, received {root.SubgraphsLength()}")
     graph = root.Subgraphs(0)
@@ -64,12 +70,27 @@ def check_graph(flatbuffer: bytes) -> None:
             f"expected one input and one output, received {graph.InputsLength()} and "
             f"{graph.OutputsLength()}"
         )
+    if not 0 <= graph.Inputs(0) < graph.TensorsLength():
+        raise ModelError(f"expected an input that is a tensor, received {graph.Inputs(0)}")
     constants = {
         i
         for i in range(graph.TensorsLength())
         if _check_tensor(graph.Tensors(i), root, is_input=i == graph.Inputs(0))
     }
-    _check_order(graph, names, constants)
+    _check_order(root, names, constants)
+
+
+def _check_parts(root: schema.Model) -> None:
+    """Check what surrounds the graph, which TensorFlow Lite reads without looking."""
+    if root.Version() != 3:
+        raise ModelError(f"expected version 3 of the format, received {root.Version()}")
+    # Others would name tensors that need not exist.
+    if root.SignatureDefsLength() or root.ExternalBuffersLength():
+        raise ModelError("expected a graph without signatures and external buffers")
+    numbers = [root.MetadataBuffer(i) for i in range(min(root.MetadataBufferLength(), _MAX_PARTS))]
+    numbers += [root.Metadata(i).Buffer() for i in range(min(root.MetadataLength(), _MAX_PARTS))]
+    if not all(0 <= number < root.BuffersLength() for number in numbers):
+        raise ModelError("expected metadata in the file, received some outside")
 
 
 def _check_operation(code: schema.OperatorCode) -> str:
@@ -89,7 +110,11 @@ def _check_tensor(tensor: schema.Tensor, root: schema.Model, *, is_input: bool) 
     if tensor.Type() not in _SIZES and not is_input:
         raise ModelError(f"expected float or int tensors, received one of type {tensor.Type()}")
     shape = [int(tensor.Shape(axis)) for axis in range(min(tensor.ShapeLength(), 9))]
-    if any(size < 1 for size in shape) or math.prod(shape) > _MAX_ELEMENTS:
+    if (
+        tensor.ShapeLength() > MAX_AXES
+        or any(size < 1 for size in shape)
+        or math.prod(shape) > _MAX_ELEMENTS
+    ):
         raise ModelError(
             f"expected tensors of 1 to {_MAX_ELEMENTS:,} elements, received one of shape "
             f"{str(shape)[:100]}"
@@ -115,6 +140,9 @@ def _check_tensor(tensor: schema.Tensor, root: schema.Model, *, is_input: bool) 
             f"expected constants of the size that their shape says, received {length:,} bytes for "
             f"{str(shape)[:100]}"
         )
+    # Only filters and their biases, which are constants, have a scale for each channel.
+    if not length and has_scale and quantization.ScaleLength() > 1:
+        raise ModelError("expected one scale of a computed tensor, received several")
     return length > 0
 
 
@@ -133,45 +161,98 @@ def _check_scale(quantization: schema.QuantizationParameters, shape: list[int], 
         raise ModelError("expected finite scales and zero points in range, received others")
 
 
-def _check_output(name: str, source: schema.Tensor, output: schema.Tensor) -> None:
-    """Check an output against the first input; the interpreter copies without looking."""
-    if name not in _CHANGE_TYPE and source.Type() != output.Type():
+def _read_value(tensor: schema.Tensor, buffer: schema.Buffer) -> Value:
+    """Return a tensor that is checked, with its numbers if it is a short constant of int32."""
+    shape = tuple(int(tensor.Shape(axis)) for axis in range(tensor.ShapeLength()))
+    numbers = None
+    is_short = tensor.Type() == _TYPES.INT32 and math.prod(shape) <= MAX_NUMBERS
+    if is_short and buffer.DataLength():
+        numbers = buffer.DataAsNumpy().view("<i4").reshape(shape).astype(np.int64)
+    return Value(tensor.Type(), shape, numbers)
+
+
+def _check_output(name: str, tensor: schema.Tensor, value: Value) -> None:
+    """Check that an output has the shape that the file says; -1 is known only when it runs."""
+    if tensor.ShapeSignatureLength():
+        sizes = [int(tensor.ShapeSignature(i)) for i in range(tensor.ShapeSignatureLength())]
+    else:
+        sizes = [int(tensor.Shape(i)) for i in range(tensor.ShapeLength())]
+    is_equal = len(sizes) == len(value.shape) and all(
+        size in (-1, found) for size, found in zip(sizes, value.shape, strict=True)
+    )
+    if not is_equal:
         raise ModelError(
-            f"expected {name} to keep the type, received {source.Type()} and {output.Type()}"
+            f"expected an output of {name} of the shape {list(value.shape)}, received one of shape "
+            f"{str(sizes)[:100]}"
         )
-    shapes = [
-        [int(tensor.Shape(axis)) for axis in range(tensor.ShapeLength())]
-        for tensor in (source, output)
-    ]
-    if name == "DEQUANTIZE" and shapes[0] != shapes[1]:
-        raise ModelError(f"expected DEQUANTIZE to keep the shape, received {str(shapes)[:200]}")
+    if math.prod(value.shape) > _MAX_ELEMENTS:
+        raise ModelError(
+            f"expected tensors of 1 to {_MAX_ELEMENTS:,} elements, received one of shape "
+            f"{str(list(value.shape))[:100]}"
+        )
 
 
-def _check_order(graph: schema.SubGraph, names: list[str], constants: set[int]) -> None:
-    """Check that each tensor is written once, before it is read."""
-    known = constants | {int(graph.Inputs(0))}
+def _largest_scale(tensor: schema.Tensor) -> float | None:
+    quantization = tensor.Quantization()
+    is_scaled = tensor.Type() == _TYPES.INT8 and quantization is not None
+    return float(quantization.ScaleAsNumpy().max()) if is_scaled else None
+
+
+def _check_ratio(name: str, scales: list[float | None]) -> None:
+    """Check the scales of an operation in int8, the output first.
+
+    TensorFlow Lite multiplies by their ratio, and ends the process where it is large.
+    """
+    output, *inputs = scales
+    found = [scale for scale in inputs if scale is not None]
+    limit = _MAX_RATIOS.get(name, _MAX_RATIO)
+    if output is not None and found and max(*found, math.prod(found)) >= limit * output:
+        raise ModelError(f"expected scales of {name} of about the same size, received others")
+
+
+def _check_order(root: schema.Model, names: list[str], constants: set[int]) -> None:
+    """Check that each tensor is written once, before it is read, and what it takes to do so."""
+    graph = root.Subgraphs(0)
+    known: dict[int, Value] = {}
+    for i in (*constants, int(graph.Inputs(0))):
+        tensor = graph.Tensors(i)
+        known[i] = _read_value(tensor, root.Buffers(tensor.Buffer()))
+    elements = work = 0
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
         if not 0 <= operator.OpcodeIndex() < len(names):
             raise ModelError(f"expected one of the operations, received {operator.OpcodeIndex()}")
         name = names[operator.OpcodeIndex()]
-        inputs = [int(operator.Inputs(j)) for j in range(min(operator.InputsLength(), _MAX_PARTS))]
-        if len(inputs) == 3 and inputs[2] == -1:
-            inputs.pop()  # no bias
-        elif len(inputs) not in _INPUTS[name]:
-            raise ModelError(f"expected {_INPUTS[name][0]} inputs of {name}, received {inputs}")
-        if not known.issuperset(inputs):
-            raise ModelError(
-                f"expected inputs of {name} that were computed before, received others"
-            )
+        inputs = _read_inputs(name, operator, known)
         if operator.OutputsLength() != 1 or operator.IntermediatesLength():
             raise ModelError(f"expected one output of {name}, received another number")
         output = int(operator.Outputs(0))
         if output in known or not 0 <= output < graph.TensorsLength():
             raise ModelError(f"expected an output of {name} that is written once")
-        _check_output(name, graph.Tensors(inputs[0]), graph.Tensors(output))
         if name != "DEQUANTIZE" and constants.issuperset(inputs):
             raise ModelError(f"expected {name} of a computed tensor, received constants alone")
-        known.add(output)
-    if int(graph.Outputs(0)) not in known - constants:
+        tensor = graph.Tensors(output)
+        values = [known.get(index) for index in inputs]
+        known[output], multiplications = compute(name, operator, values, tensor.Type())
+        _check_output(name, tensor, known[output])
+        _check_ratio(name, [_largest_scale(graph.Tensors(i)) for i in (output, *inputs) if i >= 0])
+        elements += math.prod(known[output].shape)
+        work += multiplications
+        if elements > _MAX_ALL_ELEMENTS or work > _MAX_WORK:
+            raise ModelError(
+                f"expected a graph of at most {_MAX_ALL_ELEMENTS:,} elements and {_MAX_WORK:,} "
+                "multiplications, received a larger one"
+            )
+    if int(graph.Outputs(0)) not in known.keys() - constants:
         raise ModelError("expected an output that is computed, received a constant")
+
+
+def _read_inputs(name: str, operator: schema.Operator, known: dict[int, Value]) -> list[int]:
+    """Return the indices of the inputs of an operation; -1 for no bias."""
+    inputs = [int(operator.Inputs(j)) for j in range(min(operator.InputsLength(), _MAX_PARTS))]
+    if len(inputs) not in _INPUTS[name]:
+        raise ModelError(f"expected {_INPUTS[name][0]} inputs of {name}, received {inputs[:20]}")
+    needed = inputs[:2] if name in _BIASED and inputs[2] == -1 else inputs
+    if not known.keys() >= set(needed):
+        raise ModelError(f"expected inputs of {name} that were computed before, received others")
+    return inputs

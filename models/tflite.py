@@ -11,10 +11,8 @@ import hashlib
 import io
 import json
 import os
-import signal
 import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +23,12 @@ from models.archive import MAX_BYTES
 from models.backend import quiet
 from models.description import Description, check_description, read_description
 from models.graph import check_graph
-from support.files import first_line
+from models.trial import try_first
+from support.files import first_line, parse_json
 
 _MEMBER = "description.json"
 # A hundred thousand image ids take two megabytes.
 _MAX_DESCRIPTION_BYTES = 1 << 24
-# Loading a model and running it once takes less than one.
-_MAX_SECONDS = 60
 
 
 class TFLiteModel:
@@ -59,8 +56,11 @@ class TFLiteModel:
                 raise ModelError("expected a .tflite file, received another format")
             self.description, flatbuffer = _unpack(content)
             check_graph(flatbuffer)
-            if not _survives(lambda: _load(flatbuffer, self.description)):
-                raise ModelError("expected a model that TensorFlow Lite can run, it crashes")
+            # The interpreter is not Python: a file that breaks it would end this process.
+            try_first(
+                lambda: _load(flatbuffer, self.description),
+                expected="a model that TensorFlow Lite can run",
+            )
             self._interpreter = _load(flatbuffer, self.description)
             self._input = self._interpreter.get_input_details()[0]["index"]
             self._output = self._interpreter.get_output_details()[0]["index"]
@@ -141,35 +141,13 @@ def _unpack(content: bytes) -> tuple[Description, bytes]:
                 f"expected a description of at most {_MAX_DESCRIPTION_BYTES:,} bytes, received "
                 f"{members[0].file_size:,}"
             )
-        record = json.loads(archive.read(_MEMBER))
+        record = parse_json(archive.read(_MEMBER), max_bytes=_MAX_DESCRIPTION_BYTES)
     flatbuffer = content[: members[0].header_offset]
     if hashlib.sha256(flatbuffer).hexdigest() != record["sha256"]:
         raise ModelError("expected the model that it describes, the checksum is that of another")
     description = read_description(record["description"])
     check_description(description)
     return description, flatbuffer
-
-
-def _survives(function: Callable[[], None]) -> bool:
-    """Tell whether a function ends without a crash, tried in a copy of this process.
-
-    The interpreter is not Python: a file that breaks it would end this process without a word.
-    """
-    if not hasattr(os, "fork"):
-        return True  # Windows has no such copies
-    with quiet(), warnings.catch_warnings():
-        # The copy has none of the threads of this process, and needs none.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-        if child == 0:
-            try:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(_MAX_SECONDS)
-                function()
-            finally:
-                os._exit(0)  # an exception is not a crash: it comes again
-        _, status = os.waitpid(child, 0)
-    return not os.WIFSIGNALED(status)
 
 
 def _load(flatbuffer: bytes, description: Description) -> tf.lite.Interpreter:

@@ -18,6 +18,7 @@ import numpy as np
 
 from models import ModelError, WeightsUnavailableError
 from models.archive import check_weights
+from models.hdf5 import try_hdf5
 from support.files import first_line
 
 CONNECT_SECONDS = 10
@@ -95,6 +96,7 @@ def load_weights(network: keras.Model, path: str | os.PathLike, title: str) -> N
             "file that save_weights of a backbone writes"
         )
     try:
+        try_hdf5(path)
         with h5py.File(path) as file:
             check_weights(file)
         with warnings.catch_warnings():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support import InputError
-from support.files import describe_os_error
+from support.files import describe_os_error, is_path_text, one_line
 
 _ROOT = Path(__file__).parent.parent
 
@@ -59,6 +59,10 @@ class Settings:
             value, name = getattr(self, item.name), item.name
             low, high = item.metadata.get("minimum"), item.metadata.get("maximum")
             choices = item.metadata.get("choices")
+            if not _has_type(value, item.type):
+                raise ValueError(
+                    f"--{name} should be {_describe_type(item.type)}, received {value!r:.50}"
+                )
             # Written so that NaN fails as well.
             if low is not None and value is not None and not value >= low:
                 raise ValueError(f"--{name} should be at least {low}, received {value}")
@@ -78,7 +82,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> typing.NoReturn:
         """Print one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see {self.prog} --help)\n")
 
 
 def parse(
@@ -196,7 +200,8 @@ def run(
         except OSError as error:
             message = describe_os_error(error)
         except KeyboardInterrupt as stop:
-            print(f"\n{prog}: " + "; ".join(["stopped", *map(str, stop.args)]), file=sys.stderr)
+            message = one_line("; ".join(["stopped", *map(str, stop.args)]))
+            print(f"\n{prog}: {message}", file=sys.stderr)
             return 130
         except ImportError as error:
             package = _missing_package(error)
@@ -207,7 +212,7 @@ def run(
             if not is_out_of_memory(error):
                 raise
             message = out_of_memory
-    print(f"{prog}: error: {message}", file=sys.stderr)
+    print(f"{prog}: error: {one_line(message)}", file=sys.stderr)
     return 2
 
 
@@ -245,7 +250,40 @@ def _missing_package(error: BaseException | None) -> str:
 def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Print a warning as one line on stderr; replaces `warnings.showwarning`."""
     # One write: threads warn too, and `print` writes the end of the line separately.
-    sys.stderr.write(f"warning: {message}\n")
+    sys.stderr.write(f"warning: {one_line(str(message))}\n")
+
+
+def _has_type(value: Any, expected: Any) -> bool:
+    """Tell whether a value, perhaps from JSON, can be used where a type is expected."""
+    if isinstance(expected, types.UnionType):
+        return any(_has_type(value, option) for option in typing.get_args(expected))
+    if typing.get_origin(expected) is tuple:
+        options = typing.get_args(expected)
+        if not isinstance(value, tuple):
+            return False
+        if options[-1] is not ...:
+            return len(value) == len(options) and all(map(_has_type, value, options))
+        return all(_has_type(item, options[0]) for item in value)
+    if expected is float:
+        # Not a bool; no infinity, and no integer that is too large for a float. NaN is the limits'.
+        return type(value) in (int, float) and not abs(value) > sys.float_info.max
+    if expected is int:
+        return type(value) is int and abs(value) < 1 << 63
+    if expected is str:
+        return isinstance(value, str) and is_path_text(value)
+    return isinstance(value, expected)
+
+
+def _describe_type(expected: Any) -> str:
+    names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+    if isinstance(expected, types.UnionType):
+        return " or ".join(_describe_type(option) for option in typing.get_args(expected))
+    if typing.get_origin(expected) is tuple:
+        options = typing.get_args(expected)
+        count = "" if options[-1] is ... else f"{len(options)} "
+        kind = "numbers" if options[0] is float else "texts"
+        return f"a list of {count}{kind}"
+    return names.get(expected, "null")
 
 
 def _value_type(item: dataclasses.Field) -> type:

@@ -2,9 +2,23 @@
 
 import contextlib
 import errno
+import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+# Parsed, JSON takes up to thirty times its size in memory.
+MAX_JSON_BYTES = 1 << 24
+# What Windows does not allow in file names, and what separates folders.
+_RESERVED = frozenset('<>:"/\\|?*')
+# Control characters, line separators, parts of broken text.
+_CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+# Characters that reverse the direction of the text after them.
+_DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+# With these, also at their full width, spreadsheets begin a formula.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @contextlib.contextmanager
@@ -75,9 +89,80 @@ def walk(root: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
         yield folder, sorted(names)
 
 
+def read_json(path: str | os.PathLike, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Read a JSON file that may have been written by anybody.
+
+    Raises:
+        ValueError: it is too large, nested too deeply, or no JSON.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return parse_json(file.read(max_bytes + 1), max_bytes=max_bytes)
+
+
+def parse_json(data: bytes, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Parse JSON that may have been written by anybody.
+
+    Raises:
+        ValueError: it is too large, nested too deeply, or no JSON.
+    """
+    if len(data) > max_bytes:
+        raise ValueError(f"more than {max_bytes >> 20} MiB")
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
 def one_line(text: str) -> str:
-    """Return text from a file or a file name as one printable line."""
+    """Return text from a file or a file name as one printable line.
+
+    Control characters, with which a text could steer a terminal, become question marks.
+    """
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def safe_name(text: str, *, max_bytes: int = 200) -> str:
+    """Return text as a part of a file name that is valid everywhere and names no other folder.
+
+    Args:
+        text: from anybody.
+        max_bytes: a file name has at most 255 bytes.
+    """
+    letters = (c if c.isprintable() and c not in _RESERVED else "_" for c in text)
+    name = "".join(letters).encode()[:max_bytes].decode(errors="ignore")
+    # Dots alone name a folder, a dot in front hides a file, and Windows drops one at the end.
+    return name.strip(". ") or "_"
+
+
+def is_path_text(text: str) -> bool:
+    """Tell whether text can be a path: without the null character, and encodable."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def escape_controls(text: str) -> str:
+    r"""Write control characters and those that reverse text as in JSON, such as `\u001b`."""
+    return "".join(f"\\u{ord(letter):04x}" if _is_control(letter) else letter for letter in text)
+
+
+def csv_cell(text: str) -> str:
+    """Return text as a cell that no spreadsheet program takes for a formula.
+
+    Args:
+        text: from anybody; a cell that begins as a formula gets an apostrophe in front.
+    """
+    text = escape_controls(text)
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
+
+
+def _is_control(letter: str) -> bool:
+    return (
+        unicodedata.category(letter) in _CONTROLS
+        or unicodedata.bidirectional(letter) in _DIRECTIONS
+    )
 
 
 def describe_os_error(error: OSError) -> str:

@@ -1,9 +1,6 @@
 """The web server of the page without a browser, and the command `python -m app`."""
 
-import contextlib
 import dataclasses
-import hashlib
-import http.client
 import io
 import json
 import signal
@@ -25,49 +22,11 @@ from data import DataError
 from models import ModelError
 
 pytest.importorskip("starlette", reason="needs requirements-app.txt")
-uvicorn = pytest.importorskip("uvicorn", reason="needs requirements-app.txt")
+pytest.importorskip("uvicorn", reason="needs requirements-app.txt")
 
-from app.server import build_app  # noqa: E402  (needs starlette)
+from tests.serving import echo, send, serving
 
 ROOT = Path(__file__).parent.parent
-
-
-def echo(content: bytes) -> dict:
-    """Stand in for the model: a prediction that identifies its image."""
-    if content.startswith(b"text"):
-        raise DataError("this file cannot be read as an image: not a format")
-    if content.startswith(b"bug"):
-        raise RuntimeError("a secret of the computer")
-    return {"digest": hashlib.sha256(content).hexdigest()}
-
-
-@contextlib.contextmanager
-def serving(predict=echo, *, hosts=(), **settings):
-    """Serve in a thread; yields the port."""
-    limits = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | settings
-    settings = dataclasses.replace(AppConfig(), **limits)
-    app = build_app(predict, settings, examples={"nv": b"jpeg"}, about={}, hosts=hosts)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-
-
-def send(port: int, path: str = "/predict", content: bytes | None = None, **headers: str):
-    """Return status, headers and content of a response."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request("GET" if content is None else "POST", path, content, headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        connection.close()
 
 
 def test_simultaneous_requests_each_get_their_own_prediction():
@@ -279,6 +238,17 @@ def test_a_model_trained_on_synthetic_images_says_so_in_every_result(show):
     assert model["synthetic"] is True
     assert "synthetic images: its predictions mean nothing" in model["warning"]
     assert "synthetic images" in model["origin"]
+
+
+def test_escapes_in_the_name_of_the_model_file_do_not_reach_the_page(predictor, monkeypatch):
+    from app.prediction import describe_model
+
+    # The second is what Python makes of a byte that is no UTF-8; JSON cannot encode it.
+    for name in ("\x1b[31m.keras", "\udcff.keras", "\u202egpj.keras"):
+        monkeypatch.setattr(predictor._classifier, "path", Path("runs", name))
+        model = describe_model(predictor._classifier)
+        assert model["name"] == f"runs/?{name[1:]}"
+        assert f"runs/?{name[1:]}" in json.dumps(model, ensure_ascii=False).encode().decode()
 
 
 @pytest.mark.parametrize(

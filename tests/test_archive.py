@@ -83,6 +83,10 @@ def test_missing_or_additional_members_are_refused(saved, tmp_path):
         ("Popen", "subprocess"),
         ("Backbone", "keras_hub.src.models.backbone"),
         ("DeiTBackbone", "keras_hub.models"),
+        ("layers.StringLookup", "keras"),
+        ("IndexLookup", "keras.src.layers.preprocessing.index_lookup"),
+        ("Embedding", "keras.layers"),
+        ("ClassProbabilities", "elsewhere"),
     ],
 )
 def test_classes_that_could_run_code_are_refused(saved, tmp_path, name, module):
@@ -97,7 +101,8 @@ def test_classes_that_could_run_code_are_refused(saved, tmp_path, name, module):
 
 def test_a_class_under_the_name_of_another_is_refused(saved, tmp_path):
     def disguise(config):
-        layer = {"class_name": "DeiTBackbone", "module": "keras.layers", "config": {}}
+        module = "keras_hub.src.models.deit.deit_backbone"
+        layer = {"class_name": "DeiTBackbone", "module": module, "config": {}}
         layer["registered_name"] = "keras_hub>Backbone"
         config["config"]["layers"].insert(1, layer)
         return config
@@ -143,7 +148,7 @@ def test_decompression_bombs_are_refused_before_they_expand(saved, tmp_path):
 
 def test_a_file_of_another_keras_names_the_version_to_install(saved, tmp_path):
     def rename(config):
-        config["config"]["layers"][1]["class_name"] = "LayerOfTomorrow"
+        config["config"]["layers"][1]["config"]["argument_of_tomorrow"] = 1
         return config
 
     bad = rewrite(
@@ -153,3 +158,84 @@ def test_a_file_of_another_keras_names_the_version_to_install(saved, tmp_path):
         metadata=lambda metadata: {**metadata, "keras_version": "9.9.9"},
     )
     assert refusal(bad).endswith("it was written by Keras 9.9.9: pip install keras==9.9.9")
+
+
+def test_a_class_in_a_nested_compile_config_is_refused(saved, tmp_path):
+    def compile_it(config):
+        optimizer = {"class_name": "Adam", "module": "keras.optimizers", "config": {}}
+        config["config"]["layers"][1]["compile_config"] = {"optimizer": optimizer}
+        return config
+
+    message = refusal(rewrite(saved, tmp_path / "bad.keras", config=compile_it))
+    assert "received Adam from keras.optimizers" in message
+
+
+def test_groups_of_weights_that_contain_each_other_are_looked_at_once(saved, tmp_path):
+    def fan_out(file):
+        group = file.create_group("g0")
+        for _ in range(40):  # 2^40 paths
+            lower = group.create_group("a")
+            group["b"] = lower
+            group = lower
+        group.create_dataset("v", (4,), "f4")
+        group["up"] = file["g0"]
+
+    content = weights_file(tmp_path, fan_out)
+    assert "Keras" in refusal(rewrite(saved, tmp_path / "bad.keras", model=content))
+
+
+def test_json_that_is_nested_or_large_beyond_measure_is_one_line(saved, tmp_path):
+    def replace(name: str, content: bytes):
+        bad = tmp_path / "bad.keras"
+        with (
+            zipfile.ZipFile(saved) as old,
+            zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for member in old.namelist():
+                new.writestr(member, content if member == name else old.read(member))
+        return refusal(bad)
+
+    for name in ("config.json", "metadata.json"):
+        assert "nested too deeply" in replace(name, b"[" * 100_000)
+        large = replace(name, b" " * (1 << 24) + b"{}")
+        assert f"expected at most 16,777,216 bytes in {name}, received 16,777,218" in large
+
+
+@pytest.mark.parametrize("version", ["9.9; rm -rf ~", "\u001b[31m9.9", "9" * 50, ["9"], "\u0669.9"])
+def test_a_version_that_is_none_is_not_part_of_a_command(saved, tmp_path, version):
+    def rename(config):
+        config["config"]["layers"][1]["config"]["argument_of_tomorrow"] = 1
+        return config
+
+    bad = rewrite(
+        saved,
+        tmp_path / "bad.keras",
+        config=rename,
+        metadata=lambda metadata: {**metadata, "keras_version": version},
+    )
+    message = refusal(bad)
+    assert "pip install" not in message
+    assert message.endswith("use a model file that train.py wrote")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", 10**400),
+        ("class_names", [["a"], ["b"]]),
+        ("class_names", ["a", "/../../x"]),
+        ("class_names", ["a", "b\\c"]),
+        ("class_names", ["a", "\u001b[31mred"]),
+        ("model", "x" * 1000),
+    ],
+)
+def test_a_description_is_checked_before_keras_builds_from_it(
+    saved, tmp_path, monkeypatch, name, value
+):
+    def change(config):
+        config["config"]["layers"][-1]["config"]["description"][name] = value
+        return config
+
+    monkeypatch.setattr("keras.saving.load_model", None)
+    message = refusal(rewrite(saved, tmp_path / "bad.keras", config=change))
+    assert f"as {name} in its description" in message

@@ -16,7 +16,7 @@ from training.callbacks import EpochLog
 from training.phases import Phase
 
 ROOT = Path(__file__).parent.parent
-SHARED = ("damage", "fitting", "machine")
+SHARED = ("damage", "fitting", "intact", "machine", "uses")
 NAMES = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")

@@ -29,6 +29,9 @@ class ResourceExhaustedError(Exception):
         (InputError("expected a,\nreceived b"), 2, "script.py: error: expected a,?received b"),
         (OSError(2, "No such file", "a.csv"), 2, "script.py: error: a.csv: no such file"),
         (OSError(28, "No space left"), 2, "script.py: error: no space left; free some disk space"),
+        (OSError("a\x1b[31m\nb"), 2, "script.py: error: a?[31m?b"),
+        (OSError(2, "No such file", "a\x9b\u202e"), 2, "script.py: error: a??: no such file"),
+        (KeyboardInterrupt("resume \x1b"), 130, "script.py: stopped; resume ?"),
         (KeyboardInterrupt(), 130, "script.py: stopped"),
         (KeyboardInterrupt("resume it"), 130, "script.py: stopped; resume it"),
         (MemoryError(), 2, "script.py: error: memory"),
@@ -55,11 +58,11 @@ def test_a_warning_is_one_line(capsys):
     import warnings
 
     def command() -> int:
-        warnings.warn("3 rows are repeated", UserWarning, stacklevel=1)
+        warnings.warn("3 rows are\nrepeated\x1b[31m", UserWarning, stacklevel=1)
         return 1
 
     assert cli.run("script.py", command) == 1
-    assert capsys.readouterr().err == "warning: 3 rows are repeated\n"
+    assert capsys.readouterr().err == "warning: 3 rows are?repeated?[31m\n"
 
 
 def test_the_flag_is_named_where_it_is_known():

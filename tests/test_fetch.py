@@ -1,12 +1,14 @@
 """The download of one file from a local server that misbehaves."""
 
+import contextlib
 import hashlib
 import os
+import urllib.request
 
 import pytest
 
 from data import DataError
-from data.fetch import WAITS, fetch, file_md5
+from data.fetch import WAITS, Redirects, fetch, file_md5
 from tests import server
 from tests.server import Server
 
@@ -40,6 +42,18 @@ class Fetched:
             sleep=self.waits.append,
             timeout=timeout,
         )
+
+
+def answer(head: str, body: bytes = b"") -> server.Behavior:
+    """Send exactly this response, then close the connection."""
+
+    def behave(handler: server.Handler) -> None:
+        head_bytes = head.encode("latin-1").replace(b"\n", b"\r\n") + b"\r\n\r\n"
+        with contextlib.suppress(ConnectionError):  # the client may have read enough
+            handler.wfile.write(head_bytes + body)
+        handler.close_connection = True
+
+    return behave
 
 
 # By name: what the server does, which ranges are requested, which messages are shown.
@@ -99,6 +113,61 @@ FAULTS = {
         ],
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"HTTP/1.1 200 OK\nContent-Length: {'9' * 5000}",
+        "HTTP/1.1 200 OK\nContent-Length: ²",
+        "HTTP/1.1 200",
+    ],
+    ids=["5,000 digits", "superscript", "none"],
+)
+def test_a_length_that_is_no_number_counts_as_unknown(owner, tmp_path, head):
+    owner.script = [answer(head, CONTENT)]
+    assert Fetched(owner, tmp_path).path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("wait", ["²", "9" * 5000, "-1"], ids=["superscript", "5,000 digits", "-1"])
+def test_a_wait_that_is_no_number_is_the_usual_one(owner, tmp_path, wait):
+    owner.script = [answer(f"HTTP/1.1 503\nRetry-After: {wait}")]
+    done = Fetched(owner, tmp_path)
+    assert done.waits == [1]
+    assert done.lines == ["file.zip: the server responded 503; resuming at 0 bytes in 1 s"]
+
+
+def test_escape_sequences_in_the_reason_of_a_status_are_not_printed(owner, tmp_path):
+    owner.script = [answer(f"HTTP/1.1 {status} \x1b[31m\x9b2J") for status in (503, 404)]
+    lines: list[str] = []
+    with pytest.raises(DataError, match=r"responded 404 \?\[31m\?2J; download") as caught:
+        fetch(owner.url, tmp_path / "\x1b.zip", md5="", say=lines.append, sleep=lambda _: None)
+    assert str(caught.value).isprintable()
+    assert lines == ["?.zip: the server responded 503 ?[31m?2J; resuming at 0 bytes in 1 s"]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://127.0.0.1:x/", "http://ä\x00/", "ftp://127.0.0.1/a"]
+)
+def test_a_redirect_that_cannot_be_followed_is_one_line(owner, tmp_path, address):
+    owner.script = [answer(f"HTTP/1.1 302 Found\nLocation: {address}")]
+    with pytest.raises(DataError, match="redirects to an address that cannot be used"):
+        Fetched(owner, tmp_path)
+    assert len(owner.requests) == 1
+
+
+def test_a_redirect_that_ends_encryption_is_said(capsys):
+    request = urllib.request.Request("https://a.example/1")
+    for address, lines in (("https://b.example/1", 0), ("http://b.example/1", 1)):
+        assert Redirects(print).redirect_request(request, None, 302, "", {}, address)
+        assert capsys.readouterr().out.count("redirected from https to http") == lines
+
+
+def test_a_server_that_sends_more_than_the_file_is_cut_off(owner, tmp_path):
+    owner.script = [answer("HTTP/1.1 200 OK", CONTENT * 1000)] * 2
+    with pytest.raises(DataError, match="expected 10,240 bytes, the server sends more"):
+        Fetched(owner, tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", FAULTS)

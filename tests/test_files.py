@@ -1,11 +1,17 @@
 import pytest
 
+from support import InputError
 from support.files import (
+    csv_cell,
     describe_os_error,
     first_line,
+    is_path_text,
     make_folder,
     one_line,
+    parse_json,
+    read_json,
     replacing,
+    safe_name,
     walk,
     write_text,
 )
@@ -73,3 +79,62 @@ def test_text_from_files_becomes_one_line():
     assert one_line("a\nb\x1b[31m") == "a?b?[31m"
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError()) == "ValueError"
+
+
+def test_a_message_has_no_escape_sequences_and_an_end():
+    error = InputError("expected a name, received \x1b[31m\x9b\u202e\n" + "x" * 10**6)
+    assert str(error).isprintable()
+    assert len(str(error)) == 4000
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("lesion 1-mel", "lesion 1-mel"),
+        ("Größe.v2", "Größe.v2"),
+        ("/../../x", "_.._.._x"),
+        ("..", "_"),
+        ("", "_"),
+        ("C:\\x", "C__x"),
+        ("a\0\x1b\udcff\u202eb", "a____b"),
+        (".hidden ", "hidden"),
+        ("é" * 200, "é" * 100),
+    ],
+)
+def test_a_name_from_a_file_names_no_other_folder(text, name):
+    assert safe_name(text) == name
+
+
+def test_a_cell_that_begins_like_a_formula_gets_an_apostrophe():
+    assert [csv_cell(text) for text in ("=1", "@a", "a=1", "\t=1", "")] == [
+        "'=1",
+        "'@a",
+        "a=1",
+        "\\u0009=1",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b"[]," * 6_000_000, "more than 16 MiB"),
+        (b"9" * 5000, "digits"),
+        (b"\xff", "decode"),
+        (b"", "Expecting value"),
+    ],
+    ids=["lists", "objects", "large", "digits", "bytes", "empty"],
+)
+def test_json_from_anybody_raises_one_kind_of_error(tmp_path, data, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_json(data)
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match=reason):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_path_has_no_null_character_and_can_be_encoded():
+    texts = ("a/b", "ä", "\udcff", "a\0b", "\ud800")
+    assert [is_path_text(text) for text in texts] == [True, True, True, False, False]

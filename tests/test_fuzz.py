@@ -1,8 +1,10 @@
 """The fuzzer damages files as its seed says, and survives what they do."""
 
+import contextlib
 import hashlib
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -12,24 +14,19 @@ from PIL import Image
 
 from benchmarks import fuzz
 from benchmarks.damage import damage_exif, damage_json, damage_tflite
+from benchmarks.uses import USES
+from support import InputError
 
 
-def test_a_hundred_damaged_files_are_used_or_refused(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_damaged_files_of_every_kind_are_used_or_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(Path(fuzz.__file__).parent.parent)
-    counts = fuzz.run(100, seed=1, folder=tmp_path)
-    assert {kind: sum(found.values()) for kind, found in counts.items()} == {
-        "jpeg": 20,
-        "png": 15,
-        "tiff": 15,
-        "exif": 10,
-        "table": 20,
-        "model": 10,
-        "tflite": 10,
-    }
+    counts = fuzz.run(list(fuzz.KINDS), 12, seed=1, folder=tmp_path)
     assert capsys.readouterr().out == ""
+    assert {found.total() for found in counts.values()} == {12}
     assert all(set(found) <= {"used", "refused"} for found in counts.values())
     # The pixels of an image do not depend on its metadata.
-    assert counts.pop("exif") == {"used": 10}
+    assert counts.pop("exif") == {"used": 12}
     assert all(found["refused"] for found in counts.values())
 
 
@@ -37,7 +34,7 @@ def test_a_hundred_damaged_files_are_used_or_refused(tmp_path, monkeypatch, caps
 def intact(tmp_path_factory) -> dict[str, list[bytes]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(Path(fuzz.__file__).parent.parent)
-        return fuzz.seed_files(tmp_path_factory.mktemp("seeds"), 0)
+        return fuzz.intact_files(tmp_path_factory.mktemp("seeds"), 0)
 
 
 @pytest.mark.parametrize("kind", fuzz.DAMAGE)
@@ -49,6 +46,23 @@ def test_damage_depends_only_on_the_seed_and_changes_the_file(intact, kind):
     ]
     assert damaged[0] == damaged[1] != damaged[2]
     assert content not in damaged[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "used"),
+    [
+        ("weights", "case.weights.h5", [True, True]),
+        ("run_folder", "case.run_folder", [True]),
+        # A file and all of a range; the server is busy; the file has moved; it is gone.
+        ("http", "case.http", [True, True, False, False, False]),
+    ],
+)
+def test_intact_files_are_used(intact, kind, name, used, tmp_path):
+    use, path = USES[kind](), tmp_path / name
+    for content, is_used in zip(intact[kind], used, strict=True):
+        path.write_bytes(content)
+        with contextlib.nullcontext() if is_used else pytest.raises(InputError):
+            use(path)
 
 
 def test_damaged_json_is_still_valid_json():
@@ -94,3 +108,17 @@ def test_a_process_that_dies_is_a_crash_and_a_new_one_takes_the_next_case(tmp_pa
     assert worker.ask(path) == "refused"
     assert worker.process is not first
     worker.stop()
+
+
+def test_a_case_over_the_limit_of_memory_is_counted(tmp_path, monkeypatch, capsys):
+    class Worker(fuzz.Worker):
+        def ask(self, path: Path) -> str:
+            return "over 2 GB: 2.5 GB, used"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fuzz, "Worker", Worker)
+    monkeypatch.setattr(fuzz, "intact_files", lambda folder, seed: {"jpeg": [b"a" * 100]})
+    assert fuzz.measure(["--cases", "2", "--kinds", "jpeg"]) == 1
+    output = capsys.readouterr().out
+    assert "runs/fuzz/jpeg-0-1.jpeg: over 2 GB: 2.5 GB, used\n" in output
+    assert re.search(r"^jpeg +0 +0 +0 +0 +2$", output, re.MULTILINE)

@@ -132,6 +132,12 @@ def test_16_bits_are_scaled_to_8(tmp_path, name):
     assert (load_image(tmp_path / name, 20) == expected).all()
 
 
+def test_all_rows_of_a_large_image_of_16_bits_are_scaled(tmp_path):
+    levels = np.linspace(0, 65535, 700 * 9).astype(np.uint16).reshape(700, 9)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    assert (load_pixels(tmp_path / "deep.png")[..., 0] == (levels / 257).round()).all()
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0 cut off"])
 def test_a_file_that_is_not_an_image_is_named(tmp_path, content):
     path = tmp_path / "broken.jpg"

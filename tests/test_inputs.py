@@ -176,6 +176,18 @@ def write_unreadable(path: Path) -> None:
     path.chmod(0)
 
 
+def write_size(width: int, height: int) -> Callable[[Path], None]:
+    return lambda path: Image.new("1", (width, height)).save(path)
+
+
+def write_canvas(path: Path) -> None:
+    """Write an animated WebP with a canvas that is larger than its frames."""
+    write_animation(path)
+    content = bytearray(path.read_bytes())
+    content[24:27] = content[27:30] = struct.pack("<I", 9000 - 1)[:3]
+    path.write_bytes(content)
+
+
 def write_levels(level: int, dtype: type) -> Callable[[Path], None]:
     return lambda path: Image.fromarray(np.full((20, 20), level, dtype)).save(path)
 
@@ -251,6 +263,7 @@ IMAGES = {
     "PNG with transparency": ("clear.png", write_mode("RGBA")),
     "image that is transparent everywhere": ("empty.png", write_clear),
     "PNG with a palette": ("palette.png", write_mode("P")),
+    "AVIF": ("color.avif", write_mode("RGB")),
     "animated GIF": ("moving.gif", write_animation),
     "animated WebP": ("moving.webp", write_animation),
     "grayscale JPEG": ("gray.jpg", write_mode("L")),
@@ -306,6 +319,10 @@ IMAGES = {
     "32-bit gray levels that exceed 16 bits": ("deeper.tif", write_levels(70_000, np.int32)),
     "gray levels with NaN": ("nan.tif", write_levels(np.nan, np.float32)),
     "colors of 12 bits in 16": ("colors.png", write_deep_colors),
+    "70,000 x 20 pixels": ("long.png", write_size(70_000, 20)),
+    "WebP, AVIF or HEIC of more than 50 megapixels": ("canvas.webp", write_canvas),
+    "JPEG 2000": ("scan.jp2", write_mode("RGB")),
+    "icon, `.ico` or `.icns`": ("icon.ico", write_mode("RGB")),
     "EPS, which is a program": ("program.eps", write_mode("RGB")),
 }
 
@@ -623,6 +640,11 @@ def reverse_table(run: Path) -> None:
     pd.read_csv(table_of(run))[::-1].to_csv(table_of(run), index=False)
 
 
+def write_array(run: Path) -> None:
+    with (run / "resume.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+
+
 def truncate(run: Path, name: str) -> None:
     content = (run / name).read_bytes()
     (run / name).write_bytes(content[: len(content) // 2])
@@ -643,6 +665,7 @@ RESUMED = {
     "`--resume`, `resume.json` is damaged": lambda run: truncate(run, "resume.json"),
     "`--resume`, `resume.npz` is damaged": lambda run: truncate(run, "resume.npz"),
     "`--resume`, `resume.npz` is empty": lambda run: (run / "resume.npz").write_bytes(b""),
+    "`--resume`, `resume.npz` is an array": write_array,
     "`--resume` of a finished run": lambda run: (run / "resume.json").unlink(),
 }
 
@@ -745,7 +768,7 @@ def insert_lookup(config: dict) -> None:
 
 
 def rename_layer(config: dict) -> None:
-    config["layers"][1].update(class_name="LayerOfTomorrow")
+    config["layers"][1]["config"]["argument_of_tomorrow"] = 1
 
 
 def with_description(**values) -> Callable:

@@ -48,6 +48,7 @@ def test_history_and_the_best_epoch_are_written(tmp_path):
     assert names == {"history.csv", "model.keras", "resume.npz"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_history_and_weights(tmp_path):
     runs = {}
     for name, seed in (("one", 4), ("two", 4), ("other", 5)):

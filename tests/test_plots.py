@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,24 @@ def test_an_explanation_says_whether_there_is_evidence_for_the_class(empty, labe
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels == ["Model input", f"Grad-CAM: {label} for this class"]
     assert figure.get_suptitle() == "a$b$c.jpg"
+
+
+def test_a_name_with_dollar_signs_is_no_formula():
+    name, image = "$\\foo$", np.zeros((4, 4, 3), np.uint8)
+    y_true, y_prob = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    keys = ("loss", "accuracy", "balanced_accuracy")
+    row = {prefix + key: 0.5 for key in keys for prefix in ("", "val_")}
+    history = [row | {"epoch": i, "phase": f"{name}{i}", "learning_rate": 1.0} for i in (1, 2)]
+    for figure in (
+        plot_confusion_matrix(np.eye(2, dtype=int), (name, "b"), title=name),
+        plot_roc(y_true, y_prob, (name, "b"), title=name),
+        plot_reliability({name: reliability(y_true, y_prob)}, title=name),
+        plot_explanation(image, image, title=name),
+        plot_learning_curves(history, best_epoch=1, title=name),
+    ):
+        figure.savefig(io.BytesIO(), format="png", dpi=20)
+
+
+def test_a_title_that_is_no_valid_text_is_drawn():
+    image = np.zeros((4, 4, 3), np.uint8)
+    plot_explanation(image, image, title="\udcff").savefig(io.BytesIO(), format="png", dpi=20)

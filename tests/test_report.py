@@ -65,6 +65,33 @@ def test_a_file_name_that_is_not_valid_text_is_escaped(tmp_path, suffix):
     assert "a\\udcff.jpg" in path.read_text(encoding="utf-8")
 
 
+def test_a_name_that_begins_like_a_formula_is_text_in_a_spreadsheet(tmp_path):
+    path, names = tmp_path / "out.csv", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\uff1d1"]
+    with PredictionWriter(path) as writer:
+        table = prediction_table(
+            names, np.tile(Y_PROB[0], (len(names), 1)), ("=x", "b", "c"), **UNKNOWN
+        )
+        writer.write(table.assign(**{"=1": -1.0}))
+    table = pd.read_csv(path)
+    expected = ["'=1+1", "'+1", "'-1", "'@a", "\\u0009=1", "\\u000d=1", "'\uff1d1"]
+    assert table["image"].tolist() == expected
+    assert set(table["predicted"]) == {"'=x"}
+    # Numbers stay numbers.
+    assert set(table["'=1"]) == {-1.0}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_control_characters_in_a_name_are_escaped(tmp_path, suffix):
+    path, name = tmp_path / f"out.{suffix}", "a\x1b[31m\x7f\x9b\u202eb.jpg"
+    with PredictionWriter(path) as writer:
+        writer.write(prediction_table([name], Y_PROB[:1], NAMES, **UNKNOWN))
+    text = path.read_text(encoding="utf-8")
+    assert "a\\u001b[31m\\u007f\\u009b\\u202eb.jpg" in text
+    assert text.replace("\n", "").isprintable()
+    if suffix == "json":
+        assert json.loads(text)[0]["image"] == name
+
+
 def test_an_interrupted_prediction_file_leaves_the_previous_one(tmp_path):
     def write_and_fail():
         with PredictionWriter(path) as writer:

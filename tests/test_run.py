@@ -54,6 +54,78 @@ def test_damaged_settings_are_refused(tmp_path, text):
         Run(tmp_path).read_config()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", "16"),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("seed", 10**400),
+        ("learning_rate", 10**400),
+        ("learning_rate", float("inf")),
+        ("learning_rate", [0.1]),
+        ("model", ["mobilenet"]),
+        ("model", None),
+        ("flip", 1),
+        ("view", [0.7]),
+        ("view", [0.7, "1"]),
+        ("data_dir", 7),
+        ("data_dir", "a\0b"),
+        ("data_dir", "\ud800"),
+        ("extra_data_dir", "x"),
+        ("extra_data_dir", [["x"]]),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(tmp_path, name, value):
+    run = started(tmp_path)
+    record = json.loads(run.config.read_text())
+    record["config"][name] = value
+    run.config.write_text(json.dumps(record))
+    with pytest.raises(TrainingError, match=rf"received --{name} should be .*, received "):
+        run.read_config()
+
+
+@pytest.mark.parametrize("name", ["config.json", "resume.json"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[]," * 12_000_000,
+        "9" * 5000,
+        "7",
+        "null",
+        '{"config": [7], "settings": {}, "images": {"a": [1]}}',
+        '{"config": 7, "settings": {}, "images": {"a": 7}}',
+        '{"config": null, "settings": [1], "images": [1]}',
+        '{"config": {"data_dir": {}}, "settings": 7, "images": {}}',
+    ],
+    ids=range(9),
+)
+def test_settings_of_another_shape_are_one_line(tmp_path, name, text):
+    run = started(tmp_path)
+    (run.folder / name).write_text(text)
+    if name == "config.json":
+        for read in (run.read_config, lambda: choose_data_dir(None, run.model)):
+            with pytest.raises(TrainingError, match="expected the settings of a training run"):
+                read()
+    else:
+        with pytest.raises(TrainingError, match=r"resume\.json is damaged; start a new run"):
+            run.check_images(IMAGES)
+
+
+def test_a_data_folder_with_escape_sequences_is_not_printed(tmp_path):
+    run = started(tmp_path)
+    run.config.write_text(json.dumps({"config": {"data_dir": "a\x1b[31m"}}))
+    with pytest.raises(TrainingError, match=r"received 'a\\x1b\[31m' as data_dir; give the folder"):
+        choose_data_dir(None, run.model)
+
+
+def test_a_run_folder_with_escape_sequences_is_named_without_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("runs"), "a\x1b[31m", lesion_id="HAM_0000001", age=0)
+    assert choose_model(None)[1] == "runs/a?[31m/model.keras (newest run)"
+
+
 def test_a_folder_without_settings_is_no_run(tmp_path):
     with pytest.raises(TrainingError, match=r"expected the folder of a run, found no .*config"):
         Run(tmp_path).read_config()

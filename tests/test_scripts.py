@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from models.bundle import describe, get_description, load_model, save_model
 from models.classifier import load_classifier
 from models.conversion import convert
 from models.description import SYNTHETIC_WARNING
+from training.run import Run
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--image_size", "32", "--batch_size", "8"]
@@ -465,6 +467,37 @@ def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, ca
     assert "--explain_class: expected labels among akiec" in capsys.readouterr().err
 
 
+def test_train_prints_the_name_of_an_image_without_escape_sequences(tmp_path, capsys):
+    run = Run(tmp_path)
+    run.model.touch()
+    best = {"val_accuracy": 0.5, "val_balanced_accuracy": 0.5}
+    outcome = types.SimpleNamespace(
+        result=types.SimpleNamespace(best=best, best_epoch=1, history=[best], stopped_early=False),
+        frame=pd.DataFrame({"split": ["test"], "path": ["a\x1b[31m.png"]}),
+        seconds=1.0,
+        temperature=1.0,
+    )
+    train.print_outcome(outcome, train.parse([]), run)
+    assert capsys.readouterr().out.endswith("--image 'a?[31m.png'\n")
+
+
+def test_a_class_name_of_a_foreign_model_writes_no_heat_map_elsewhere(tmp_path):
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    classifier = types.SimpleNamespace(
+        description=types.SimpleNamespace(class_names=("/../../x\x1b[31m", "n" * 300)),
+        explain=lambda images, class_indices: np.zeros((2, 8, 8), np.float32),
+    )
+    settings = config.PredictConfig(image=("a.jpg",), explain=str(tmp_path / "a" / "b" / "maps"))
+    predictions = types.SimpleNamespace(
+        class_indices=np.array([0, 1]), y_prob=np.array([[0.9, 0.1], [0.1, 0.9]])
+    )
+    explanations = predict.Explanations(classifier, settings)
+    explanations.write(["A.jpg", "b.jpg"], images, predictions)
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.parent for path in found} == {tmp_path / "a" / "b" / "maps"}
+    assert sorted(path.name for path in found) == ["A-_.._.._x_[31m.png", f"b-{'n' * 80}.png"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file names on Windows are text")
 def test_predict_accepts_any_file_name(run_dir, sample_dir, tmp_path, capsys):
     names = [b"l\xe4sion.jpg", b"two\nlines.jpg", rb"$\no $ formula.jpg", b"n" * 251 + b".jpg"]
@@ -715,6 +748,7 @@ def test_missing_input_is_reported_in_one_line(
 def test_help_and_wrong_flags_do_not_wait_for_tensorflow(name, flags):
     code = f"""
 import sys
+import types
 import {name}
 try:
     {name}.main({flags!r})

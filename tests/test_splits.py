@@ -186,6 +186,12 @@ def test_a_split_is_written_as_a_table(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
 
 
+def test_an_id_that_begins_like_a_formula_is_text_in_a_spreadsheet(tmp_path):
+    row = {"image_id": "=1+1", "lesion_id": "@L\x1b", "label": "nv", "split": "test"}
+    write_split(pd.DataFrame([row]), tmp_path / "split.csv")
+    assert (tmp_path / "split.csv").read_text().splitlines()[1] == "'=1+1,'@L\\u001b,nv,test"
+
+
 def test_labels_are_encoded_as_indices_and_one_hot():
     labels = pd.Series(["b", "a", "b"], index=[7, 8, 9])
     assert class_indices(labels, ("a", "b", "c")).tolist() == [1, 0, 1]

@@ -71,7 +71,7 @@ def test_float16_trains_as_float32_does_and_resumes_after_a_stop(tmp_path, monke
         keras.utils.set_random_seed(0)
         (tmp_path / name).mkdir(exist_ok=True)
         with precision(mixed):
-            body = [keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
+            body = [keras.layers.Reshape((-1,)), keras.layers.Dense(32, activation="relu")]
         scaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
         head = [keras.layers.Dense(2, dtype="float32"), ClassProbabilities(description)]
         assert body[1].compute_dtype == ("float16" if mixed else "float32")

@@ -132,8 +132,8 @@ def test_a_file_of_another_format_or_damaged_is_refused(good, tmp_path):
         ("image_size", 2.5, "as image_size in its description, received 2.5"),
         ("image_size", 64, "expected the input uint8 [-1, 64, 64, 3]"),
         ("class_names", ["a", "b"], "the output float32 [-1, 2]"),
-        ("class_names", [1, 2, 3], "different strings as class_names"),
-        ("class_names", [], "different strings as class_names"),
+        ("class_names", [1, 2, 3], "different names without slashes as class_names"),
+        ("class_names", [], "different names without slashes as class_names"),
         ("train_image_ids", "i1", "a list of strings as train_image_ids"),
         ("format", 99, "description format 1 to 4, received 99"),
         ("confidence_threshold", 2, "a fraction in 0..1 or null as confidence_threshold"),
@@ -264,7 +264,7 @@ def forge(path: Path, good: Path, model, change) -> Path:
         (shape_of_a_constant, "constants of the size that their shape says"),
         (zero_scale, "finite scales and zero points"),
         (int8_without_scale, "a scale of each int8 tensor"),
-        (change_a_type, "SOFTMAX to keep the type"),
+        (change_a_type, "types of SOFTMAX that fit"),
     ],
 )
 def test_a_graph_that_could_do_harm_is_refused(model, good, tmp_path, change, message):

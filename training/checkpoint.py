@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from support.files import first_line, replacing
+from support.files import first_line, parse_json, replacing
 from training import TrainingError
+
+_METRICS = ("loss", "accuracy", "balanced_accuracy")
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,56 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, os.path.getsize(path))
         with np.load(path, allow_pickle=False) as file:
             values = {
                 kind: [file[f"{kind}_{i}"] for i in range(_count(file.files, kind))]
                 for kind in ("model", "optimizer")
             }
-            return Checkpoint(json.loads(str(file["history"])), **values)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            history = parse_json(str(file["history"]).encode())
+        _check_history(history)
+    except Exception as error:  # damaged archives and arrays fail in many ways
         raise TrainingError(f"{path} is damaged: {first_line(error)}; start a new run") from error
+    return Checkpoint(history, **values)
+
+
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError unless the arrays of an archive take no more memory than the file."""
+    members = archive.infolist()
+    if any(item.compress_type != zipfile.ZIP_STORED for item in members):
+        raise ValueError("expected arrays that are not compressed")
+    if sum(item.file_size for item in members) > size:
+        raise ValueError("its arrays are larger than the file")
+    for item in members:
+        with archive.open(item) as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"expected arrays of version 1.0, received {version}")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if math.prod(shape) * dtype.itemsize != item.file_size - file.tell():
+                raise ValueError(f"{item.filename} has another size than its header says")
+            kinds = "U" if item.filename == "history.npy" else "biuf"
+            if dtype.kind not in kinds:
+                raise ValueError(f"{item.filename} holds {dtype}")
+
+
+def _check_history(history: object) -> None:
+    """Raise an error unless a history is one that `training.callbacks.BestEpoch` wrote."""
+    if not isinstance(history, list):
+        raise ValueError("its history is no list")
+    for epoch, row in enumerate(history, start=1):
+        numbers = {name: value for name, value in row.items() if name != "phase"}
+        expected = {"learning_rate", *(prefix + key for key in _METRICS for prefix in ("", "val_"))}
+        if (
+            row["epoch"] != epoch
+            or not isinstance(row["phase"], str)
+            or row.keys() != history[0].keys()
+            or not expected <= row.keys()
+            or not all(type(value) in (int, float) for value in numbers.values())
+            or not all(map(math.isfinite, numbers.values()))
+        ):
+            raise ValueError(f"epoch {epoch} of its history lacks a metric")
 
 
 def restore(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:

@@ -87,7 +87,7 @@ def read_labels(data_dir: str, *, limit: float = 1.0) -> tuple[pd.DataFrame, int
         DataError: it cannot be used, or too much of it would be skipped.
     """
     dataset = read_dataset(data_dir)
-    print(f"{data_dir}: {dataset.layout}", *dataset.notes, sep="\n  ", flush=True)
+    print(one_line(f"{data_dir}: {dataset.layout}"), *dataset.notes, sep="\n  ", flush=True)
     frame, missing_line = drop_missing(dataset.frame, data_dir)
     missing = len(dataset.frame) - len(frame)
     other = sum(dataset.skipped.values())

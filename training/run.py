@@ -21,7 +21,7 @@ import config
 from config import TrainConfig
 from models.description import peek_description
 from support.cli import is_out_of_memory, naming_flag
-from support.files import describe_os_error, write_text
+from support.files import describe_os_error, one_line, read_json, write_text
 from training import OUT_OF_MEMORY, DivergedError, TrainingError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
@@ -90,7 +90,7 @@ class Run:
         if not self.config.is_file():
             raise TrainingError(f"expected the folder of a run, found no {self.config}")
         try:
-            values = json.loads(self.config.read_text(encoding="utf-8"))["config"]
+            values = read_json(self.config)["config"]
             return TrainConfig(
                 **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
             )
@@ -202,10 +202,13 @@ class Run:
         if not self.is_started:
             raise TrainingError(f"{self.folder} is not an interrupted run; nothing to resume")
         try:
-            origin = json.loads(self.origin.read_text(encoding="utf-8"))
-            return {kind: dict(origin[kind]) for kind in ("settings", "images")}
+            origin = read_json(self.origin, max_bytes=1 << 25)  # half a million images
+            found = {kind: dict(origin[kind]) for kind in ("settings", "images")}
+            if any(len(facts) != len(IMAGE_FACTS) for facts in found["images"].values()):
+                raise ValueError("an image lacks a fact")
         except (ValueError, TypeError, KeyError) as error:
             raise TrainingError(f"{self.origin} is damaged; start a new run") from error
+        return found
 
 
 def new_run(output_dir: str | Path, model: str) -> Run:
@@ -270,12 +273,14 @@ def choose_model(model_path: str | None) -> tuple[Path, str]:
     if model_path is not None:
         with naming_flag("--model_path"):
             path = find_model(model_path)
-        return path, str(path)
+        return path, one_line(str(path))
     passed_over = []
     for path in newest_models(config.RUNS_DIR):
         description = peek_description(path)
         if description is None or not description.synthetic:
-            return path, f"{path} (newest run{_say_passed_over(passed_over, 'newer run')})"
+            return path, one_line(
+                f"{path} (newest run{_say_passed_over(passed_over, 'newer run')})"
+            )
         passed_over.append(path)
     bundled = Path(config.__file__).parent / config.BUNDLED_MODEL
     reason = _say_passed_over(passed_over, "run") or f"; no run in {config.RUNS_DIR}/"
@@ -312,12 +317,14 @@ def choose_data_dir(data_dir: str | None, model_path: str | Path) -> tuple[str, 
     if not path.is_file():
         return config.DATA_DIR, f"the default, since the model has no {_CONFIG_FILE} beside it"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["config"]["data_dir"]
-        return str(found), f"from {path}"
+        found = read_json(path)["config"]["data_dir"]
+        if not isinstance(found, str) or not found.isprintable():
+            raise ValueError(f"{found!r:.50} as data_dir; give the folder")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"--data_dir: expected the settings of a training run in {path}, received {error}"
         ) from error
+    return found, f"from {path}"
 
 
 def _comparable(settings: TrainConfig) -> dict[str, Any]:
@@ -326,8 +333,7 @@ def _comparable(settings: TrainConfig) -> dict[str, Any]:
 
 
 def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    names = sorted(before.keys() | now.keys())
-    return [name for name in names if before.get(name) != now.get(name)]
+    return [name for name in sorted(before | now) if before.get(name) != now.get(name)]
 
 
 def _describe_change(before: list | None, now: list | None) -> str:
@@ -337,8 +343,7 @@ def _describe_change(before: list | None, now: list | None) -> str:
     if before is None:
         return "new in the train or validation split"
     pairs = zip(IMAGE_FACTS, before, now, strict=True)
-    changed = [f"{fact} {old} before, {new} now" for fact, old, new in pairs if old != new]
-    return ", ".join(changed)
+    return ", ".join(f"{fact} {old} before, {new} now" for fact, old, new in pairs if old != new)
 
 
 def _count(items: list, noun: str) -> str:
