@@ -17,7 +17,7 @@ import h5py
 
 from models import ModelError
 from models.backend import import_keras_hub
-from models.description import check_description, read_description
+from models.description import check_description, find_description
 from support.files import MAX_JSON_BYTES, first_line, parse_json
 
 # After decompression; the largest model of this project has a tenth of it.
@@ -110,8 +110,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 def _check_description(config: object) -> None:
     """Check the description of a model before Keras builds anything from it."""
     with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
-        values = config["config"]["layers"][-1]["config"]["description"]
-        check_description(read_description(values))
+        check_description(find_description(config))
 
 
 def _check_classes(config: object) -> bool:

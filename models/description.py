@@ -207,6 +207,19 @@ def check_description(description: Description) -> None:
         )
 
 
+def find_description(config: Any) -> Description:
+    """Return the description in the configuration of a saved model, not checked.
+
+    Args:
+        config: the JSON values of `config.json`.
+
+    Raises:
+        LookupError: there is none.
+        TypeError: there is none, or it cannot be read.
+    """
+    return read_description(config["config"]["layers"][-1]["config"]["description"])
+
+
 def peek_description(path: str | os.PathLike) -> Description | None:
     """Read the description in a `.keras` file without loading the model, in milliseconds.
 
@@ -219,8 +232,7 @@ def peek_description(path: str | os.PathLike) -> Description | None:
     try:
         with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
             config = parse_json(file.read(MAX_JSON_BYTES + 1))
-        values = config["config"]["layers"][-1]["config"]["description"]
-        check_description(description := read_description(values))
+        check_description(description := find_description(config))
     except Exception:  # damaged archives and JSON fail in many ways
         return None
     return description

@@ -33,6 +33,21 @@ def rewrite(source: Path, target: Path, **members) -> Path:
     return target
 
 
+def write_of_tomorrow(source: Path, target: Path, version: object) -> Path:
+    """Copy a model file with an argument that Keras does not know, and a version of Keras."""
+
+    def add_argument(config):
+        config["config"]["layers"][1]["config"]["argument_of_tomorrow"] = 1
+        return config
+
+    return rewrite(
+        source,
+        target,
+        config=add_argument,
+        metadata=lambda metadata: {**metadata, "keras_version": version},
+    )
+
+
 def weights_file(tmp_path, change) -> bytes:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         change(file)
@@ -147,16 +162,7 @@ def test_decompression_bombs_are_refused_before_they_expand(saved, tmp_path):
 
 
 def test_a_file_of_another_keras_names_the_version_to_install(saved, tmp_path):
-    def rename(config):
-        config["config"]["layers"][1]["config"]["argument_of_tomorrow"] = 1
-        return config
-
-    bad = rewrite(
-        saved,
-        tmp_path / "bad.keras",
-        config=rename,
-        metadata=lambda metadata: {**metadata, "keras_version": "9.9.9"},
-    )
+    bad = write_of_tomorrow(saved, tmp_path / "bad.keras", "9.9.9")
     assert refusal(bad).endswith("it was written by Keras 9.9.9: pip install keras==9.9.9")
 
 
@@ -203,16 +209,7 @@ def test_json_that_is_nested_or_large_beyond_measure_is_one_line(saved, tmp_path
 
 @pytest.mark.parametrize("version", ["9.9; rm -rf ~", "\u001b[31m9.9", "9" * 50, ["9"], "\u0669.9"])
 def test_a_version_that_is_none_is_not_part_of_a_command(saved, tmp_path, version):
-    def rename(config):
-        config["config"]["layers"][1]["config"]["argument_of_tomorrow"] = 1
-        return config
-
-    bad = rewrite(
-        saved,
-        tmp_path / "bad.keras",
-        config=rename,
-        metadata=lambda metadata: {**metadata, "keras_version": version},
-    )
+    bad = write_of_tomorrow(saved, tmp_path / "bad.keras", version)
     message = refusal(bad)
     assert "pip install" not in message
     assert message.endswith("use a model file that train.py wrote")

@@ -23,7 +23,7 @@ from data.splits import (
     select_split,
     split_by_lesion,
 )
-from data.tables import warn
+from data.tables import list_names, warn
 from models.description import Description
 from support.cli import naming_flag
 from support.files import one_line
@@ -146,12 +146,10 @@ def select_images(data_dir: str, split: str, description: Description) -> pd.Dat
     return rest
 
 
-def _name(skipped: dict[str, int], shown: int = 8) -> str:
+def _name(skipped: dict[str, int]) -> str:
     """Name the most frequent of some labels, with the number of their images."""
     ranked = sorted(skipped.items(), key=lambda item: -item[1])
-    names = [f"{count:,} {name[:60]!r}" for name, count in ranked[:shown]]
-    more = [f"{len(ranked) - shown:,} more"] if ranked[shown:] else []
-    return one_line(", ".join(names + more))
+    return list_names([f"{count:,} {name[:60]!r}" for name, count in ranked], 8)
 
 
 def _hash(frame: pd.DataFrame) -> pd.Series:
