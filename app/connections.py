@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -92,6 +93,16 @@ class LimitedProtocol(H11Protocol):
         """Continue with the response."""
         super().resume_writing()
         self._timers.pop("read").cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are not HTTP, as the only response if they follow a valid header."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # another response has begun
+            self.transport.abort()
 
     def shutdown(self) -> None:
         """Finish the response; an upload that is still arriving ends here, without a traceback."""

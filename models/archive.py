@@ -7,21 +7,22 @@ everything else that a model of this project does not need.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
-
 from models import ModelError
 from models.backend import import_keras_hub
 from models.description import check_description, find_description
+from models.footprint import MAX_BYTES
+from models.hdf5 import check_hdf5
 from support.files import MAX_JSON_BYTES, first_line, parse_json
 
-# After decompression; the largest model of this project has a tenth of it.
-MAX_BYTES = 1 << 30
+# Of the models that come with the project, as `sha256sum` writes and checks them.
+_CHECKSUMS = Path(__file__).parent / "pretrained" / "SHA256SUMS"
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # The modules and classes that the models of this project consist of. Others could run code, or read
 # other files, in more ways than can be listed.
@@ -50,14 +51,27 @@ _ALLOWED_CLASSES = {
 _HUB_CLASS = ("keras_hub.src.models.deit.deit_backbone", "DeiTBackbone")
 
 
-def check_archive(path: Path) -> str:
+def is_bundled(path: Path) -> bool:
+    """Tell whether a file is a model that comes with the project, wherever it lies.
+
+    Args:
+        path: a file.
+    """
+    with open(path, "rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    lines = _CHECKSUMS.read_text(encoding="utf-8").splitlines()
+    return checksum in {line.split()[0] for line in lines}
+
+
+def check_archive(path: Path) -> tuple[dict, str]:
     """Check a `.keras` file that may have been written by anybody; nothing in it is executed.
 
     Args:
         path: a zip archive.
 
     Returns:
-        The version of Keras that wrote the file; empty if the file does not name it.
+        The values of its `config.json`, and the version of Keras that wrote the file, empty if the
+        file does not name it.
 
     Raises:
         ModelError: the file is damaged, has unexpected content, or needs a missing package.
@@ -70,8 +84,7 @@ def check_archive(path: Path) -> str:
             weights = archive.read("model.weights.h5")
         needs_keras_hub = _check_classes(config)
         _check_description(config)
-        with h5py.File(io.BytesIO(weights)) as file:
-            check_weights(file)
+        check_hdf5(io.BytesIO(weights))
         written_by = str(metadata.get("keras_version", ""))
         # It becomes part of a command that the user may copy.
         if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,3}", written_by, re.ASCII):
@@ -84,7 +97,7 @@ def check_archive(path: Path) -> str:
         ) from error
     if needs_keras_hub:
         import_keras_hub(str(path))
-    return written_by
+    return config, written_by
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
@@ -144,40 +157,3 @@ def _list_classes(config: object) -> Iterator[tuple[str | None, str]]:
             pending += item.values()
         elif isinstance(item, list):
             pending += item
-
-
-def check_weights(file: h5py.File) -> None:
-    """Refuse weights stored in other files, or too large.
-
-    Args:
-        file: that may have been written by anybody.
-
-    Raises:
-        ModelError: the message names no file.
-    """
-    total, seen, pending = 0, set(), [file]
-    while pending:
-        group = pending.pop()
-        for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ModelError(
-                    f"expected weights inside the file, {group.name}/{name} is stored elsewhere"
-                )
-            item = group[name]
-            # A group with several names, or inside itself, is looked at once.
-            address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            if isinstance(item, h5py.Group):
-                pending.append(item)
-            elif item.external or item.is_virtual:
-                raise ModelError(
-                    f"expected weights inside the file, {item.name} is stored elsewhere"
-                )
-            else:
-                total += item.nbytes
-            if total > MAX_BYTES:
-                raise ModelError(
-                    f"expected at most {MAX_BYTES:,} bytes of weights, received {total:,} or more"
-                )

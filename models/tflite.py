@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from models import ModelError
-from models.archive import MAX_BYTES
 from models.backend import quiet
 from models.description import Description, check_description, read_description
+from models.footprint import MAX_BYTES
 from models.graph import check_graph
 from models.trial import try_first
 from support.files import first_line, parse_json

@@ -24,7 +24,7 @@ except ImportError:  # Windows
     resource = None
 
 # Opening a file and using it once takes less than one.
-_MAX_SECONDS = 30
+_MAX_SECONDS = 20
 # In addition to what the process has; the largest model of this project needs a tenth of it.
 _MAX_MEMORY = 2 << 30
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import threading
@@ -17,8 +18,7 @@ import keras
 import numpy as np
 
 from models import ModelError, WeightsUnavailableError
-from models.archive import check_weights
-from models.hdf5 import try_hdf5
+from models.hdf5 import check_hdf5
 from support.files import first_line
 
 CONNECT_SECONDS = 10
@@ -96,9 +96,7 @@ def load_weights(network: keras.Model, path: str | os.PathLike, title: str) -> N
             "file that save_weights of a backbone writes"
         )
     try:
-        try_hdf5(path)
-        with h5py.File(path) as file:
-            check_weights(file)
+        check_hdf5(path)
         with warnings.catch_warnings():
             # Keras warns about each layer before it raises an error about all.
             warnings.simplefilter("ignore")
@@ -125,8 +123,8 @@ def _is_reachable(site: str) -> bool:
                 responded.set()
         except urllib.error.HTTPError:
             responded.set()  # an error page is a response
-        except OSError:
-            pass
+        except (OSError, ValueError, http.client.HTTPException):
+            pass  # it does not respond as a web server does
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()

@@ -1,17 +1,21 @@
 """Files that were not written by this project are refused before Keras loads them."""
 
 import json
+import re
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.backend.common import global_state
 from refused import refusal
 
 from models.archive import check_archive
-from models.bundle import save_model
+from models.bundle import ClassProbabilities, save_model
+from models.description import Description
 from models.factory import build_model
 
 
@@ -55,7 +59,8 @@ def weights_file(tmp_path, change) -> bytes:
 
 
 def test_a_good_file_passes_and_names_its_keras_version(saved):
-    assert check_archive(saved) == keras.__version__
+    config, version = check_archive(saved)
+    assert (config["class_name"], version) == ("Sequential", keras.__version__)
 
 
 def test_a_file_of_another_format_or_damaged_is_refused(saved, tmp_path):
@@ -159,6 +164,53 @@ def test_decompression_bombs_are_refused_before_they_expand(saved, tmp_path):
     content = weights_file(tmp_path, inflate)
     message = refusal(rewrite(saved, bad, model=content))
     assert "bytes of weights, received 2,147,483,648 or more" in message
+
+
+def of_class(config, name: str) -> dict:
+    """Return the arguments of the first layer of a class."""
+    return next(
+        layer["config"] for layer in config["config"]["layers"] if layer["class_name"] == name
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "message"),
+    [
+        (
+            "Dense",
+            "units",
+            1 << 28,
+            "expected at most 1,073,741,824 bytes of weights, received 9",
+        ),
+        ("ZeroPadding2D", "padding", [[0, 20_000], [0, 20_000]], "outputs of a layer per image"),
+        ("Conv2D", "filters", 2_000_000_000, "Keras .* cannot load the model"),
+    ],
+)
+def test_a_small_file_of_a_model_of_gigabytes_is_refused_before_it_is_built(
+    tmp_path, monkeypatch, name, argument, value, message
+):
+    network = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.ZeroPadding2D(1),
+            keras.layers.Conv2D(8, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, name="logits"),
+            ClassProbabilities(asdict(Description("tiny", ("a", "b"), 32))),
+        ]
+    )
+    save_model(network, tmp_path / "good.keras")
+
+    def enlarge(config):
+        of_class(config, name)[argument] = value
+        return config
+
+    bad = rewrite(tmp_path / "good.keras", tmp_path / "bad.keras", config=enlarge)
+    monkeypatch.setattr("keras.saving.load_model", lambda *_, **__: pytest.fail("it was built"))
+    assert re.search(message, refusal(bad))
+    # Keras would fill them with values whenever it next builds a layer.
+    assert not global_state.get_global_attribute("uninitialized_variables")
 
 
 def test_a_file_of_another_keras_names_the_version_to_install(saved, tmp_path):

@@ -120,6 +120,7 @@ def test_keras_that_was_imported_and_changed_before_gets_the_settings_as_well(mo
     assert keras.config.floatx() == keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_gradients_on_a_cpu_repeat_exactly():
     done = run(REPEAT, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_to_accuracy
-from benchmarks.machine import alternate
+from benchmarks.machine import alternate, run_python
 from data.sample import write_sample_dataset
 from support import InputError
 from training.callbacks import EpochLog
@@ -70,6 +70,13 @@ def test_a_number_outside_its_limits_is_an_error_in_one_line(name, argv, message
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of each program")
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
+    large = bytearray(b"a") * 300_000_000
+    code = "from benchmarks.machine import peak_memory; print(peak_memory(children=True))"
+    assert 0 < float(run_python("-c", code)) < len(large) / 1e9
 
 
 def test_unknown_models_are_named(capsys):

@@ -14,6 +14,7 @@ from app.connections import LimitedProtocol
 from tests.serving import connect, is_closed, send, serving
 
 HALF_HEADER = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Header: "
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 UPLOAD = b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\n\r\n"
 
 
@@ -37,6 +38,26 @@ def test_200_connections_with_half_of_a_second_request_do_not_block_the_page():
             assert connection.recv(12) == b"HTTP/1.1 200"
             connection.sendall(HALF_HEADER)
         assert send(port, content=b"image")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/nowhere"])
+@pytest.mark.parametrize(
+    "head", [CHUNKED, CHUNKED.replace(b"127.0.0.1", b"bad@host")], ids=("host", "bad_host")
+)
+def test_a_body_that_is_not_http_prints_no_traceback(path, head, caplog):
+    with serving(upload_seconds=0.1) as port:
+        head = head.replace(b"/predict", path.encode())
+        with connect(port, head + b"not a length\r\n") as connection:
+            assert connection.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
+        # After the response has begun.
+        with connect(port, head) as connection:
+            assert connection.recv(8) == b"HTTP/1.1"
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"not a length\r\n")
+                while connection.recv(1000):
+                    pass
+        assert send(port, content=b"image")[0] == 200
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", HALF_HEADER])

@@ -767,6 +767,16 @@ def insert_lookup(config: dict) -> None:
     config["layers"].insert(1, layer)
 
 
+def enlarge_layer(config: dict) -> None:
+    (layer,) = (layer for layer in config["layers"] if layer["class_name"] == "Dense")
+    layer["config"]["units"] = 1 << 28
+
+
+def enlarge_padding(config: dict) -> None:
+    padding = {"name": "padding", "padding": [[0, 20_000], [0, 20_000]]}
+    config["layers"].insert(1, serialized("ZeroPadding2D", "keras.layers", padding))
+
+
 def rename_layer(config: dict) -> None:
     config["layers"][1]["config"]["argument_of_tomorrow"] = 1
 
@@ -792,6 +802,13 @@ def write_zip_bomb(path: Path, target: Path) -> None:
 def write_hdf5(path: Path, target: Path) -> None:
     with h5py.File(target, "w") as file:
         file["weights"] = np.zeros(3)
+
+
+def write_link(path: Path, target: Path) -> None:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["layers"] = h5py.ExternalLink("/etc/passwd", "/")
+    rewrite(path, target, **{"model.weights.h5": content.getvalue()})
 
 
 def write_damaged(path: Path, target: Path) -> None:
@@ -829,6 +846,12 @@ MODEL_FILES = {
     "`Lambda` layer in a nested model": changing(insert_lambda),
     "function of another module": changing(insert_function),
     "layer that reads another file": changing(insert_lookup),
+    "layer with gigabytes of weights": changing(enlarge_layer),
+    "layer with gigabytes of outputs": changing(enlarge_padding),
+    "weights in another file": write_link,
+    "JSON nested a hundred thousand times": lambda path, target: rewrite(
+        path, target, **{"metadata.json": b"[" * 100_000}
+    ),
     "no description": write_without_description,
     "wrong number of outputs": changing(with_description(class_names=["a", "b"])),
     "input of 40,000 x 40,000 pixels": changing(enlarge_input),

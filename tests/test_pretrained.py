@@ -12,6 +12,7 @@ import evaluate
 from data.ham10000 import CLASS_NAMES, MALIGNANT
 from data.sources import drop_missing, read_dataset
 from data.splits import select_split
+from models.archive import is_bundled
 from models.classifier import Classifier, load_classifier
 
 PATH = Path(__file__).parent.parent / config.BUNDLED_MODEL
@@ -30,6 +31,14 @@ def test_it_is_small_and_describes_itself(classifier):
     assert description.temperature == pytest.approx(0.838, abs=1e-3)
     size = description.image_size
     assert classifier.model.input_shape == (None, size, size, 3)
+
+
+def test_its_file_is_known_by_its_checksum_wherever_it_lies(tmp_path):
+    copy = tmp_path / "copy.keras"
+    copy.write_bytes(PATH.read_bytes())
+    assert is_bundled(copy)
+    copy.write_bytes(PATH.read_bytes() + b" ")
+    assert not is_bundled(copy)
 
 
 def test_its_file_holds_thresholds_origin_and_missed_melanomas(classifier):

@@ -189,6 +189,7 @@ def test_resume_needs_no_imagenet_weights_once_an_epoch_is_finished(
     assert (run / "learning_curves.png").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_sample_run_keeps_its_own_settings(sample_dir, tmp_path, monkeypatch):
     monkeypatch.setitem(config.PRESETS["sample"], "data_dir", str(sample_dir))
     flags = ["--sample", "--model", "mobilenet", "--epochs", "2", "--image_size", "32"]

@@ -101,6 +101,7 @@ def test_the_same_command_twice_gives_the_same_history(sample_dir, tmp_path, run
         assert (again / name).read_bytes() == (run_dir / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_images_stored_in_a_file_give_the_same_history(
     sample_dir, tmp_path, run_dir, monkeypatch, capsys
 ):
@@ -246,6 +247,7 @@ def test_masks_beside_the_images_are_compared_with_the_heat_maps(run_dir, sample
     assert metrics["pointing_game"]["chance"] == pytest.approx(1 / 9, abs=0.02)
 
 
+@pytest.mark.slow
 def test_test_time_augmentation_changes_both_scripts_alike(run_dir, sample_dir, tmp_path):
     model = str(run_dir / "model.keras")
     argv = ["--model_path", model, "--split", "all", "--output_dir", str(tmp_path)]
@@ -318,6 +320,7 @@ def as_challenge(sample_dir, root) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_the_layout_of_a_challenge_gives_the_same_metrics(run_dir, sample_dir, tmp_path, capsys):
     root = tmp_path / "ISIC2018_Task3_Test"
     as_challenge(sample_dir, root)

@@ -54,6 +54,7 @@ def test_mixed_precision_without_a_gpu_ends_with_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_float16_trains_as_float32_does_and_resumes_after_a_stop(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype(np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.arange(16) % 2]

@@ -105,6 +105,7 @@ def test_a_weights_file_is_loaded_and_an_unsuitable_one_is_refused(tmp_path):
 
 
 @needs_hub
+@pytest.mark.slow
 def test_a_transformer_block_counts_as_a_layer():
     model = build("vit")
     backbone = model.get_layer(BACKBONE)

@@ -1,5 +1,6 @@
 """ImageNet weights: from the cache, from the network, or one line that says what to do."""
 
+import http.client
 from pathlib import Path
 
 import h5py
@@ -64,9 +65,13 @@ def test_weights_are_taken_from_the_cache(tmp_path, monkeypatch):
         build("mobilenet", weights="imagenet")
 
 
-def test_a_site_that_does_not_respond_is_not_reachable(monkeypatch):
+@pytest.mark.filterwarnings("error")  # such as that of a thread with an exception
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), http.client.BadStatusLine("x"), ValueError("port")]
+)
+def test_a_site_that_does_not_respond_is_not_reachable(monkeypatch, error):
     def refuse(*args, **kwargs):
-        raise OSError("no route")
+        raise error
 
     monkeypatch.setattr(weights.urllib.request, "urlopen", refuse)
     assert not weights._is_reachable("https://nowhere.invalid/")
