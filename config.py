@@ -26,6 +26,9 @@ class TrainConfig(Settings):
     extra_data_dir: tuple[str, ...] = flag(
         (), "data", "folders of more images, for the train split only; same layouts"
     )
+    classes: str = flag(
+        "ham10000", "data", "ham10000, data (those of its labels), or a file with one class a line"
+    )
     allow_missing: bool = flag(
         False, "data", "train even if more than 1 % of the labels have no image file or no class"
     )
@@ -39,6 +42,9 @@ class TrainConfig(Settings):
     model: str = flag("mobilenet", "model", "architecture")
     weights: str = flag(
         "imagenet", "model", "initial backbone weights: imagenet, none (random), or a weights file"
+    )
+    init_from: str | None = flag(
+        None, "model", "start from a model of train.py: .keras file or run", metavar="MODEL"
     )
     fine_tune_layers: int = flag(
         MISSING,
@@ -140,6 +146,8 @@ class TrainConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.init_from is not None and self.weights != "none":
+            raise ValueError("--init_from brings its own initial weights; remove --weights")
         if self.model == "sequential" and self.weights != "none":
             raise ValueError(
                 f"--model sequential has random initial weights, received --weights {self.weights}"
@@ -184,6 +192,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_norm_momentum": 0.9,
         "average_epochs": 0.0,
         **_MILD_AUGMENTATION,
+    },
+    # For a few hundred images of one's own: small batches, lest there are too few steps.
+    "init_from": {
+        "weights": "none",
+        "epochs": 12,
+        "small_epochs_fraction": 0.0,
+        "batch_size": 16,
+        "learning_rate": 6e-4,
     },
     # Transformers and similar networks forget their pretraining at higher rates.
     "convnext": {"learning_rate": 1e-4},

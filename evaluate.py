@@ -53,7 +53,7 @@ def evaluate(settings: EvaluateConfig) -> int:
 
     start_tensorflow()
 
-    from data.ham10000 import MALIGNANT
+    from data.classes import melanoma_class
     from metrics.evaluation import evaluation_metrics
     from metrics.report import format_metrics
     from models.classifier import load_classifier
@@ -79,8 +79,8 @@ def evaluate(settings: EvaluateConfig) -> int:
     times = [started, time.monotonic()]
     read, predictions, evaluation = predict(classifier, frame, data_dir, settings)
     times.append(time.monotonic())
-    tasks = {"malignant": MALIGNANT, "melanoma": ("mel",)}
-    metrics = evaluation_metrics(evaluation, malignant=MALIGNANT, binary_tasks=tasks)
+    melanoma = melanoma_class(description.class_names)
+    metrics = evaluation_metrics(evaluation, malignant=description.malignant, melanoma=melanoma)
     write(classifier, read, predictions, evaluation, metrics, notes, settings, output_dir)
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
@@ -176,7 +176,9 @@ def write(
     output_dir: Path,
 ) -> None:
     """Write the report."""
-    from data.ham10000 import DIAGNOSES, MALIGNANT, SUBGROUP_NAMES
+    from data.class_names import class_titles
+    from data.classes import melanoma_class
+    from data.ham10000 import SUBGROUP_NAMES
     from metrics.page import ReportContext, build_page
     from metrics.plots import plot_evaluation
     from metrics.report import prediction_table, write_report
@@ -190,6 +192,9 @@ def write(
         out_of_distribution=predictions.out_of_distribution,
     )
     table[["label", "lesion_id"]] = frame[["label", "lesion_id"]]
+    tasks = dict(BINARY_TASKS)
+    if description.malignant == (melanoma_class(description.class_names),):
+        del tasks["malignant"]  # both are the same
     title = f"split {settings.split}, {len(frame):,} images"
     size = f"central square at {description.image_size} x {description.image_size} pixels"
     context = ReportContext(
@@ -201,9 +206,9 @@ def write(
             "Input": size + (", mean over eight flips and rotations" if settings.tta else ""),
         },
         notes=[NOTICE, *notes],
-        names={**DIAGNOSES, **SUBGROUP_NAMES},
-        malignant=MALIGNANT,
-        binary_tasks=BINARY_TASKS,
+        names=SUBGROUP_NAMES | class_titles(description.class_names, description.class_titles),
+        malignant=description.malignant,
+        binary_tasks=tasks,
     )
     figures = plot_evaluation(evaluation, metrics, title=title)
     errors = find_errors(classifier, frame, evaluation)

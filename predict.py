@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from config import PredictConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import make_folder, one_line, safe_name
+from support.files import list_names, make_folder, one_line, safe_name
 from support.terminal import Progress, red
 from training.run import choose_model
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from metrics.prediction import Prediction
     from models.classifier import Classifier, Predictions
+    from models.description import Description
 
 PROGRAM = "predict.py"
 NOTICE = "For research and teaching only; not medical advice."
@@ -46,7 +47,7 @@ def predict(settings: PredictConfig) -> int:
 
     start_tensorflow()
 
-    from data.ham10000 import DIAGNOSES
+    from data.class_names import class_titles
     from data.pipeline import iterate_batches
     from metrics.prediction import format_block, format_line, line_heading
     from metrics.report import PredictionWriter, prediction_table
@@ -55,6 +56,7 @@ def predict(settings: PredictConfig) -> int:
     model_path, origin = choose_model(settings.model_path)
     classifier = load_classifier(model_path)
     description = classifier.description
+    titles = class_titles(description.class_names, description.class_titles)
     explanations = Explanations(classifier, settings) if settings.explain else None
     if description.synthetic:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
@@ -65,7 +67,7 @@ def predict(settings: PredictConfig) -> int:
     # Images that were named get a block of bars each; those of folders get one line each.
     as_lines = len(paths) > len(settings.image)
     if as_lines:
-        print(f"\n{line_heading()}")
+        print(f"\n{line_heading(description.malignant)}")
     writer = PredictionWriter(settings.output) if settings.output else None
     progress = Progress("predicting")
     predicted = skipped = 0
@@ -82,8 +84,7 @@ def predict(settings: PredictConfig) -> int:
                 if as_lines:
                     print(format_line(prediction, top_k=settings.top_k))
                 else:
-                    block = format_block(prediction, top_k=settings.top_k, titles=DIAGNOSES)
-                    print(f"\n{block}")
+                    print("\n" + format_block(prediction, top_k=settings.top_k, titles=titles))
             if explanations:
                 explanations.write(names, images, predictions)
             if writer:
@@ -126,18 +127,27 @@ def describe(
         )
 
 
+def find_class_index(name: str, description: Description) -> int:
+    """Return the index of a class of a model by its name, in any case, or another name of it."""
+    from data import DataError
+    from data.classes import scheme_of_model
+
+    found = scheme_of_model(description).find(name)
+    if found is None:
+        classes = list_names(description.class_names)
+        raise DataError(f"expected a class of the model, {classes}; received {name!r}")
+    return description.class_names.index(found)
+
+
 class Explanations:
     """Writes a PNG per image: the image beside the same image under its Grad-CAM heat map."""
 
     def __init__(self, classifier: Classifier, settings: PredictConfig) -> None:
-        from data.splits import class_indices
-
         self.classifier, self.folder = classifier, Path(settings.explain)
         self.class_index = None
-        if settings.explain_class:
+        if settings.explain_class is not None:
             with cli.naming_flag("--explain_class"):
-                class_names = classifier.description.class_names
-                (self.class_index,) = class_indices([settings.explain_class], class_names)
+                self.class_index = find_class_index(settings.explain_class, classifier.description)
         with cli.naming_flag("--explain"):
             make_folder(self.folder)
         self._taken: set[str] = set()

@@ -33,6 +33,7 @@ def serve(settings: AppConfig) -> int:
 
         from app.examples import generate_examples
         from app.prediction import DISCLAIMER, Predictor, describe_model
+        from data.classes import scheme_of_model
         from models.classifier import load_classifier
         from models.description import SYNTHETIC_WARNING
 
@@ -42,7 +43,7 @@ def serve(settings: AppConfig) -> int:
         app = build_app(
             Predictor(classifier, settings),
             settings,
-            examples=generate_examples(),
+            examples=generate_examples(scheme_of_model(classifier.description)),
             about={"model": describe_model(classifier), "disclaimer": DISCLAIMER},
             hosts=("127.0.0.1", "localhost", "::1", settings.host, address) if local else (),
         )

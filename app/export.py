@@ -88,7 +88,8 @@ def select_images(
         None where they are not needed, or where the default folder of the data is of no use.
     """
     from app.export_images import select_known
-    from training.dataset import read_labels
+    from data.classes import scheme_of_model
+    from training.labels import read_labels
 
     is_default, is_int8 = settings.data_dir is None, settings.quantize == "int8"
     data_dir, origin = choose_data_dir(settings.data_dir, model_path)
@@ -103,7 +104,7 @@ def select_images(
         return None, None
     try:
         with cli.naming_flag("--data_dir"):
-            frame, _ = read_labels(data_dir)
+            frame, _ = read_labels(data_dir, classes=scheme_of_model(description))
             validation = select_known(frame, "val", description)
             train = select_known(frame, "train", description) if is_int8 else None
     except InputError as error:

@@ -2,17 +2,20 @@
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from config import AppConfig
+from data.class_names import class_titles
 from data.ham10000 import DIAGNOSES
 from data.images import load_bytes
 from metrics.prediction import (
     FEWEST_SHOWN,
     MALIGNANT_TITLE,
     UNKNOWN_MALIGNANT,
+    class_label,
     format_percent,
     heading,
 )
@@ -91,8 +94,9 @@ class Predictor:
     def _describe(self, predictions: Predictions) -> dict:
         """Return what the prediction for one image says, as JSON values."""
         description, y_prob = self._classifier.description, predictions.y_prob[0]
+        titles = class_titles(description.class_names, description.class_titles)
         classes = [
-            _describe_class(name, float(y_prob[i]), malignant=name in description.malignant)
+            _describe_class(name, float(y_prob[i]), titles, malignant=name in description.malignant)
             for i in np.argsort(-y_prob, kind="stable")
             for name in [description.class_names[i]]
         ]
@@ -113,7 +117,8 @@ class Predictor:
             # Below a heading that names no class.
             "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
             "malignant": _describe_malignant(
-                None if total is None else float(total[0]), description.malignant
+                None if total is None else float(total[0]),
+                [titles.get(name, name) for name in description.malignant],
             ),
             "uncertain": uncertain,
             "out_of_distribution": outside,
@@ -137,12 +142,16 @@ def describe_model(classifier: Classifier) -> dict:
     }
 
 
-def _describe_class(name: str, probability: float, *, malignant: bool) -> dict:
+def _describe_class(
+    name: str, probability: float, titles: Mapping[str, str], *, malignant: bool
+) -> dict:
+    # Another data set may call something else by this name.
+    is_ham10000 = name in DIAGNOSES and titles.get(name) == DIAGNOSES[name]
     return {
         "name": name,
-        "title": DIAGNOSES.get(name, name),
-        "label": f"{DIAGNOSES[name]} ({name})" if name in DIAGNOSES else name,
-        "description": CLASS_DESCRIPTIONS.get(name, ""),
+        "title": titles.get(name, name),
+        "label": class_label(name, titles),
+        "description": CLASS_DESCRIPTIONS[name] if is_ham10000 else "",
         "tag": MALIGNANT_TITLE.lower() if malignant else "",
         "malignant": malignant,
         "probability": probability,
@@ -150,15 +159,17 @@ def _describe_class(name: str, probability: float, *, malignant: bool) -> dict:
     }
 
 
-def _describe_malignant(probability: float | None, names: tuple[str, ...]) -> dict:
+def _describe_malignant(probability: float | None, titles: Sequence[str]) -> dict:
     """Return the probability of the malignant classes together; None if they are not known."""
     if probability is None:
-        return {"probability": None, "text": UNKNOWN_MALIGNANT, "note": ""}
-    titles = "; ".join(DIAGNOSES.get(name, name) for name in names)
+        return {"probability": None, "text": "", "note": UNKNOWN_MALIGNANT}
+    classes, start = " classes together", "Sum over these classes"
+    if len(titles) == 1:
+        classes, start = "", "Probability of this class"
     return {
         "probability": probability,
-        "text": f"{MALIGNANT_TITLE} classes together: {format_percent(probability)}",
-        "note": f"Sum over these classes: {titles}. A low value does not rule out cancer.",
+        "text": f"{MALIGNANT_TITLE}{classes}: {format_percent(probability)}",
+        "note": f"{start}: {'; '.join(titles)}. A low value does not rule out cancer.",
     }
 
 

@@ -199,7 +199,7 @@ def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
         batch_norm_momentum=settings.batch_norm_momentum,
     )
     train, validation = (frame[frame["split"] == split] for split in ("train", "val"))
-    weights = class_weights(train["label"], settings.class_weights)
+    weights = class_weights(train["label"], settings.class_weights, CLASS_NAMES)
     size = settings.image_size
     data = TrainingData(
         train_images={size: decode(train["path"].tolist(), stored_size(settings))},

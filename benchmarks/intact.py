@@ -158,7 +158,8 @@ def _run_folders(folder: Path) -> list[bytes]:
     import keras
 
     from training.checkpoint import save_checkpoint
-    from training.run import IMAGE_FACTS, Run
+    from training.origin import IMAGE_FACTS
+    from training.run import Run
     from training.settings import build_train_config
 
     run = Run(folder / "run")

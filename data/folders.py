@@ -1,12 +1,14 @@
 """What a folder holds: tables, images and segmentation masks, and the image of each id."""
 
 import filecmp
+import functools
 import glob
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -26,6 +28,11 @@ from data.masks import find_mask_files, name_key
 from support.files import one_line, walk
 
 TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
+# What macOS and Windows leave in folders: a folder, and files.
+_SYSTEM_FOLDER = "__MACOSX"
+_SYSTEM_FILES = (".ds_store", "thumbs.db", "desktop.ini")
+# ISIC 2019 has some images under such a name, of which other data sets have the original.
+_DOWNSAMPLED = re.compile("_downsampled$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Folder:
     tables: list[Path]
     images: list[str]
     masks: list[str]
+
+    @functools.cached_property
+    def stems(self) -> Collection[str]:
+        """The names of the images, as `stem_key` returns them."""
+        return {stem_key(PurePath(path).stem) for path in self.images}
 
 
 @dataclass(frozen=True)
@@ -69,11 +81,8 @@ def list_folder(root: str | os.PathLike) -> Folder:
     """
     tables: list[Path] = []
     images: list[str] = []
-    for folder, names in walk(root):
+    for folder, names in _walk(root):
         for name in names:
-            # macOS writes resource forks, named like the file, to the disks of other systems.
-            if name.startswith("._"):
-                continue
             suffix = os.path.splitext(name)[1].lower()
             if suffix in IMAGE_SUFFIXES:
                 images.append(os.path.join(folder, name))
@@ -87,6 +96,30 @@ def list_folder(root: str | os.PathLike) -> Folder:
         [path for path in images if path not in masks],
         [path for path in images if path in masks],
     )
+
+
+def _walk(root: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
+    """Walk through a folder as `support.files.walk`, without what systems leave in it."""
+    for folder, names in walk(root):
+        if _SYSTEM_FOLDER not in PurePath(os.path.relpath(folder, root)).parts:
+            # macOS writes resource forks, named like the file, to the disks of other systems.
+            yield (
+                folder,
+                [n for n in names if not n.startswith("._") and n.lower() not in _SYSTEM_FILES],
+            )
+
+
+def stem_key(stem: str) -> str:
+    """Return the name of an image, without suffix, in a form that is the same in all variants.
+
+    In any case and Unicode form, and without `_downsampled` at its end.
+    """
+    return name_key(without_downsampled(stem))
+
+
+def without_downsampled(stem: str) -> str:
+    """Return the name of an image, without suffix, without `_downsampled` at its end."""
+    return _DOWNSAMPLED.sub("", stem)
 
 
 def find_images(sources: Iterable[str | os.PathLike]) -> list[str]:
@@ -121,9 +154,9 @@ def _images_below(root: str) -> list[str]:
     suffixes = decodable_suffixes() | set(REFUSED_SUFFIXES)
     inside = sorted(
         os.path.join(folder, name)
-        for folder, names in walk(root)
+        for folder, names in _walk(root)
         for name in names
-        if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._")
+        if os.path.splitext(name)[1].lower() in suffixes
     )
     masks = find_mask_files(inside, root)
     images = [path for path in inside if path not in masks]
@@ -142,7 +175,8 @@ def match_images(image_ids: Sequence[str], folder: Folder) -> Matches:
     """Find the image file of each id.
 
     An id is the name of a file without its suffix or with it, after any folders, in any case and
-    Unicode form. Of several files for one id, the one with the most pixels is chosen.
+    Unicode form, and with or without `_downsampled`. Of several files for one id, the one with the
+    most pixels is chosen.
 
     Args:
         image_ids: from a table.
@@ -192,8 +226,11 @@ class _Index:
         self.root = os.path.abspath(folder.root)
         self.ids_of_stem = Counter(name_key(_stem_of_id(image_id)) for image_id in image_ids)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
+        self.by_short_stem: dict[str, list[str]] = defaultdict(list)
         for path in folder.images:
-            self.by_stem[name_key(PurePath(path).stem)].append(path)
+            stem = PurePath(path).stem
+            self.by_stem[name_key(stem)].append(path)
+            self.by_short_stem[stem_key(stem)].append(path)
 
     def find(self, image_id: str) -> list[str]:
         """Return the files of an id: exactly those that fit best."""
@@ -208,6 +245,9 @@ class _Index:
             paths = self.by_stem.get(name_key(stem), [])
             paths = _prefer(paths, lambda path: PurePath(path).suffix.lower() == suffix.lower())
             name = stem
+        if not paths and len(others := self.by_short_stem.get(stem_key(name), [])) == 1:
+            # A file that is the image of an id as it is written is not that of another id.
+            paths = others if name_key(PurePath(others[0]).stem) not in self.ids_of_stem else []
         if folders:
             inside = [path for path in paths if self._is_in(path, folders)]
             # The folder may have another name here, if there is no doubt which file is meant.

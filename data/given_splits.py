@@ -7,9 +7,9 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from data import DataError
-from data.label_tables import SPLIT_COLUMNS, LabelTable, is_ham10000
-from data.tables import list_names
-from support.files import one_line
+from data.label_tables import LabelTable
+from data.table_layouts import SPLIT_COLUMNS, is_ham10000
+from support.files import list_names, one_line
 
 _SPLIT_OF = {
     "train": "train",

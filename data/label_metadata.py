@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from data.label_tables import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS, image_ids
+from data.label_tables import image_ids
+from data.table_layouts import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS
 from data.tables import Table, find_columns, read_header, read_table
 
 

@@ -121,6 +121,21 @@ def is_diagnosis(name: str) -> bool:
     return find_class(name) is not None or "".join(_words(name)) in _OTHERS
 
 
+def plain_name(name: str) -> str:
+    """Return the words of a label that say something, as `find_class` compares them, joined.
+
+    Args:
+        name: a name or code, such as `Benign lesions`.
+
+    Returns:
+        Such as `benign`; empty if the label expresses doubt.
+    """
+    if _DOUBT.search(name):
+        return ""
+    fillers = _FILLERS.split()
+    return "".join(word for word in _words(name) if word not in fillers)
+
+
 def _words(name: str) -> list[str]:
     """Split a name into words: lower case, singular, American spelling, without numbers."""
     text = unicodedata.normalize("NFKD", re.sub(_APOSTROPHES, "", name))

@@ -1,42 +1,33 @@
 """Reading data sets: one reader per layout, one table for all of them."""
 
+import dataclasses
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from data import DataError
-from data.class_folders import read_class_folders
+from data.class_folders import count_class_folders, read_class_folders
+from data.classes import HAM10000 as HAM10000_CLASSES
+from data.classes import ClassScheme
 from data.folders import TABLE_SUFFIXES, Folder, describe_masks, list_folder, match_images
+from data.found_tables import find_label_tables, join_names, unknown_layout
 from data.given_splits import choose_tables, read_split_column, split_of_images, split_of_path
-from data.ham10000 import CLASS_NAMES
+from data.label_columns import is_ham10000_scheme
 from data.label_metadata import fill_metadata
-from data.label_tables import (
-    CHALLENGE,
-    HAM10000,
-    METADATA_COLUMNS,
-    LabelTable,
-    NotLabelsError,
-    image_ids,
-    is_ground_truth,
-    is_ham10000,
-    is_metadata,
-    read_labels,
-    table_layout,
-)
-from data.labels import ISIC_CLASSES, find_class
-from data.tables import fill_lesion_ids, list_names, read_header, to_years, warn
-from support.files import one_line, walk
+from data.label_tables import LabelTable, image_ids, read_labels
+from data.named_classes import name_classes
+from data.table_layouts import ARCHIVE, HAM10000, METADATA_COLUMNS, PLAIN, is_ham10000, is_metadata
+from data.tables import are_unknown, fill_lesion_ids, to_years, warn
+from support.files import list_names, one_line
 
-_COLUMNS = {
-    HAM10000: ("image_id", "lesion_id", "label", "dx_type", "age", "sex", "localization"),
-    CHALLENGE: ("image_id", "label", "lesion_id", "dx_type", "age", "sex", "localization"),
-}
-# Files that are neither tables nor images, but may hold some.
-_CONTAINERS = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".tar", ".7z", ".rar")
+_METADATA = ("patient_id", "dx_type", "age", "sex", "localization")
+_COLUMNS = ("image_id", "label", "lesion_id", *_METADATA, "path", "split")
+_COLUMNS_OF_HAM10000 = ("image_id", "lesion_id", "label", *_METADATA, "path", "split")
+_DERMOSCOPIC = "dermoscopic"
 
 
 @dataclass(frozen=True)
@@ -44,47 +35,55 @@ class Dataset:
     """A data set of any layout.
 
     Attributes:
-        frame: one row per image: `image_id`, `lesion_id`, `label` (one of `CLASS_NAMES`), `path`
-            (str, missing where there is no file), those of `dx_type`, `age` (years, float64),
-            `sex` and `localization` that the data set has, and, if it gives its split, `split`
-            (`train`, `val` or `test`; missing where there is no file and folders give the split).
+        frame: one row per image: `image_id`, `lesion_id`, `label` (one of the names of `classes`),
+            `path` (str, missing where there is no file), those of `patient_id` (empty where it is
+            missing), `dx_type`, `age` (years, float64), `sex` and `localization` that the data set
+            has, and, if it gives its split, `split` (`train`, `val` or `test`; missing where there
+            is no file and folders give the split).
         layout: description of the layout that was recognized.
+        classes: those that were asked for, or those of the labels.
         notes: lines on what was chosen, renamed or ignored.
-        skipped: labels that are no class of HAM10000, as they are written, and how many images
-            were skipped for each.
+        skipped: labels that are none of the classes, as they are written, and how many images were
+            skipped for each.
     """
 
     frame: pd.DataFrame
     layout: str
+    classes: ClassScheme
     notes: tuple[str, ...] = ()
     skipped: dict[str, int] = field(default_factory=dict)
 
 
-def read_dataset(data_dir: str | os.PathLike) -> Dataset:
+def read_dataset(
+    data_dir: str | os.PathLike, classes: ClassScheme | None = HAM10000_CLASSES
+) -> Dataset:
     """Recognize the layout of a data set and read its labels.
 
     The layouts, in the order in which they are tried: tables with the columns of HAM10000, or with
     one column per class as in the ISIC challenges, and optionally tables of metadata beside them;
-    one folder of images per class. Several tables have to give a split, by their names, or be
-    equal; that of HAM10000 itself precedes others.
+    other tables with a column for images and one for labels, such as those of the ISIC Archive,
+    ISIC 2020 and PAD-UFES-20; one folder of images per class. Several tables have to give a split,
+    by their names, or be equal; that of HAM10000 itself precedes others.
 
     Args:
-        data_dir: the folder, searched with all its subfolders; or one table of labels in it.
+        data_dir: the folder, searched with all its subfolders; or one table of labels in it, of
+            which all images are used. Of the ISIC Archive, a folder gives the dermoscopic images.
+        classes: the classes of interest; None for all that the data set has.
 
     Returns:
-        The images, labeled with the classes of HAM10000; images of other classes are skipped.
+        The images, labeled with these classes; images of other classes are skipped.
 
     Raises:
         DataError: the folder does not exist, has another layout or cannot be used.
     """
     path = Path(data_dir)
     if path.is_file():
-        table = read_labels(path)
         folder = list_folder(path.parent)
         if not folder.images:
             above = list_folder(path.absolute().parent.parent)
             folder = above if above.images else folder
-        return _read_tables(folder, [table], [], [])
+        table = read_labels(path, classes, stems=folder.stems)
+        return _read_tables(folder, [table], [], [], classes)
     if not path.is_dir():
         if path.suffix.lower() in TABLE_SUFFIXES[:-1]:
             raise DataError(
@@ -96,12 +95,15 @@ def read_dataset(data_dir: str | os.PathLike) -> Dataset:
             "choose another folder"
         )
     folder = list_folder(path)
-    tables, notes = _read_label_tables(folder)
+    tables, notes = find_label_tables(folder, classes)
     if not tables:
-        return _read_class_folders(folder)
+        return _read_class_folders(folder, notes, classes)
     chosen, note = choose_tables(tables, folder.root)
     others = [table for table in tables if table not in chosen]
-    return _read_tables(folder, chosen, others, [*notes, *([note] if note else [])])
+    for index, table in enumerate(chosen):
+        chosen[index], type_notes = _drop_other_types(table)
+        notes += type_notes
+    return _read_tables(folder, chosen, others, [*notes, *([note] if note else [])], classes)
 
 
 def drop_missing(frame: pd.DataFrame, data_dir: str | os.PathLike) -> tuple[pd.DataFrame, str]:
@@ -125,29 +127,36 @@ def drop_missing(frame: pd.DataFrame, data_dir: str | os.PathLike) -> tuple[pd.D
     return frame[frame["path"].notna()].reset_index(drop=True), one_line(line)
 
 
-def _read_label_tables(folder: Folder) -> tuple[list[LabelTable], list[str]]:
-    """Read all tables of labels; returns them and notes."""
-    paths = [path for path in folder.tables if table_layout(read_header(path), path)]
-    paths = paths or [path for path in folder.tables if is_ground_truth(path)]
-    has_own = any(map(is_ham10000, paths))
-    tables, notes, errors = [], [], []
-    for path in paths:
-        try:
-            tables.append(read_labels(path))
-        except DataError as error:
-            # A foreign table is no reason to refuse HAM10000, but that of a split is one.
-            is_foreign = has_own and not is_ham10000(path) and not split_of_path(path, folder.root)
-            if not is_foreign and not isinstance(error, NotLabelsError):
-                raise
-            errors.append(error)
-            notes.append(f"not used, since it has no labels: {path.relative_to(folder.root)}")
-    if errors and not tables:
-        raise errors[0]
-    return tables, notes
+def _drop_other_types(table: LabelTable) -> tuple[LabelTable, list[str]]:
+    """Leave out the images of the ISIC Archive that are not dermoscopic, with a line on them.
+
+    Raises:
+        DataError: no image is left.
+    """
+    if "image_type" not in table.frame:
+        return table, []
+    types = table.frame["image_type"]
+    is_other = types.ne("") & types.str.lower().ne(_DERMOSCOPIC)
+    if not is_other.any():
+        return table, []
+    counts = list_names(f"{n:,} {name}" for name, n in types[is_other].value_counts().items())
+    if is_other.all():
+        raise DataError(
+            f"{table.path}: expected dermoscopic images, received {counts}; choose this table in "
+            "place of the folder to use images of all types"
+        )
+    return dataclasses.replace(table, frame=table.frame[~is_other]), [
+        f"skipped, since they are not dermoscopic: {counts}; choose {table.path.name} in place of "
+        "the folder to use them"
+    ]
 
 
 def _read_tables(
-    folder: Folder, tables: list[LabelTable], others: list[LabelTable], notes: list[str]
+    folder: Folder,
+    tables: list[LabelTable],
+    others: list[LabelTable],
+    notes: list[str],
+    classes: ClassScheme | None,
 ) -> Dataset:
     """Put together tables of labels, metadata and images.
 
@@ -156,6 +165,7 @@ def _read_tables(
         tables: one table, or one per split.
         others: tables of labels that are not used as such; that of HAM10000 may hold metadata.
         notes: what has been said of the tables.
+        classes: the classes of interest; None for all that there are.
     """
     first = tables[0]
     source = first.path if len(tables) == 1 else folder.root
@@ -169,7 +179,8 @@ def _read_tables(
     used = fill_metadata(frame, lacking, metadata) if lacking else []
     labels = [table.path for table in others]
     unused = [path for path in metadata if path not in used and path not in labels]
-    if lacking and unused:
+    # Hardly any data set names patients.
+    if set(lacking) - {"patient_id"} and unused:
         names = [str(path.relative_to(folder.root)) for path in unused]
         notes.append(f"tables without metadata of these images: {list_names(names, 6)}")
     for table in others:
@@ -187,14 +198,23 @@ def _read_tables(
         splits, split_note = split_of_images(frame["path"], folder.root)
         if splits is not None:
             frame["split"] = splits
+    _name_patients(frame)
     fill_lesion_ids(frame, source)
     _check_lesions(frame, source)
     if "age" in frame:
         frame["age"] = to_years(frame["age"], source)
-    columns = [*_COLUMNS[first.layout], "path", "split"]
-    layout = f"{first.layout}, {_and([*(table.path.name for table in tables), *map(_name, used)])}"
     notes = [*([split_note] if split_note else []), *notes, *matches.notes]
-    return _rename_classes(frame[[c for c in columns if c in frame]], layout, notes, folder.root)
+    layout = _describe_layout(tables, used)
+    return _dataset(frame, layout, notes, classes, folder.root, table_layout=first.layout)
+
+
+def _describe_layout(tables: Sequence[LabelTable], metadata: Sequence[Path]) -> str:
+    """Return the layout, the names of its tables, and which columns were taken."""
+    layout = tables[0].layout
+    names = join_names(path.name for path in (*(table.path for table in tables), *metadata))
+    columns = "; ".join(dict.fromkeys(table.columns for table in tables if table.columns))
+    text = f"{layout} {names}" if layout == PLAIN else f"{layout}, {names}"
+    return f"{text} ({columns})" if columns else text
 
 
 def _join(tables: list[LabelTable], root: Path) -> tuple[pd.DataFrame, str]:
@@ -214,18 +234,18 @@ def _join(tables: list[LabelTable], root: Path) -> tuple[pd.DataFrame, str]:
         image_id = frame.loc[repeated, "image_id"].iloc[0]
         splits = frame.loc[frame["image_id"] == image_id, "split"]
         raise DataError(
-            f"{root}: expected each image in one split, received {image_id} in {_and(splits)} "
-            f"({_and(names)}); remove it from all but one "
+            f"{root}: expected each image in one split, received {image_id} in "
+            f"{join_names(splits)} ({join_names(names)}); remove it from all but one "
             f"({frame.loc[repeated, 'image_id'].nunique()} in total)"
         )
-    return frame, f"split given by {_and(names)}"
+    return frame, f"split given by {join_names(names)}"
 
 
 def _compare_labels(frame: pd.DataFrame, table: LabelTable, source: Path) -> None:
     """Warn if the table of HAM10000, from which metadata come, has other labels."""
-    labels = dict(zip(table.frame["image_id"], table.frame["label"].map(find_class), strict=True))
-    pairs = zip(frame["image_id"], frame["label"], strict=True)
-    wrong = [i for i, label in pairs if labels.get(i, find_class(label)) != find_class(label)]
+    classes = dict(zip(table.frame["image_id"], table.frame["class_name"], strict=True))
+    pairs = zip(frame["image_id"], frame["class_name"], strict=True)
+    wrong = [image_id for image_id, name in pairs if classes.get(image_id, name) != name]
     if wrong:
         warn(
             f"{source}: {len(wrong):,} of {len(frame):,} images, such as {wrong[0]}, have another "
@@ -250,13 +270,28 @@ def _check_paths(frame: pd.DataFrame, folder: Folder, source: Path) -> None:
         path = repeated["path"].iloc[0]
         images = repeated.loc[repeated["path"] == path, "image"]
         raise DataError(
-            f"{source}: expected each image once, received {_and(images)} for the file {path}; "
-            f"remove the wrong rows ({repeated['path'].nunique()} in total)"
+            f"{source}: expected each image once, received {join_names(images)} for the file "
+            f"{path}; remove the wrong rows ({repeated['path'].nunique()} in total)"
         )
 
 
+def _name_patients(frame: pd.DataFrame) -> None:
+    """Empty unknown patients; make numbers of lesions, such as of PAD-UFES-20, those of a patient.
+
+    There, 23 numbers of lesions are those of two patients.
+    """
+    if "patient_id" not in frame:
+        return
+    patients = frame["patient_id"].mask(are_unknown(frame["patient_id"]), "")
+    frame["patient_id"] = patients
+    if "lesion_id" in frame:
+        is_number = frame["lesion_id"].str.fullmatch(r"\d+") & patients.ne("")
+        frame["lesion_id"] = frame["lesion_id"].mask(is_number, patients + "_" + frame["lesion_id"])
+
+
 def _check_lesions(frame: pd.DataFrame, source: Path) -> None:
-    diagnoses = frame["label"].map(find_class).groupby(frame["lesion_id"]).nunique()
+    known = frame[frame["class_name"] != ""]
+    diagnoses = known["class_name"].groupby(known["lesion_id"]).nunique()
     if (diagnoses > 1).any():
         warn(
             f"{source}: lesions with more than one diagnosis, such as {diagnoses.idxmax()}, stay "
@@ -265,73 +300,40 @@ def _check_lesions(frame: pd.DataFrame, source: Path) -> None:
         )
 
 
-def _read_class_folders(folder: Folder) -> Dataset:
+def _read_class_folders(folder: Folder, notes: list[str], classes: ClassScheme | None) -> Dataset:
     """Take the name of an image's folder as its label."""
-    frame = read_class_folders(folder)
-    if not any(map(find_class, frame["label"].unique())):
-        raise DataError(
-            f"{folder.root}: expected HAM10000_metadata.csv or another table with the columns "
-            "image_id and dx, a *_GroundTruth.csv with one column per class, or one folder of "
-            f"images per class ({', '.join(CLASS_NAMES)}), found {_describe(folder, frame)}; name "
-            "columns or folders so, or download HAM10000 with python -m data.download"
-        )
+    frame, outside = read_class_folders(folder, classes)
+    found = set(frame["class_name"]) - {""}
+    # Folders of other classes than a model's are no unknown layout.
+    has_others = not is_ham10000_scheme(classes) and count_class_folders(folder, None) > 1
+    if len(found) < (2 if classes is None else 1) and not has_others:
+        folders = [Path(path).parent.name for path in folder.images]
+        raise unknown_layout(folder, folders if classes is None else frame["label"], classes)
     splits, note = split_of_images(frame["path"], folder.root)
     if splits is not None:
         frame["split"] = splits
     fill_lesion_ids(frame, folder.root)
-    notes = [note] if note else []
+    notes = [line for line in (note, *notes, outside) if line]
     if folder.masks:
         notes.append(describe_masks(folder))
-    columns = [c for c in ("path", "label", "image_id", "lesion_id", "split") if c in frame]
-    return _rename_classes(frame[columns], "one folder per class", notes, folder.root)
+    return _dataset(frame, "one folder per class", notes, classes, folder.root)
 
 
-def _describe(folder: Folder, frame: pd.DataFrame) -> str:
-    """Return what was found in place of a data set."""
-    headers = {path: read_header(path) for path in folder.tables}
-    tables = [
-        f"{path.relative_to(folder.root)} (columns {list_names(header, 8)})"
-        for path, header in headers.items()
-        if len(header) > 1
-    ]
-    counts = frame["label"].value_counts()
-    images = [f"{name} ({count:,})" for name, count in counts.items()]
-    others = [
-        str(Path(parent, name).relative_to(folder.root))
-        for parent, names in walk(folder.root)
-        for name in names
-        if name.lower().endswith(_CONTAINERS)
-    ]
-    found = [
-        *([f"the tables {list_names(tables, 4)}"] if tables else []),
-        *([f"images in the folders {list_names(images, 6)}"] if images else []),
-        *([f"{list_names(others, 4)} (unpack archives, save workbooks as CSV)"] if others else []),
-    ]
-    return _and(found) or "neither tables nor images"
-
-
-def _rename_classes(frame: pd.DataFrame, layout: str, notes: list[str], root: Path) -> Dataset:
-    """Replace labels by the classes of HAM10000; skip and count those without one."""
-    counts = frame["label"].value_counts()
-    names = [*(name for name in ISIC_CLASSES if name in counts), *frame["label"].unique()]
-    class_of = {name: find_class(name) for name in dict.fromkeys(names)}
-    pairs = [f"{name} = {label}" for name, label in class_of.items() if label and name != label]
-    skipped = {name: int(counts[name]) for name, label in class_of.items() if not label}
-    frame = frame.assign(label=frame["label"].map(class_of))
-    frame = frame[frame["label"].notna()].reset_index(drop=True)
-    if frame.empty:
-        received = list_names([f"{count:,} {name}" for name, count in skipped.items()])
-        raise DataError(f"{root}: expected images of the classes of HAM10000, received {received}")
-    if pairs:
-        notes = [*notes, f"classes: {list_names(pairs)}"]
-    return Dataset(frame, one_line(layout), tuple(map(one_line, notes)), skipped)
-
-
-def _name(path: Path) -> str:
-    return path.name
-
-
-def _and(names: Iterable[str]) -> str:
-    """Return names as in `a, b and c`."""
-    *names, last = [*names] or [""]
-    return f"{', '.join(names)} and {last}" if names else last
+def _dataset(
+    frame: pd.DataFrame,
+    layout: str,
+    notes: Sequence[str],
+    classes: ClassScheme | None,
+    root: Path,
+    *,
+    table_layout: str = "",
+) -> Dataset:
+    """Return a data set with the classes in place of the labels."""
+    frame, scheme, class_notes, skipped = name_classes(
+        frame, classes, root, of_archive=table_layout == ARCHIVE
+    )
+    columns = _COLUMNS_OF_HAM10000 if table_layout == HAM10000 else _COLUMNS
+    frame = frame[[name for name in columns if name in frame]]
+    return Dataset(
+        frame, one_line(layout), scheme, tuple(map(one_line, (*notes, *class_notes))), skipped
+    )

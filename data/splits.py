@@ -1,55 +1,24 @@
 """Which images are for training, validation and test; labels as numbers; class weights."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from data import DataError
-from data.duplicates import group_lesions, unpack_hashes
-from data.ham10000 import CLASS_NAMES
+from data.duplicates import group_lesions
+from data.known import KnownImages, is_known, match_ids
+from data.near_duplicates import Pair
 from support.files import csv_cell, replacing
 
 SPLIT_NAMES = ("train", "val", "test")
 
 
-class KnownImages(Protocol):
-    """The images that a model was trained and validated on, such as its description."""
-
-    train_image_ids: Collection[str]
-    train_lesion_ids: Collection[str]
-    train_pixel_hashes: str
-    validation_image_ids: Collection[str]
-    validation_lesion_ids: Collection[str]
-    validation_pixel_hashes: str
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What happened to the images of an additional training set.
-
-    Attributes:
-        by_id: excluded, because the image or its lesion is in validation or test.
-        by_pixels: excluded, because an image with the same pixels is.
-        by_lesion: excluded, because they show the same lesion as one of these.
-        repeated: skipped, because the training split has the image already, by id or by pixels.
-        added: added to the training split.
-    """
-
-    by_id: int
-    by_pixels: int
-    by_lesion: int
-    repeated: int
-    added: int
-
-
 def split_by_lesion(
     frame: pd.DataFrame, *, seed: int, validation_fraction: float, test_fraction: float
 ) -> pd.Series:
-    """Assign each lesion, with all its images, to training, validation or test.
+    """Assign each group of lesions, with all their images, to training, validation or test.
 
     Within each class, the lesions are shuffled and sorted by their number of images, largest first;
     each goes to the split that is furthest below its fraction. Each class is thus divided to within
@@ -57,9 +26,13 @@ def split_by_lesion(
     makes equal folds: it reaches 70/15/15 only with twenty of them, and then leaves the rarest
     classes out of some splits.)
 
+    Lesions that have an identical image, and those of one patient, count as one. Where a `group` is
+    larger than that, since it joins near-duplicates, the first of its lesions decides for all: the
+    split of other lesions stays as it is without near-duplicates, or nearly so.
+
     Args:
-        frame: with `lesion_id` and `label`; the first label of a lesion counts for all of it. With
-            `pixel_hash`, lesions that have an identical image count as one.
+        frame: with `lesion_id` and `label`, and perhaps `pixel_hash`, `patient_id` and `group`; the
+            first label of a lesion counts for all of it.
         seed: seed of the shuffling.
         validation_fraction: fraction of the images, in (0, 1).
         test_fraction: fraction of the images, in [0, 1); 0 for a split into training and validation
@@ -83,28 +56,46 @@ def split_by_lesion(
         )
     names = [name for name in SPLIT_NAMES if fractions[name]]
     targets = np.array([fractions[name] for name in names])
-    groups = frame["lesion_id"]
-    if "pixel_hash" in frame:
-        groups = group_lesions(groups, frame["pixel_hash"].tolist())
+    lesion_ids = join_lesions(frame)
+    groups = frame.get("group", lesion_ids)
+    group_of = groups.groupby(lesion_ids).first()
     rng = np.random.default_rng(seed)
-    lesions = frame.groupby(groups, sort=True)["label"].agg(["first", "size"])
-    split_of: dict[str, str] = {}
+    lesions = frame.groupby(lesion_ids, sort=True)["label"].agg(["first", "size"])
+    split_of: dict[str, int] = {}
     for label in sorted(lesions["first"].unique()):
         sizes = lesions.loc[lesions["first"] == label, "size"]
         sizes = sizes.iloc[rng.permutation(len(sizes))].sort_values(ascending=False, kind="stable")
         images = np.zeros(len(names))
         for lesion_id, size in sizes.items():
-            smallest = int(np.argmin(images / targets))
-            images[smallest] += size
-            split_of[lesion_id] = names[smallest]
-    return groups.map(split_of).rename("split")
+            chosen = split_of.setdefault(group_of[lesion_id], int(np.argmin(images / targets)))
+            images[chosen] += size
+    return groups.map(split_of).map(lambda chosen: names[chosen]).rename("split")
+
+
+def join_lesions(frame: pd.DataFrame, pairs: Iterable[Pair] = ()) -> pd.Series:
+    """Return for each image what a split keeps together: its lesion, joined with others.
+
+    Args:
+        frame: with `lesion_id`, and perhaps `pixel_hash` and `patient_id`.
+        pairs: near-duplicates, by their place in the frame.
+
+    Returns:
+        The name of a lesion, the same for all that share an identical image, a pair or a patient.
+    """
+    count = len(frame)
+    return group_lesions(
+        frame["lesion_id"],
+        frame["pixel_hash"].tolist() if "pixel_hash" in frame else [None] * count,
+        pairs=list(pairs),
+        patient_ids=frame["patient_id"].tolist() if "patient_id" in frame else None,
+    )
 
 
 def complete_split(frame: pd.DataFrame, *, seed: int, validation_fraction: float) -> pd.Series:
     """Return a split that the data set gives, with validation images taken from training if needed.
 
     Args:
-        frame: with `lesion_id`, `label` and `split`; perhaps `pixel_hash`.
+        frame: as for `split_by_lesion`, with `split`.
         seed: as for `split_by_lesion`.
         validation_fraction: fraction of the training images.
     """
@@ -117,23 +108,23 @@ def complete_split(frame: pd.DataFrame, *, seed: int, validation_fraction: float
 
 
 def count_shared(frame: pd.DataFrame) -> int:
-    """Count the images outside training whose lesion or pixels are in training as well.
+    """Count the images outside training whose group is in training as well.
 
     Args:
-        frame: with `lesion_id`, `pixel_hash` and `split`.
+        frame: with `group` and `split`.
     """
-    groups = group_lesions(frame["lesion_id"], frame["pixel_hash"].tolist())
     is_train = frame["split"] == "train"
-    return int((groups.isin(groups[is_train]) & ~is_train).sum())
+    return int((frame["group"].isin(frame.loc[is_train, "group"]) & ~is_train).sum())
 
 
 def select_split(frame: pd.DataFrame, split: str, known: KnownImages) -> pd.DataFrame:
     """Select the images of one split of a model, by their ids.
 
     Args:
-        frame: with `image_id` and `lesion_id`.
+        frame: with `image_id` and `lesion_id`, and perhaps `patient_id` and `pixel_hash`.
         split: `train` or `val`: images that the model was trained or validated on; `test`: images
-            whose id and whose lesion are in neither, see also `exclude_copies`; `all`: every image.
+            that it does not know in any way, see also `data.known.exclude_known`; `all`: every
+            image.
         known: what the model knows.
 
     Returns:
@@ -148,11 +139,11 @@ def select_split(frame: pd.DataFrame, split: str, known: KnownImages) -> pd.Data
     if split == "all":
         return frame
     if split == "train":
-        selected = _is_in(frame["image_id"], known.train_image_ids)
+        selected = match_ids(frame["image_id"], known.train_image_ids)
     elif split == "val":
-        selected = _is_in(frame["image_id"], known.validation_image_ids)
+        selected = match_ids(frame["image_id"], known.validation_image_ids)
     else:
-        selected = ~_is_known(frame, known)
+        selected = ~is_known(frame, known)
     if not selected.any():
         raise DataError(
             f"expected images of the model's split {split!r}, received {len(frame)} images of which"
@@ -161,53 +152,14 @@ def select_split(frame: pd.DataFrame, split: str, known: KnownImages) -> pd.Data
     return frame[selected]
 
 
-def exclude_copies(frame: pd.DataFrame, known: KnownImages) -> pd.DataFrame:
-    """Exclude images with the pixels of one that a model knows, and the others of their lesions.
-
-    Args:
-        frame: with `lesion_id` and `pixel_hash`.
-        known: what the model knows.
-
-    Raises:
-        DataError: nothing is left.
-    """
-    lesions = frame.loc[_is_copy(frame, known), "lesion_id"]
-    rest = frame[~frame["lesion_id"].isin(lesions)]
-    if rest.empty:
-        raise DataError(
-            f"expected images that the model does not know, received {len(frame)} with the pixels "
-            "of its training or validation images; choose the split 'all' for every image"
-        )
-    return rest
-
-
 def count_known(frame: pd.DataFrame, known: KnownImages) -> int:
-    """Count the images that a model was trained or validated on, or that show such a lesion.
+    """Count the images that a model was trained or validated on, or whose lesion or patient it was.
 
     Args:
-        frame: with `image_id`, `lesion_id` and, optionally, `pixel_hash`.
+        frame: with `image_id` and `lesion_id`, and perhaps `patient_id` and `pixel_hash`.
         known: what the model knows.
     """
-    is_known = _is_known(frame, known)
-    if "pixel_hash" in frame:
-        is_known |= _is_copy(frame, known)
-    return int(is_known.sum())
-
-
-def _is_known(frame: pd.DataFrame, known: KnownImages) -> pd.Series:
-    images = [*known.train_image_ids, *known.validation_image_ids]
-    lesions = [*known.train_lesion_ids, *known.validation_lesion_ids]
-    return _is_in(frame["image_id"], images) | _is_in(frame["lesion_id"], lesions)
-
-
-def _is_copy(frame: pd.DataFrame, known: KnownImages) -> pd.Series:
-    packed = (known.train_pixel_hashes, known.validation_pixel_hashes)
-    return frame["pixel_hash"].isin(set().union(*map(unpack_hashes, packed)))
-
-
-def _is_in(ids: pd.Series, known: Iterable[str]) -> pd.Series:
-    """Compare ids as file names are compared on many systems: upper and lower case are equal."""
-    return ids.str.casefold().isin([value.casefold() for value in known])
+    return int(is_known(frame, known).sum())
 
 
 def write_split(frame: pd.DataFrame, path: str | os.PathLike) -> None:
@@ -244,67 +196,35 @@ def one_hot(labels: Iterable[str], class_names: Sequence[str]) -> np.ndarray:
     return np.eye(len(class_names), dtype=np.float32)[class_indices(labels, class_names)]
 
 
-def class_weights(labels: pd.Series, mode: str) -> dict[str, float]:
+def class_weights(labels: pd.Series, mode: str, class_names: Sequence[str]) -> dict[str, float]:
     """Return the weight of each class in the loss.
 
     Args:
-        labels: one of `CLASS_NAMES` for each training image.
+        labels: one of the classes for each training image.
         mode: `none` (all 1), `balanced` (inverse frequency) or `sqrt` (its square root).
+        class_names: all classes.
 
     Returns:
-        A weight for each of `CLASS_NAMES`, scaled so that their mean over the images is 1; a
+        A weight for each class, scaled so that their mean over the images is 1; a
         class without images has weight 1.
     """
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[mode]
-    counts = labels.value_counts().reindex(CLASS_NAMES, fill_value=0)
+    counts = labels.value_counts().reindex(class_names, fill_value=0)
     raw = counts.where(counts > 0, 1).astype(float) ** -power
     scale = len(labels) / (raw * counts).sum()
-    return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in CLASS_NAMES}
+    return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in class_names}
 
 
-def class_fractions(labels: pd.Series) -> np.ndarray:
+def class_fractions(labels: pd.Series, class_names: Sequence[str]) -> np.ndarray:
     """Return the fraction of the images in each class.
 
     Args:
-        labels: one of `CLASS_NAMES` for each image.
+        labels: one of the classes for each image.
+        class_names: all classes, in the order of the model's outputs.
 
     Returns:
-        float64 `[classes]`, in the order of `CLASS_NAMES`; a class without images counts as one
+        float64 `[classes]`; a class without images counts as one
         image, so that the logarithm of its fraction is finite.
     """
-    counts = labels.value_counts().reindex(CLASS_NAMES, fill_value=0).clip(lower=1)
+    counts = labels.value_counts().reindex(class_names, fill_value=0).clip(lower=1)
     return (counts / counts.sum()).to_numpy()
-
-
-def add_training_data(frame: pd.DataFrame, extra: pd.DataFrame) -> tuple[pd.DataFrame, Counts]:
-    """Add images to the training split, except those of validation and test.
-
-    Public collections repeat each other's images under other ids: Cassidy et al., *Analysis of the
-    ISIC image datasets*, Medical Image Analysis 75 (2022), doi:10.1016/j.media.2021.102305. So
-    images are compared by their pixels as well, and an image that is excluded takes all images of
-    its lesion with it.
-
-    Args:
-        frame: with `image_id`, `lesion_id`, `pixel_hash` and `split`.
-        extra: with `image_id`, `lesion_id` and `pixel_hash`.
-
-    Returns:
-        The frame with the rows of `extra` that may be used for training, and the counts.
-    """
-    train, held_out = frame[frame["split"] == "train"], frame[frame["split"] != "train"]
-    hashes = extra["pixel_hash"]
-    train_hashes, held_out_hashes = (part["pixel_hash"].dropna() for part in (train, held_out))
-    by_id = _is_in(extra["image_id"], held_out["image_id"])
-    by_id |= _is_in(extra["lesion_id"], held_out["lesion_id"])
-    by_pixels = hashes.isin(held_out_hashes) & ~by_id
-    lesions = extra.loc[by_id | by_pixels, "lesion_id"]
-    by_lesion = extra["lesion_id"].isin(lesions) & ~by_id & ~by_pixels
-    excluded = by_id | by_pixels | by_lesion
-    repeated = _is_in(extra["image_id"], train["image_id"]) | hashes.isin(train_hashes)
-    repeated |= extra["image_id"].duplicated() | (hashes.duplicated() & hashes.notna())
-    repeated &= ~excluded
-    added = extra[~excluded & ~repeated].assign(split="train")
-    counts = Counts(
-        *(int(part.sum()) for part in (by_id, by_pixels, by_lesion, repeated)), len(added)
-    )
-    return pd.concat([frame, added], ignore_index=True), counts

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,11 +133,7 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: it is no such table, or has no rows.
     """
-    content = path.read_bytes()
-    for start, name, remedy in _FOREIGN:
-        if content.startswith(start):
-            raise DataError(f"{path}: expected a table, received {name}; {remedy}")
-    text, separator = _without_separator_line(_decode(content, path))
+    text, separator = _without_separator_line(read_text(path))
     first_line = 2 if separator else 1
     try:
         header, separator = _header(text, separator)
@@ -163,6 +159,19 @@ def read_table(path: Path) -> Table:
     if not rows:
         raise DataError(f"{path}: expected one row per image, received none; copy it again")
     return Table(path, header, rows, lines)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
+
+    Raises:
+        DataError: it is no text.
+    """
+    content = path.read_bytes()
+    for start, name, remedy in _FOREIGN:
+        if content.startswith(start):
+            raise DataError(f"{path}: expected a table, received {name}; {remedy}")
+    return _decode(content, path)
 
 
 def _encoding(content: bytes) -> str:
@@ -259,14 +268,18 @@ def fill_lesion_ids(frame: pd.DataFrame, source: Path) -> None:
     """
     if "lesion_id" not in frame:
         frame["lesion_id"] = ""
-    lesions = frame["lesion_id"]
-    unknown = lesions.eq("") | lesions.str.lower().isin(_UNKNOWN) | lesions.str.fullmatch(_NEGATIVE)
+    unknown = are_unknown(frame["lesion_id"])
     if unknown.any():
         warn(
             f"{source}: {unknown.sum():,} of {len(frame):,} images have no lesion_id: each counts "
             "as its own lesion, and images of one lesion can end up in both training and test"
         )
         frame.loc[unknown, "lesion_id"] = frame.loc[unknown, "image_id"]
+
+
+def are_unknown(ids: pd.Series) -> pd.Series:
+    """Tell which ids of lesions or patients are missing: empty, a negative number, or a word."""
+    return ids.eq("") | ids.str.lower().isin(_UNKNOWN) | ids.str.fullmatch(_NEGATIVE)
 
 
 def to_years(ages: pd.Series, source: Path) -> pd.Series:
@@ -290,13 +303,6 @@ def to_years(ages: pd.Series, source: Path) -> pd.Series:
             f"treated as unknown ({len(wrong)} in total)"
         )
     return years
-
-
-def list_names(names: Iterable[str], limit: int = 10) -> str:
-    """Return the first of some names, and how many more there are, for a message of one line."""
-    names = [one_line(name)[:300] for name in names]
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def warn(message: str) -> None:

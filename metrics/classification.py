@@ -7,6 +7,7 @@ metric itself, the counts of a bootstrap resample give one draw of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import average_precision_score
@@ -110,7 +111,7 @@ def subgroup_metrics(
         y_true: int `[images]`, indices into `class_names`.
         y_prob: float `[images, classes]`.
         class_names: names of the columns of `y_prob`.
-        malignant: the malignant classes.
+        malignant: the malignant classes; empty if unknown.
         columns: by name, a value for each image; images of one value form a subgroup.
         groups: the lesion of each image.
 
@@ -118,7 +119,8 @@ def subgroup_metrics(
         By column and value `images`, `malignant_images`, `small` (fewer than `SMALL_SUBGROUP`
         images), `accuracy`, `balanced_accuracy`, `malignant_sensitivity` (fraction of the malignant
         images whose predicted class is malignant, whichever it is), and `intervals` of these three.
-        Undefined metrics are None.
+        Undefined metrics are None. Without `malignant_images` and `malignant_sensitivity` if the
+        malignant classes are unknown.
     """
     y_true, y_pred, groups = np.asarray(y_true), y_prob.argmax(axis=1), np.asarray(groups)
     is_malignant = np.isin(class_names, list(malignant))
@@ -127,18 +129,23 @@ def subgroup_metrics(
         true, predicted = y_true[rows], y_pred[rows]
 
         def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
-            confusion = _confusion(true, predicted, len(class_names), weights)
-            malignant_rows = confusion[:, is_malignant]
-            detected = malignant_rows[:, :, is_malignant].sum(axis=(1, 2))
-            return {
-                "accuracy": _accuracy(confusion),
-                "balanced_accuracy": _mean_defined(_recall(confusion)),
-                "malignant_sensitivity": _divide(detected, malignant_rows.sum(axis=(1, 2))),
+            sums = _class_sums(true, predicted, len(class_names), weights)
+            values = {
+                "accuracy": _accuracy(sums),
+                "balanced_accuracy": _mean_defined(_recall(sums)),
             }
+            if malignant:
+                positives = weights[:, is_malignant[true]]
+                detected = positives[:, is_malignant[predicted[is_malignant[true]]]]
+                values["malignant_sensitivity"] = _divide(
+                    detected.sum(axis=1), positives.sum(axis=1)
+                )
+            return values
 
+        counts = {"malignant_images": int(is_malignant[true].sum())} if malignant else {}
         return {
             "images": len(true),
-            "malignant_images": int(is_malignant[true].sum()),
+            **counts,
             "small": len(true) < SMALL_SUBGROUP,
             **_unweighted(weighted, len(true)),
             "intervals": confidence_intervals(weighted, groups[rows]),
@@ -162,8 +169,8 @@ def confusion_counts(y_true: np.ndarray, y_prob: np.ndarray, class_count: int) -
     Returns:
         int `[classes, classes]`.
     """
-    ones = np.ones((1, len(y_true)))
-    return _confusion(np.asarray(y_true), y_prob.argmax(axis=1), class_count, ones)[0].astype(int)
+    cells = np.asarray(y_true) * class_count + y_prob.argmax(axis=1)
+    return np.bincount(cells, minlength=class_count**2).reshape(class_count, class_count)
 
 
 def most_confident_errors(
@@ -194,12 +201,12 @@ def _weighted_metrics(
     weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Compute all metrics with an interval, `[resamples]` each, for `[resamples, images]`."""
-    confusion = _confusion(y_true, y_prob.argmax(axis=1), len(class_names), weights)
+    sums = _class_sums(y_true, y_prob.argmax(axis=1), len(class_names), weights)
     areas = [roc_auc(y_true == i, y_prob[:, i], weights) for i in range(len(class_names))]
     values = {
-        "accuracy": _accuracy(confusion),
-        "balanced_accuracy": _mean_defined(_recall(confusion)),
-        "macro_f1": _mean_defined(_f1(confusion)),
+        "accuracy": _accuracy(sums),
+        "balanced_accuracy": _mean_defined(_recall(sums)),
+        "macro_f1": _mean_defined(_f1(sums)),
         "macro_roc_auc": _mean_defined(np.stack(areas, axis=1)),
     }
     for task, positive_classes in binary_tasks.items():
@@ -220,9 +227,9 @@ def _unweighted(compute_metrics, image_count: int) -> dict[str, float | None]:
 
 def _per_class(y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str]) -> dict:
     ones = np.ones((1, len(y_true)))
-    confusion = _confusion(y_true, y_prob.argmax(axis=1), len(class_names), ones)
-    recall, f1 = _recall(confusion)[0], _f1(confusion)[0]
-    precision = _divide(np.diagonal(confusion[0]), confusion[0].sum(axis=0))
+    sums = _class_sums(y_true, y_prob.argmax(axis=1), len(class_names), ones)
+    recall, f1 = _recall(sums)[0], _f1(sums)[0]
+    precision = _divide(sums.correct, sums.predicted)[0]
     rows = {}
     for i, name in enumerate(class_names):
         positive, score = y_true == i, y_prob[:, i]
@@ -239,31 +246,50 @@ def _per_class(y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str
     return rows
 
 
-def _confusion(
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of weights by class, float64 `[resamples, classes]`.
+
+    With many classes, whole confusion matrices of all resamples would take gigabytes.
+    """
+
+    true: np.ndarray
+    predicted: np.ndarray
+    correct: np.ndarray
+
+
+def _class_sums(
     y_true: np.ndarray, y_pred: np.ndarray, class_count: int, weights: np.ndarray
-) -> np.ndarray:
-    """Sum weights by true class and predicted class: float64 `[resamples, true, predicted]`."""
-    cell = y_true * class_count + y_pred
-    order = np.argsort(cell, kind="stable")
-    cells, starts = np.unique(cell[order], return_index=True)
-    sums = np.zeros((len(weights), class_count * class_count))
-    sums[:, cells] = np.add.reduceat(weights[:, order], starts, axis=1, dtype=np.float64)
-    return sums.reshape(-1, class_count, class_count)
+) -> _Sums:
+    correct = y_true == y_pred
+    return _Sums(
+        _sum_by(y_true, class_count, weights),
+        _sum_by(y_pred, class_count, weights),
+        _sum_by(y_true[correct], class_count, weights[:, correct]),
+    )
 
 
-def _accuracy(confusion: np.ndarray) -> np.ndarray:
-    return _divide(np.trace(confusion, axis1=1, axis2=2), confusion.sum(axis=(1, 2)))
+def _sum_by(indices: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
+    """Sum weights by an index of each image: float64 `[resamples, count]`."""
+    order = np.argsort(indices, kind="stable")
+    used, starts = np.unique(indices[order], return_index=True)
+    sums = np.zeros((len(weights), count))
+    sums[:, used] = np.add.reduceat(weights[:, order], starts, axis=1, dtype=np.float64)
+    return sums
 
 
-def _recall(confusion: np.ndarray) -> np.ndarray:
-    return _divide(np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(axis=2))
+def _accuracy(sums: _Sums) -> np.ndarray:
+    return _divide(sums.correct.sum(axis=1), sums.true.sum(axis=1))
 
 
-def _f1(confusion: np.ndarray) -> np.ndarray:
+def _recall(sums: _Sums) -> np.ndarray:
+    return _divide(sums.correct, sums.true)
+
+
+def _f1(sums: _Sums) -> np.ndarray:
     """Return F1 by class, NaN for a class that does not occur."""
-    true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
-    f1 = _divide(2 * np.diagonal(confusion, axis1=1, axis2=2), true + predicted)
-    return np.where(true > 0, f1, np.nan)
+    f1 = _divide(2 * sums.correct, sums.true + sums.predicted)
+    return np.where(sums.true > 0, f1, np.nan)
 
 
 def _mean_defined(values: np.ndarray) -> np.ndarray:

@@ -39,20 +39,24 @@ class Evaluation:
 def evaluation_metrics(
     evaluation: Evaluation,
     *,
-    malignant: Sequence[str],
-    binary_tasks: Mapping[str, Sequence[str]],
+    malignant: Sequence[str] = (),
+    melanoma: str | None = None,
 ) -> dict:
     """Compute all metrics of an evaluation.
 
     Args:
         evaluation: the predictions.
-        malignant: the malignant classes.
-        binary_tasks: as for `classification_metrics`.
+        malignant: the malignant classes; empty if unknown.
+        melanoma: the class of melanomas; None without one.
 
     Returns:
-        The content of `metrics.json`: that of `classification_metrics`, and `calibration`,
-        `subgroups` and `pointing_game`.
+        The content of `metrics.json`: that of `classification_metrics`, with the binary tasks
+        `malignant` and `melanoma` where these classes are known; and `calibration`, `subgroups`
+        and `pointing_game`.
     """
+    binary_tasks = {"malignant": malignant} if malignant else {}
+    if melanoma is not None:
+        binary_tasks["melanoma"] = (melanoma,)
     y_true, y_prob, class_names = evaluation.y_true, evaluation.y_prob, evaluation.class_names
     metrics = classification_metrics(
         y_true, y_prob, class_names, binary_tasks=binary_tasks, groups=evaluation.lesion_ids

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,18 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from metrics.bootstrap import RESAMPLES
 from metrics.calibration import BINS
 from metrics.classification import SMALL_SUBGROUP, SPECIFICITIES, sensitivity_key
+from metrics.markup import (
+    encode_jpeg,
+    format_interval,
+    format_name,
+    format_number,
+    format_plot,
+    format_row,
+    format_table,
+    with_interval,
+)
+from metrics.prediction import UNKNOWN_MALIGNANT, class_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE_SHEET = Path(__file__).with_name("page.css")
-_PNG_DPI = 130
-_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -34,9 +40,8 @@ class ReportContext:
         facts: where the metrics come from, by label: model, training data, evaluation data.
         notes: sentences to read first.
         names: full names of classes, subgroup columns and subgroups, by their short names.
-        malignant: the malignant classes.
-        binary_tasks: a label for each binary task of `classification_metrics`.
-        task_note: sentences that explain the binary tasks.
+        malignant: the malignant classes; empty if unknown.
+        binary_tasks: a label for each binary task of the metrics that is shown.
     """
 
     title: str
@@ -45,11 +50,10 @@ class ReportContext:
     names: Mapping[str, str]
     malignant: Sequence[str]
     binary_tasks: Mapping[str, str]
-    task_note: str = ""
 
     def full_name(self, name: str) -> str:
         """Return the full name of a class or subgroup as HTML, or the name itself."""
-        return escape(self.names.get(name, name))
+        return format_name(self.names.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,12 @@ def build_page(
     """
     sections = {
         "Per-class metrics": _per_class(metrics, context)
-        + _plot(figures["confusion_matrix"], "Confusion matrix"),
+        + format_plot(figures["confusion_matrix"], "Confusion matrix"),
         "ROC curves": "<p>One curve per class, one-vs-rest.</p>"
-        + _plot(figures["roc"], "ROC curves"),
+        + format_plot(figures["roc"], "ROC curves"),
         "Screening metrics": _screening(metrics, context),
-        "Calibration": _calibration(metrics) + _plot(figures["reliability"], "Reliability diagram"),
+        "Calibration": _calibration(metrics)
+        + format_plot(figures["reliability"], "Reliability diagram"),
         "Predicted versus true prevalence": _prevalence(metrics, context),
         "Subgroups": _subgroups(metrics, context),
         "Grad-CAM localization (pointing game)": _localization(metrics),
@@ -137,8 +142,8 @@ def _summary(metrics: dict) -> str:
         "macro_f1": ("Macro F1", "mean F1 over classes"),
     }
     cells = "".join(
-        f'<div class="tile">{label}<b>{_number(metrics[key])}</b>'
-        f"<span>{_interval(metrics['intervals'].get(key))}</span><span>{note}</span></div>"
+        f'<div class="tile">{label}<b>{format_number(metrics[key])}</b>'
+        f"<span>{format_interval(metrics['intervals'].get(key))}</span><span>{note}</span></div>"
         for key, (label, note) in tiles.items()
     )
     return (
@@ -151,8 +156,8 @@ def _per_class(metrics: dict, context: ReportContext) -> str:
     keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
     rows = [
         [
-            f"{context.full_name(name)} ({escape(name)})",
-            *(_number(row[key]) for key in keys),
+            format_name(class_label(name, context.names)),
+            *(format_number(row[key]) for key in keys),
             f"{row['support']:,}",
         ]
         for name, row in metrics["per_class"].items()
@@ -161,31 +166,32 @@ def _per_class(metrics: dict, context: ReportContext) -> str:
     return (
         "<p>Recall is the sensitivity, precision the positive predictive value. ROC AUC and "
         "average precision, which summarizes the precision-recall curve, are one-vs-rest. Support "
-        "is the number of images.</p>" + _table(heads, rows)
+        "is the number of images.</p>" + format_table(heads, rows)
     )
 
 
 def _screening(metrics: dict, context: ReportContext) -> str:
     intervals = metrics["intervals"]
     rows = []
-    for task, label in context.binary_tasks.items():
+    for task in [name for name in context.binary_tasks if name in metrics]:
         values = metrics[task]
-        row = [
-            escape(label),
-            _with_interval(values["roc_auc"], intervals.get(f"{task}_roc_auc")),
-        ]
+        auc = with_interval(values["roc_auc"], intervals.get(f"{task}_roc_auc"))
+        row = [escape(context.binary_tasks[task]), auc]
         for specificity in SPECIFICITIES:
             value = values["sensitivity_at_specificity"][f"{specificity:.2f}"]
-            row.append(_with_interval(value, intervals.get(sensitivity_key(task, specificity))))
+            row.append(with_interval(value, intervals.get(sensitivity_key(task, specificity))))
         rows.append(row)
     heads = ["Task", "ROC AUC"]
     heads += [f"Sensitivity at {specificity:.0%} specificity" for specificity in SPECIFICITIES]
     malignant = "; ".join(context.full_name(name) for name in context.malignant)
+    note = f"Malignant classes: {malignant}." if malignant else UNKNOWN_MALIGNANT
+    if not rows:
+        return f"<p>Not measured. {note}</p>"
     return (
-        f"<p>Malignant classes: {malignant}. {escape(context.task_note)}</p>"
+        f"<p>{note}</p>"
         "<p>The score of a task is the sum of the probabilities of its positive classes. "
         "Sensitivity at a given specificity is read from the ROC curve of these images.</p>"
-        + _table(heads, rows)
+        + format_table(heads, rows)
     )
 
 
@@ -206,12 +212,12 @@ def _calibration(metrics: dict) -> str:
             f"temperature of {temperature:.3f}, fitted on the validation images."
         )
     rows = [
-        [label, *(_number(values[key]) for values in columns.values())]
+        [label, *(format_number(values[key]) for values in columns.values())]
         for key, label in labels.items()
     ]
     return (
         f"<p>{note} ECE is the mean gap between confidence and accuracy; lower is better for all "
-        "three metrics.</p>" + _table(["Metric", *columns], rows)
+        "three metrics.</p>" + format_table(["Metric", *columns], rows)
     )
 
 
@@ -224,33 +230,39 @@ def _prevalence(metrics: dict, context: ReportContext) -> str:
     return (
         "<p>Training that favors rare classes, such as with class weights, raises their "
         "probabilities above their prevalence; temperature scaling does not correct this.</p>"
-        + _table(["Class", "True prevalence", "Mean probability", "Predicted prevalence"], rows)
+        + format_table(
+            ["Class", "True prevalence", "Mean probability", "Predicted prevalence"], rows
+        )
     )
 
 
 def _subgroups(metrics: dict, context: ReportContext) -> str:
-    heads = ["Subgroup", "Images", "Malignant", "Accuracy", "Balanced accuracy"]
-    heads.append("Sensitivity (malignant)")
+    keys = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
+    heads, note = ["Subgroup", "Images"], ""
+    if context.malignant:
+        heads.append("Malignant")
+        keys["malignant_sensitivity"] = "Sensitivity (malignant)"
+        note = (
+            "Sensitivity (malignant) is the fraction of malignant images for which any malignant "
+            "class is predicted. "
+        )
+    heads += keys.values()
     body = []
     for column, subgroups in metrics["subgroups"].items():
         name = context.full_name(column)
         body.append(f'<tr class="group"><td colspan="{len(heads)}">{name}</td></tr>')
         for value, row in subgroups.items():
-            cells = [
-                context.full_name(value),
-                f"{row['images']:,}",
-                f"{row['malignant_images']:,}",
-                *(
-                    _with_interval(row[key], row["intervals"][key])
-                    for key in ("accuracy", "balanced_accuracy", "malignant_sensitivity")
-                ),
-            ]
-            body.append(_row(cells, small=row["small"]))
+            cells = [context.full_name(value), f"{row['images']:,}"]
+            if context.malignant:
+                cells.append(f"{row['malignant_images']:,}")
+            cells += [with_interval(row[key], row["intervals"][key]) for key in keys]
+            body.append(format_row(cells, small=row["small"]))
+    if not body:
+        return "<p>Not measured: the data has no columns for them.</p>"
     return (
-        "<p>Sensitivity (malignant) is the fraction of malignant images for which any malignant "
-        "class is predicted. Balanced accuracy is the mean recall of the classes that occur in the "
+        f"<p>{note}Balanced accuracy is the mean recall of the classes that occur in the "
         f"subgroup. Subgroups of fewer than {SMALL_SUBGROUP} images are gray: too small for "
-        "reliable estimates.</p>" + _table(heads, body)
+        "reliable estimates.</p>" + format_table(heads, body)
     )
 
 
@@ -262,9 +274,15 @@ def _localization(metrics: dict) -> str:
             "gives no heat maps.</p>"
         )
     rows = [
-        ["Hit rate: maximum of the heat map inside the lesion", _number(game["hit_fraction"])],
-        ["Energy: fraction of the heat map inside the lesion", _number(game["energy_fraction"])],
-        ["Chance level: fraction of the image inside the lesion", _number(game["chance"])],
+        [
+            "Hit rate: maximum of the heat map inside the lesion",
+            format_number(game["hit_fraction"]),
+        ],
+        [
+            "Energy: fraction of the heat map inside the lesion",
+            format_number(game["energy_fraction"]),
+        ],
+        ["Chance level: fraction of the image inside the lesion", format_number(game["chance"])],
     ]
     excluded = ""
     if count := game["without_lesion"]:
@@ -272,7 +290,8 @@ def _localization(metrics: dict) -> str:
     return (
         "<p>Grad-CAM (Selvaraju et al. 2017) maps the evidence for the predicted class. The "
         "pointing game (Zhang et al. 2018) tests whether the maximum of the map lies inside the "
-        f"lesion mask. Images: {game['images']:,}{excluded}.</p>" + _table(["Metric", "Mean"], rows)
+        f"lesion mask. Images: {game['images']:,}{excluded}.</p>"
+        + format_table(["Metric", "Mean"], rows)
     )
 
 
@@ -282,10 +301,10 @@ def _gallery(errors: Sequence[Misclassification], context: ReportContext) -> str
     cards = []
     for error in errors:
         image_id = escape(error.image_id)
-        images = f'<img alt="{image_id}" src="{_jpeg(error.image)}">'
+        images = f'<img alt="{image_id}" src="{encode_jpeg(error.image)}">'
         if error.overlay is not None:
             alt = f"Grad-CAM heat map of {image_id}"
-            images += f'<img alt="{alt}" src="{_jpeg(error.overlay)}">'
+            images += f'<img alt="{alt}" src="{encode_jpeg(error.overlay)}">'
         cards.append(
             f"<figure>{images}<figcaption>{image_id}<br>true: {context.full_name(error.true)}<br>"
             f"predicted: {context.full_name(error.predicted)} ({error.confidence:.0%})"
@@ -295,48 +314,3 @@ def _gallery(errors: Sequence[Misclassification], context: ReportContext) -> str
     if errors[0].overlay is not None:
         legend += " Left: model input. Right: Grad-CAM heat map for the predicted class."
     return f'<p>{legend}</p><div class="gallery">{"".join(cards)}</div>'
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str] | str]) -> str:
-    """Build a table from cells, or whole rows, that are HTML."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
-    body = "".join(row if isinstance(row, str) else _row(row) for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
-
-
-def _row(cells: Sequence[str], *, small: bool = False) -> str:
-    opening = '<tr class="small">' if small else "<tr>"
-    return f"{opening}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
-def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}<small>{_interval(interval)}</small>"
-
-
-def _plot(figure: Figure, name: str) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_PNG_DPI)
-    kind = "scroll wide" if figure.get_figwidth() > 6 else "scroll"
-    image = f'<img alt="{name}" src="{_data_url(file, "image/png")}">'
-    return f'<figure class="{kind}">{image}</figure>'
-
-
-def _jpeg(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return _data_url(file, "image/jpeg")
-
-
-def _data_url(file: io.BytesIO, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

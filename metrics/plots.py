@@ -15,11 +15,20 @@ from sklearn.metrics import auc, roc_curve
 from metrics.calibration import Reliability, reliability
 from metrics.classification import confusion_counts
 from metrics.evaluation import Evaluation
+from metrics.prediction import short_names
 from support.files import one_line
 
 _TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
 # The palette of Okabe and Ito, which color-blind readers can distinguish.
 _CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
+# More curves than two styles of each color cannot be told apart: these many are named.
+_COLORS = len(_CLASS_COLORS)
+_MOST_CURVES = 2 * _COLORS
+_FEWEST_WORST = 10
+# Longest name of a class in a plot.
+_NAME_LENGTH = 24
+# Above these numbers of classes, the cells of a confusion matrix are small, and hold no numbers.
+_MANY_CLASSES, _TOO_MANY_CLASSES = 12, 40
 
 # Class and file names may contain dollar signs, which would start a formula.
 _without_formulas = rc_context({"text.parse_math": False})
@@ -147,36 +156,53 @@ def plot_confusion_matrix(
 ) -> Figure:
     """Plot a confusion matrix: fractions of each row as color and percentage, counts below.
 
+    Cells of many classes hold the percentage alone, those of more than 40 classes no numbers.
+
     Args:
         counts: int `[classes, classes]`, rows true, columns predicted.
-        class_names: names of rows and columns.
+        class_names: names of rows and columns; long ones are shortened.
         title: title of the figure.
 
     Returns:
         A square figure.
     """
-    size = len(class_names)
+    size, many = len(class_names), len(class_names) > _MANY_CLASSES
+    names = short_names(class_names, _NAME_LENGTH)
+    longest = max(map(len, names))
     totals = counts.sum(axis=1)
     fractions = counts / np.maximum(totals, 1)[:, None]
-    figure = Figure(figsize=(2.6 + 0.85 * size, 1.2 + 0.8 * size), layout="constrained")
+    cell = min(max(0.26, 8 / size), 26 / size) if many else 0.85
+    is_turned = many or longest > 9
+    width = max(2.1 + 0.08 * max(longest, 6) + cell * size, 5.6)
+    height = 1.2 + max(0.8 * size, 1.6) * cell / 0.85 + 0.07 * longest * is_turned
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(counts), strict=True):
         fraction = fractions[row, column]
         style = {"ha": "center", "va": "center", "color": "white" if fraction > 0.55 else "#111827"}
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row - 0.11, f"{fraction:.0%}", fontweight=weight, **style)
-        axes.text(column, row + 0.24, f"{counts[row, column]}", fontsize=7.5, **style)
-    axes.set_xticks(range(size), class_names)
-    names = [f"{name}\nn={total}" for name, total in zip(class_names, totals, strict=True)]
-    axes.set_yticks(range(size), names)
+        style["fontweight"] = "bold" if row == column else "normal"
+        if not many:
+            axes.text(column, row - 0.11, f"{fraction:.0%}", **style)
+            style["fontweight"] = "normal"
+            axes.text(column, row + 0.24, f"{counts[row, column]}", fontsize=7.5, **style)
+        elif size <= _TOO_MANY_CLASSES:
+            axes.text(column, row, f"{100 * fraction:.0f}", fontsize=min(9, 24 * cell), **style)
+    turned = (
+        {"rotation": 90} if many else {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    )
+    font = {"fontsize": min(8, 50 * cell) if many else 10}
+    axes.set_xticks(range(size), names, **font, **(turned if is_turned else {}))
+    separator = "  " if many else "\n"
+    labels = [f"{name}{separator}n={total}" for name, total in zip(names, totals, strict=True)]
+    axes.set_yticks(range(size), labels, **font)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(xmax=1))
-    bar.set_label("fraction of the true class")
+    bar.set_label("fraction of the true class" + (" (numbers: in %)" if many else ""))
     bar.outline.set_visible(False)
     return figure
 
@@ -187,29 +213,38 @@ def plot_roc(
 ) -> Figure:
     """Plot the one-vs-rest ROC curve of each class that occurs.
 
+    Of more classes than can be told apart, those of the lowest ROC AUC are named, the others gray.
+
     Args:
         y_true: int `[images]`, indices into `class_names`.
         y_prob: float `[images, classes]`.
-        class_names: names of the columns of `y_prob`.
+        class_names: names of the columns of `y_prob`; long ones are shortened.
         title: title of the figure.
 
     Returns:
-        A figure of one square panel.
+        A figure of one square panel, with the names beside it if they are many or long.
     """
-    figure = Figure(figsize=(5.8, 6), layout="constrained")
+    curves = []
+    for i, name in enumerate(short_names(class_names, _NAME_LENGTH)):
+        positive = y_true == i
+        if 0 < positive.sum() < len(positive):
+            rates = roc_curve(positive, y_prob[:, i], drop_intermediate=False)[:2]
+            label = f"{name}  {auc(*rates):.3f}  n={positive.sum()}"
+            curves.append((auc(*rates), rates, label))
+    others = []
+    if len(curves) > _MOST_CURVES:
+        curves.sort(key=lambda curve: curve[0])
+        curves, others = curves[:_FEWEST_WORST], curves[_FEWEST_WORST:]
+    is_outside = len(curves) > _COLORS or max(map(len, class_names)) > 12
+    figure = Figure(figsize=(9, 5.2) if is_outside else (5.8, 6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#d1d5db", lw=1, ls="--")
-    for i, name in enumerate(class_names):
-        positive = y_true == i
-        if not 0 < positive.sum() < len(positive):
-            continue
-        false_positive_rate, sensitivity, _ = roc_curve(
-            positive, y_prob[:, i], drop_intermediate=False
-        )
-        area = auc(false_positive_rate, sensitivity)
-        label = f"{name}  {area:.3f}  n={positive.sum()}"
-        color = _CLASS_COLORS[i % len(_CLASS_COLORS)]
-        axes.plot(false_positive_rate, sensitivity, color=color, lw=2, label=label)
+    for i, (_, rates, label) in enumerate(curves):
+        style = {"color": _CLASS_COLORS[i % _COLORS], "ls": "-" if i < _COLORS else "--"}
+        axes.plot(*rates, lw=2, label=label, zorder=3, **style)
+    for i, (_, rates, _) in enumerate(others):
+        label = f"{len(others)} classes of higher ROC AUC" if i == 0 else None
+        axes.plot(*rates, color="#b6bec8", lw=0.8, label=label)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("Sensitivity")
     axes.set_aspect("equal")
@@ -218,8 +253,12 @@ def plot_roc(
     axes.grid(color="#f0f1f3")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(title="Class, ROC AUC, images", loc="lower right", framealpha=1)
+    if curves:
+        outside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+        place = (
+            outside | {"frameon": False, "fontsize": 9} if is_outside else {"loc": "lower right"}
+        )
+        axes.legend(title="Class, ROC AUC, images", framealpha=1, **place)
     return figure
 
 

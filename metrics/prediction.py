@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ UNKNOWN_MALIGNANT = "It is not known which classes of this model are malignant."
 
 _BAR_WIDTH = 30
 _NAME_WIDTH = 40
+# Names of classes have up to 200 characters: so many are shown in a line of a folder, and in front
+# of a bar.
+_CLASS_WIDTH = 20
+_LABEL_WIDTH = 60
+# Above this number of malignant classes, they are counted.
+_MOST_NAMED = 5
 _SHORT_WARNINGS = {"out_of_distribution": "out of distribution", "uncertain": "uncertain"}
 
 
@@ -44,6 +51,27 @@ class Prediction:
         return ranked[: max(count, FEWEST_SHOWN) if self.warnings else count]
 
 
+def shorten(text: str, length: int) -> str:
+    """Return text of at most so many characters; an ellipsis stands for the rest."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def short_names(names: Sequence[str], length: int) -> list[str]:
+    """Return names of at most so many characters; those with the same beginning keep their end."""
+    short = [shorten(name, length) for name in names]
+    count, end = Counter(short), length // 3
+    return [
+        f"{shorten(name, length - end)}{name[-end:]}" if count[text] > 1 else text
+        for name, text in zip(names, short, strict=True)
+    ]
+
+
+def class_label(name: str, titles: Mapping[str, str]) -> str:
+    """Return what to call a class, with its name in parentheses; its name if it has no title."""
+    title = titles.get(name, name)
+    return name if title.casefold() == name.casefold() else f"{title} ({name})"
+
+
 def format_percent(probability: float) -> str:
     """Format a probability so that it never reads as impossible or certain."""
     if 0 < probability < 0.001:
@@ -67,20 +95,22 @@ def heading(title: str, confidence: float, *, uncertain: bool, out_of_distributi
     return f"Model's prediction: {title}, {format_percent(confidence)}"
 
 
-def malignant_text(probability: float | None, malignant: Sequence[str]) -> str:
+def malignant_text(probability: float, malignant: Sequence[str]) -> str:
     """Say how probable the malignant and premalignant classes are together.
 
     Args:
-        probability: their sum, 0..1; None if it is not known which they are.
-        malignant: their names.
+        probability: their sum, 0..1.
+        malignant: their names, at least one.
     """
-    if probability is None:
-        return UNKNOWN_MALIGNANT
-    return f"{MALIGNANT_TITLE} ({', '.join(malignant)}): {format_percent(probability)} together"
+    names = ", ".join(malignant)
+    if len(malignant) > _MOST_NAMED:
+        names = f"{len(malignant)} classes"
+    together = " together" if len(malignant) > 1 else ""
+    return f"{MALIGNANT_TITLE} ({names}): {format_percent(probability)}{together}"
 
 
 def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str]) -> str:
-    """Format a prediction as a block: heading, malignant classes, bars, warnings.
+    """Format a prediction as a block: heading, malignant classes if known, bars, warnings.
 
     Args:
         prediction: for one image.
@@ -88,19 +118,20 @@ def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str
         titles: what to call a class, by its name; others are shown by their name.
     """
     top = prediction.top(top_k)
-    labels = [f"{titles[label]} ({label})" if label in titles else label for label, _ in top]
     total, kinds = prediction.malignant_probability, prediction.warnings
     first = heading(
-        labels[0],
+        class_label(top[0][0], titles),
         top[0][1],
         uncertain="uncertain" in kinds,
         out_of_distribution="out_of_distribution" in kinds,
     )
-    lines = [prediction.image, f"  {first}", f"  {malignant_text(total, prediction.malignant)}"]
+    lines = [prediction.image, f"  {first}"]
     if total is not None:
         bar = _bar(total)
+        lines.append(f"  {malignant_text(total, prediction.malignant)}")
         lines.append(f"  {bar}{'░' * (_BAR_WIDTH - len(bar))}")
     lines.append("")
+    labels = [shorten(class_label(name, titles), _LABEL_WIDTH) for name, _ in top]
     width = max(map(len, labels))
     for label, (_, probability) in zip(labels, top, strict=True):
         row = f"  {label:<{width}}  {format_percent(probability):>8}  {_bar(probability)}"
@@ -117,16 +148,25 @@ def format_line(prediction: Prediction, *, top_k: int) -> str:
     """
     name, total = prediction.image, prediction.malignant_probability
     short = name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :]
-    malignant = "unknown" if total is None else format_percent(total)
-    cells = [f"{label:<5} {format_percent(p):>8}" for label, p in prediction.top(top_k)]
+    malignant = "" if total is None else f"{format_percent(total):>9}  "
+    # Those of all classes, so that the width is the same in all lines.
+    labels = short_names(list(prediction.y_prob), _CLASS_WIDTH)
+    width, label_of = max(map(len, labels)), dict(zip(prediction.y_prob, labels, strict=True))
+    cells = [
+        f"{label_of[label]:<{width}} {format_percent(p):>8}" for label, p in prediction.top(top_k)
+    ]
     cells += prediction.short_warnings
-    return f"{short:<{_NAME_WIDTH}}  {malignant:>9}  " + "   ".join(cells)
+    return f"{short:<{_NAME_WIDTH}}  {malignant}" + "   ".join(cells)
 
 
-def line_heading() -> str:
-    """Return the headings of the columns of `format_line`."""
-    columns = f"{'image':<{_NAME_WIDTH}}  {'malignant':>9}  most probable classes"
-    return f"{columns}, as predicted by the model"
+def line_heading(malignant: Sequence[str]) -> str:
+    """Return the headings of the columns of `format_line`.
+
+    Args:
+        malignant: names of the malignant classes; if unknown, there is no column for them.
+    """
+    column = f"{'malignant':>9}  " if malignant else ""
+    return f"{'image':<{_NAME_WIDTH}}  {column}most probable classes, as predicted by the model"
 
 
 def _bar(probability: float) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metrics.prediction import short_names, shorten
 from support import InputError
 from support.files import csv_cell, escape_controls, make_folder, replacing, write_text
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+# Longest name of a class in the table that `evaluate.py` prints.
+_CLASS_WIDTH = 30
 # The rows of the summary that `evaluate.py` prints.
 _SUMMARY = {
     "accuracy": "accuracy",
@@ -58,9 +61,8 @@ def prediction_table(
     table["confidence"] = y_prob.max(axis=1)
     table["uncertain"] = uncertain
     table["out_of_distribution"] = out_of_distribution
-    for i, name in enumerate(class_names):
-        table[f"prob_{name}"] = y_prob[:, i]
-    return table
+    columns = [f"prob_{name}" for name in class_names]
+    return pd.concat([table, pd.DataFrame(y_prob, columns=columns)], axis=1)
 
 
 class PredictionWriter:
@@ -151,22 +153,28 @@ def write_report(
 
 def format_metrics(metrics: dict) -> str:
     """Format `classification_metrics` as the table that `evaluate.py` prints."""
-    lines = [f"{'class':<8}{'precision':>10}{'recall':>8}{'F1':>8}{'ROC AUC':>9}{'support':>9}"]
-    for name, row in metrics["per_class"].items():
+    names = short_names(list(metrics["per_class"]), _CLASS_WIDTH)
+    width = max(8, *map(len, names))
+    lines = [
+        f"{'class':<{width}}{'precision':>10}{'recall':>8}{'F1':>8}{'ROC AUC':>9}{'support':>9}"
+    ]
+    for name, row in zip(names, metrics["per_class"].values(), strict=True):
         values = [_format(row[key]) for key in ("precision", "recall", "f1", "roc_auc")]
-        lines.append("{:<8}{:>10}{:>8}{:>8}{:>9}{:>9}".format(name, *values, row["support"]))
+        cells = "{:>10}{:>8}{:>8}{:>9}{:>9}".format(*values, row["support"])
+        lines.append(f"{name:<{width}}{cells}")
     lines.append("")
     intervals = metrics.get("intervals", {})
+    majority = f"  majority class {shorten(metrics['majority_class'], _CLASS_WIDTH)}"
+    width = max(22, len(majority))
     if intervals:
-        lines.append(f"{'':<30}   95% CI")
+        lines.append(f"{'':<{width + 8}}   95% CI")
     for key, label in _SUMMARY.items():
         interval = intervals.get(key)
         suffix = f"   {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        lines.append(f"{label:<22}{_format(metrics[key]):>8}{suffix}")
+        lines.append(f"{label:<{width}}{_format(metrics[key]):>8}{suffix}")
         if key == "accuracy":
-            label = f"  majority class {metrics['majority_class']}"
-            lines.append(f"{label:<22}{metrics['majority_fraction']:>8.3f}")
-    lines.append(f"{'images':<22}{metrics['images']:>8}")
+            lines.append(f"{majority:<{width}}{metrics['majority_fraction']:>8.3f}")
+    lines.append(f"{'images':<{width}}{metrics['images']:>8}")
     return "\n".join(lines)
 
 

@@ -7,17 +7,20 @@ import datetime
 import os
 import sys
 import zipfile
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from models import ModelError
 from support.files import MAX_JSON_BYTES, parse_json
 
 # Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
-# trained on, its malignant classes, the melanomas that it misses, and hashes of its images.
-FORMAT = 4
-_OLD_FORMATS = (1, 2, 3)
+# trained on, its malignant classes, the melanomas that it misses, and hashes of its images; format
+# 5 added what its classes are called, other names for them, and patients.
+FORMAT = 5
+_OLD_FORMATS = (1, 2, 3, 4)
+# They do not say which classes are malignant, nor whether images are synthetic.
+_OLDEST_FORMATS = (1, 2, 3)
 _OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
 # What models of older formats, which do not say so, took as malignant.
 _OLD_MALIGNANT = ("akiec", "bcc", "mel")
@@ -34,6 +37,8 @@ SYNTHETIC_WARNING = (
 # Bytes of a hash in `train_pixel_hashes`.
 _HASH_BYTES = 8
 _MAX_COUNT = 10**9
+# Of the class titles and of the other names of classes.
+_MAX_NAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Description:
         temperature: divides the logits before the softmax.
         pixel_scaling: what to do with pixels before they enter the model.
         malignant: names of the classes that are malignant or premalignant; empty if unknown.
+        class_titles: what to call a class in a sentence, by its name; only those known.
+        class_aliases: further labels that data sets have, and the class that each stands for.
         data_name: name of the data that it was trained on; empty if unknown.
         date: of the training, ISO 8601; empty if unknown.
         synthetic: whether generated images were among those that it was trained on.
@@ -54,9 +61,11 @@ class Description:
             them it `missed`, that is, predicted as another class; None if unknown.
         train_image_ids: images of the training split.
         train_lesion_ids: their lesions.
+        train_patient_ids: their patients; empty if unknown.
         train_pixel_hashes: their pixels, see `data.duplicates.pack_hashes`; empty if unknown.
         validation_image_ids: images of the validation split.
         validation_lesion_ids: their lesions.
+        validation_patient_ids: their patients.
         validation_pixel_hashes: their pixels.
         confidence_threshold: predictions of lower confidence are uncertain; None if unknown.
         threshold_accuracy: fraction of correct predictions among the validation images with at
@@ -71,15 +80,19 @@ class Description:
     temperature: float = 1.0
     pixel_scaling: str = PIXEL_SCALING
     malignant: tuple[str, ...] = ()
+    class_titles: dict[str, str] = field(default_factory=dict)
+    class_aliases: dict[str, str] = field(default_factory=dict)
     data_name: str = ""
     date: str = ""
     synthetic: bool = False
     melanomas: dict | None = None
     train_image_ids: tuple[str, ...] = ()
     train_lesion_ids: tuple[str, ...] = ()
+    train_patient_ids: tuple[str, ...] = ()
     train_pixel_hashes: str = ""
     validation_image_ids: tuple[str, ...] = ()
     validation_lesion_ids: tuple[str, ...] = ()
+    validation_patient_ids: tuple[str, ...] = ()
     validation_pixel_hashes: str = ""
     confidence_threshold: float | None = None
     threshold_accuracy: float | None = None
@@ -121,15 +134,16 @@ def read_description(values: Mapping[str, Any]) -> Description:
     Raises:
         TypeError: there are unknown fields, some are missing, or they cannot be upgraded.
     """
-    if values.get("format") in _OLD_FORMATS:
+    if values.get("format") in _OLDEST_FORMATS:
         values = {_OLD_NAMES.get(name, name): value for name, value in values.items()}
         values |= {
             "malignant": [name for name in _OLD_MALIGNANT if name in values["class_names"]],
             "synthetic": are_synthetic(
                 values.get("train_image_ids", ()), values.get("train_lesion_ids", ())
             ),
-            "format": FORMAT,
         }
+    if values.get("format") in _OLD_FORMATS:
+        values = {**values, "format": FORMAT}
     return Description(
         **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     )
@@ -166,21 +180,18 @@ def check_description(description: Description) -> None:
         "model": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
         "pixel_scaling": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
         "class_names": ("two or more different names without slashes", _are_class_names),
-        "malignant": (
-            "different names of its classes",
-            lambda value: (
-                _are_different_strings(value) and set(value) <= set(description.class_names)
-            ),
-        ),
+        **_class_checks(description),
         "data_name": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
         "date": ("a date such as 2025-12-31, or an empty string", _is_date),
         "synthetic": ("true or false", lambda value: isinstance(value, bool)),
         "melanomas": ("the split, count and missed of melanomas, or null", _are_melanomas),
         "train_image_ids": strings,
         "train_lesion_ids": strings,
+        "train_patient_ids": strings,
         "train_pixel_hashes": hashes,
         "validation_image_ids": strings,
         "validation_lesion_ids": strings,
+        "validation_patient_ids": strings,
         "validation_pixel_hashes": hashes,
         "image_size": (
             f"an integer from 1 to {MAX_IMAGE_SIZE}",
@@ -238,6 +249,28 @@ def peek_description(path: str | os.PathLike) -> Description | None:
     return description
 
 
+def _class_checks(description: Description) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    """Return what is expected of the fields that name classes, by their names."""
+
+    def are_classes(names: Iterable[str]) -> bool:
+        return set(names) <= set(description.class_names)
+
+    return {
+        "malignant": (
+            "different names of its classes",
+            lambda value: _are_different_strings(value) and are_classes(value),
+        ),
+        "class_titles": (
+            f"one line of at most {MAX_NAME_LENGTH} characters for some of its classes",
+            lambda value: _are_names(value) and are_classes(value),
+        ),
+        "class_aliases": (
+            f"at most {_MAX_NAMES:,} names and the class of each",
+            lambda value: _are_names(value) and are_classes(value.values()),
+        ),
+    }
+
+
 def _are_strings(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
 
@@ -255,6 +288,13 @@ def _are_class_names(value: object) -> bool:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME_LENGTH and value.isprintable()
+
+
+def _are_names(value: object) -> bool:
+    """Tell whether a value maps names to names."""
+    if not isinstance(value, dict) or len(value) > _MAX_NAMES:
+        return False
+    return all(name and _is_name(name) for pair in value.items() for name in pair)
 
 
 def _is_date(value: object) -> bool:

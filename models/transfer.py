@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -140,7 +142,7 @@ def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> ke
         load_weights(backbone, weights, entry.title)
     if load_size != image_size:
         source, backbone = backbone, _build_network(entry, image_size)
-        _copy_resized(source, backbone, entry.extra_tokens)
+        copy_resized(source.weights, backbone.weights, entry.extra_tokens)
     if isinstance(backbone, keras.Model) and type(backbone).__name__ == "Functional":
         # Some constructors of keras.applications take no name.
         return keras.Model(backbone.inputs, backbone.outputs[0], name=BACKBONE)
@@ -177,13 +179,20 @@ def _load_imagenet(backbone: keras.Model, entry: Backbone, image_size: int) -> N
         raise WeightsUnavailableError(f"{error}; delete the file to download it again") from error
 
 
-def _copy_resized(source: keras.Model, target: keras.Model, extra_tokens: int) -> None:
-    """Copy the weights of a transformer to one for another image size.
+def copy_resized(
+    source: Sequence[keras.Variable], target: Sequence[keras.Variable], extra_tokens: int
+) -> None:
+    """Copy weights; those of a transformer may be for another image size.
 
     The position embeddings form a grid, which is resized: Dosovitskiy et al., *An Image is Worth
     16x16 Words* (2021), arXiv:2010.11929, section 3.2.
+
+    Args:
+        source: the weights.
+        target: as many; only position embeddings have another shape.
+        extra_tokens: position embeddings before those of the grid.
     """
-    for old, new in zip(source.weights, target.weights, strict=True):
+    for old, new in zip(source, target, strict=True):
         if old.shape == new.shape:
             new.assign(old)
             continue

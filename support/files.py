@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,13 @@ def one_line(text: str) -> str:
     Control characters, with which a text could steer a terminal, become question marks.
     """
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def list_names(names: Iterable[str], limit: int = 10) -> str:
+    """Return the first of some names, and how many more there are, for a message of one line."""
+    names = [one_line(name)[:300] for name in names]
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def safe_name(text: str, *, max_bytes: int = 200) -> str:

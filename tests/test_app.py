@@ -209,9 +209,35 @@ def test_what_a_model_cannot_tell_is_null_and_not_false(show):
 
 def test_unknown_malignant_classes_are_not_shown_as_0_percent(show):
     malignant = show(*MOLE, malignant=())["malignant"]
-    assert malignant["probability"] is None
-    assert "not known" in malignant["text"]
-    assert "%" not in malignant["text"]
+    assert (malignant["probability"], malignant["text"]) == (None, "")
+    assert malignant["note"] == "It is not known which classes of this model are malignant."
+
+
+def test_a_single_malignant_class_is_no_sum(show):
+    malignant = show(*MOLE, malignant=("mel",))["malignant"]
+    assert malignant["text"] == "Malignant or premalignant: 17.0 %"
+    assert malignant["note"].startswith("Probability of this class: melanoma. A low value")
+
+
+def test_classes_have_the_titles_of_the_model_and_no_description_of_another_class(show):
+    result = show(*MOLE, class_titles={"nv": "melanocytic nevus", "df": "diabetic foot"})
+    classes = {item["name"]: item for item in result["classes"]}
+    assert classes["df"]["label"] == "diabetic foot (df)"
+    assert classes["df"]["description"] == ""
+    assert classes["nv"]["description"].startswith("Images of moles")
+    own = ("acne", "Wart", "c", "d", "e", "f", "scar")
+    result = show(*MOLE, class_names=own, malignant=(), class_titles={"f": "fungal infection"})
+    assert result["heading"] == "Model's prediction: Fungal infection, 75.0 %"
+    assert [item["label"] for item in result["classes"]][:2] == ["fungal infection (f)", "e"]
+    assert {item["description"] for item in result["classes"]} == {""}
+
+
+def test_examples_are_those_of_classes_that_the_model_has():
+    from app.examples import generate_examples
+    from data.classes import ClassScheme
+
+    assert list(generate_examples(ClassScheme(("Melanoma", "nevus", "other")))) == ["nv", "mel"]
+    assert generate_examples(ClassScheme(("benign", "malignant"))) == {}
 
 
 def test_no_probability_is_rounded_to_certainty(show):

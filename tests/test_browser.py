@@ -128,11 +128,8 @@ def has_result(browser) -> bool:
 
 
 def probabilities(browser) -> dict[str, float]:
-    rows = browser.find_elements("css selector", "#bars progress")
-    return {
-        row.get_attribute("aria-labelledby").removeprefix("bar-"): float(row.get_attribute("value"))
-        for row in rows
-    }
+    rows = browser.find_elements("css selector", ".bars progress")
+    return {row.get_attribute("data-name"): float(row.get_attribute("value")) for row in rows}
 
 
 def shown_pixels(browser, identifier: str) -> np.ndarray:
@@ -248,6 +245,50 @@ def test_a_model_trained_on_synthetic_images_has_a_banner_on_the_page_and_in_the
                 for part in shown.value_of_css_property("background-color")[5:].split(",")[:3]
             )
             assert red > 2 * max(green, blue)
+
+
+@pytest.mark.parametrize(
+    ("class_names", "malignant"),
+    [
+        (("benign", "malignant"), ("malignant",)),
+        (tuple(f"{'a long name of a class ' * 8}{i}" for i in range(30)), ()),
+    ],
+    ids=("two", "thirty"),
+)
+def test_the_page_shows_the_classes_of_any_model(
+    browser, stores, lesions, tmp_path, class_names, malignant
+):
+    from models.bundle import describe, save_model
+    from models.factory import build_model
+
+    model = build_model("sequential", image_size=32, class_names=class_names)
+    describe(model, malignant=malignant)
+    save_model(model, tmp_path / "model.keras")
+    screen = {"width": 320, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    with serving(stores, "--model_path", str(tmp_path / "model.keras")) as url:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        browser.get(url)
+        wait_for(browser, lambda it: element(it, "model").text)
+        # It has no class of the generated examples.
+        assert not element(browser, "tryout").is_displayed()
+        element(browser, "file").send_keys(str(lesions["nv"]))
+        wait_for(browser, has_result)
+        found = probabilities(browser)
+        assert set(found) == set(class_names)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert not element(browser, "bars-note").is_displayed()
+        assert element(browser, "malignant-bar").is_displayed() == bool(malignant)
+        assert element(browser, "malignant-text").is_displayed() == bool(malignant)
+        note = element(browser, "malignant-note").text
+        assert note.startswith("Probability of this class" if malignant else "It is not known")
+        bars = browser.find_elements("css selector", ".bars progress")
+        assert bars[0].accessible_name.startswith(next(iter(found)))
+        assert sum(bar.is_displayed() for bar in bars) == min(len(class_names), 10)
+        if len(class_names) > 10:
+            assert element(browser, "rest-title").text == "20 less probable classes"
+            element(browser, "rest-title").click()
+        assert all(bar.is_displayed() for bar in bars)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 320
 
 
 def test_a_text_file_named_jpg_gets_a_message(browser, url, lesions, tmp_path):

@@ -61,7 +61,7 @@ def test_a_loaded_model_gives_the_same_probabilities_and_description(model, save
     assert (model.predict_on_batch(images) == loaded.predict_on_batch(images)).all()
     description = get_description(loaded)
     assert description == get_description(model)
-    assert description.format == 4
+    assert description.format == 5
     assert description.train_image_ids == ("i1", "i2")
     assert description.train_lesion_ids == ("l1",)
     assert description.validation_lesion_ids == ("l2",)
@@ -145,7 +145,14 @@ def test_warning_thresholds_are_in_the_file(tmp_path):
     assert (loaded.score(features) == detector.score(features)).all()
 
 
+def make_format_4(description: dict) -> None:
+    description["format"] = 4
+    for name in ("class_titles", "class_aliases", "train_patient_ids", "validation_patient_ids"):
+        del description[name]
+
+
 def make_format_3(description: dict) -> None:
+    make_format_4(description)
     description["format"] = 3
     for name in ("malignant", "data_name", "date", "synthetic", "melanomas"):
         del description[name]
@@ -173,6 +180,7 @@ def make_format_1(description: dict) -> None:
         (make_format_1, (None, None)),
         (make_format_2, (0.7, 0.9)),
         (make_format_3, (None, None)),
+        (make_format_4, (None, None)),
     ],
 )
 def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expected):
@@ -181,7 +189,7 @@ def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expe
     assert (older.predict_on_batch(images) == load_model(saved).predict_on_batch(images)).all()
     description = get_description(older)
     assert (description.confidence_threshold, description.threshold_accuracy) == expected
-    assert (description.format, description.detector, description.synthetic) == (4, None, False)
+    assert (description.format, description.detector, description.synthetic) == (5, None, False)
     save_model(older, tmp_path / "again.keras")
     assert get_description(load_model(tmp_path / "again.keras")) == description
 
@@ -194,6 +202,10 @@ def test_what_a_model_was_trained_on_is_in_the_file(tmp_path):
         "date": "2025-12-31",
         "synthetic": True,
         "melanomas": {"split": "validation", "count": 9, "missed": 2},
+        "class_titles": {"a": "first class"},
+        "class_aliases": {"A1": "a", "bee": "b"},
+        "train_patient_ids": ("p1", "p2"),
+        "validation_patient_ids": ("p3",),
         "train_pixel_hashes": "AAAAAAAAAAA=",
     }
     describe(model, **facts)
@@ -226,7 +238,7 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "expected description format 1 to 4, received 99"),
+        ({"format": 99}, "expected description format 1 to 5, received 99"),
         ({"class_names": [*CLASSES, "z"]}, "the output (None, 4), as its description says"),
         (
             {"class_names": ["a", "a", "b"]},
@@ -246,6 +258,9 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
         ({"detector": "text"}, "expected an object or null as detector"),
         ({"detector": [1]}, "expected an object or null as detector"),
         ({"malignant": ["d"]}, "expected different names of its classes as malignant"),
+        ({"class_titles": {"d": "x"}}, "for some of its classes as class_titles"),
+        ({"class_aliases": {"x": "d"}}, "names and the class of each as class_aliases"),
+        ({"train_patient_ids": "p1"}, "a list of strings as train_patient_ids"),
         ({"format": 3, "class_names": 7}, "cannot load the model"),
         ({"format": 3, "train_lesion_ids": 7}, "cannot load the model"),
     ],

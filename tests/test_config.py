@@ -15,7 +15,7 @@ def test_defaults_are_complete_before_tensorflow_is_imported():
     assert (settings.image_size, settings.fine_tune_layers) == (192, 126)
     for name in MODEL_NAMES:
         values = dataclasses.asdict(parse(["--model", name]))
-        assert [key for key, value in values.items() if value is None] == ["resume"]
+        assert [key for key, value in values.items() if value is None] == ["init_from", "resume"]
 
 
 def test_a_given_flag_beats_presets_and_defaults():

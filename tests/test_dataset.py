@@ -1,5 +1,6 @@
 """Reading the labels of a training and of an evaluation: leaks, given splits, other classes."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -24,23 +25,50 @@ def write_image(path: Path, number: int) -> None:
 @pytest.fixture
 def data_dir(tmp_path) -> Path:
     """A data set of 60 images, each of its own lesion, in the layout of HAM10000."""
-    root = tmp_path / "data"
+    return write_table(tmp_path / "data", write_image, "png")
+
+
+def write_table(root: Path, write, suffix: str) -> Path:
+    """Write 60 images and their table."""
     names = [f"ISIC_{i:07d}" for i in range(60)]
     for i, name in enumerate(names):
-        write_image(root / f"{name}.png", i)
+        write(root / f"{name}.{suffix}", i)
     table = pd.DataFrame({"image_id": names, "lesion_id": [f"HAM_{i:07d}" for i in range(60)]})
     table["dx"] = [CLASS_NAMES[i % 7] for i in range(60)]
     table.to_csv(root / "HAM10000_metadata.csv", index=False)
     return root
 
 
-def add_copy(root: Path, number: int) -> None:
-    """Store an image a second time, under another id and another lesion."""
+def write_scene(path: Path, number: int, *, quality: int = 95, size: int = 96) -> None:
+    """Write an image that is smooth enough to be compressed and scaled."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), np.uint8)
+    image = Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC)
+    image.save(path, quality=quality)
+
+
+def add_copy(root: Path, number: int, *, near: bool = False) -> None:
+    """Store an image a second time, under another id and another lesion.
+
+    Args:
+        root: of the data set.
+        number: of the image.
+        near: whether to compress it again, so that its pixels differ.
+    """
     original, copy = f"ISIC_{number:07d}", f"ISIC_{number:07d} (1)"
-    shutil.copy(root / f"{original}.png", root / f"{copy}.png")
+    if near:
+        Image.open(root / f"{original}.jpg").save(root / f"{copy}.jpg", quality=60)
+    else:
+        shutil.copy(root / f"{original}.png", root / f"{copy}.png")
     table = pd.read_csv(root / "HAM10000_metadata.csv")
     row = table[table["image_id"] == original].assign(image_id=copy, lesion_id=f"new {number}")
     pd.concat([table, row]).to_csv(root / "HAM10000_metadata.csv", index=False)
+
+
+@pytest.fixture
+def scenes_dir(tmp_path) -> Path:
+    """As `data_dir`, with images of which near-duplicates can be made."""
+    return write_table(tmp_path / "scenes", write_scene, "jpg")
 
 
 def read(root: Path, **flags) -> pd.DataFrame:
@@ -57,6 +85,7 @@ def describe(frame: pd.DataFrame) -> Description:
         rows = frame[frame["split"] == split]
         fields[f"{name}_image_ids"] = tuple(rows["image_id"])
         fields[f"{name}_lesion_ids"] = tuple(rows["lesion_id"])
+        fields[f"{name}_patient_ids"] = tuple(rows.get("patient_id", ()))
         fields[f"{name}_pixel_hashes"] = pack_hashes(rows["pixel_hash"])
     return Description(model="none", class_names=CLASS_NAMES, image_size=32, **fields)
 
@@ -83,8 +112,7 @@ def test_a_copy_of_a_training_image_under_another_name_is_no_test_image(data_dir
         f"{originals['test']} (1)",
     }
     assert capsys.readouterr().err == (
-        "excluded 2 of 14 images: they have the pixels of training or validation images of the "
-        "model, or show the lesions of such copies\n"
+        "excluded 2 of 14 images, since the model was trained or validated on them: 2 by pixels\n"
     )
 
 
@@ -116,3 +144,151 @@ def test_classes_that_are_skipped_stop_a_training_above_one_percent(tmp_path, ca
         pytest.raises(DataError, match=r"but 4 of 301 images, of other classes: 3 'wart', 1 'corn"),
     ):
         read_labels(str(tmp_path), limit=0.01)
+
+
+def test_near_duplicates_of_one_data_set_stay_in_one_split(scenes_dir, capsys):
+    before = read(scenes_dir).set_index("image_id")["split"]
+    assert "near-duplicates" not in capsys.readouterr().out
+    for number in range(0, 60, 4):
+        add_copy(scenes_dir, number, near=True)
+    frame = read(scenes_dir)
+    assert "\n  15 pairs of near-duplicates joined\n" in capsys.readouterr().out
+    assert frame["lesion_id"].nunique() == 75
+    assert frame["group"].nunique() == 60
+    assert frame["pixel_hash"].nunique() == 75
+    assert frame.groupby("group")["split"].nunique().max() == 1
+    assert set(before) == set(frame["split"]) == {"train", "val", "test"}
+
+
+def test_a_near_duplicate_of_a_training_image_is_no_test_image(scenes_dir, capsys):
+    frame = read(scenes_dir)
+    description = describe(frame)
+    originals = frame.groupby("split").head(1).set_index("split")["image_id"]
+    for image_id in originals:
+        add_copy(scenes_dir, int(image_id[5:]), near=True)
+    # Another image of the lesion of such a copy.
+    write_scene(scenes_dir / "other.jpg", 99)
+    table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv")
+    row = table[table["image_id"] == f"{originals['train']} (1)"].assign(image_id="other")
+    pd.concat([table, row]).to_csv(scenes_dir / "HAM10000_metadata.csv", index=False)
+    capsys.readouterr()
+    selected = select_images(str(scenes_dir), "test", description)
+    test_images = frame.loc[frame["split"] == "test", "image_id"]
+    assert set(selected["image_id"]) == {*test_images, f"{originals['test']} (1)"}
+    assert capsys.readouterr().err == (
+        f"excluded 3 of {len(test_images) + 4} images, since the model was trained or validated on "
+        "them: 2 by near-duplicates, 1 of the same lesions\n"
+    )
+    assert "group" not in selected
+    # Nothing is excluded from the other splits.
+    assert len(select_images(str(scenes_dir), "all", description)) == 64
+    train = select_images(str(scenes_dir), "train", description)
+    assert set(train["image_id"]) == set(frame.loc[frame["split"] == "train", "image_id"])
+
+
+def test_near_duplicates_across_a_given_split_are_counted(scenes_dir):
+    for number in (0, 1):
+        add_copy(scenes_dir, number, near=True)
+    table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv")
+    table["split"] = ["train"] * 40 + ["val"] * 10 + ["test"] * 12
+    table.to_csv(scenes_dir / "HAM10000_metadata.csv", index=False)
+    with pytest.warns(
+        DataWarning, match=r"^2 validation or test images of the split .* or are cop"
+    ):
+        assert read(scenes_dir)["split"].tolist() == table["split"].tolist()
+
+
+def test_extra_images_near_to_validation_or_test_stay_out_of_training(scenes_dir, tmp_path, capsys):
+    frame = read(scenes_dir)
+    extra = tmp_path / "extra"
+    for split, rows_of_split in frame.groupby("split"):
+        row = rows_of_split.iloc[0]
+        (extra / row["label"]).mkdir(parents=True, exist_ok=True)
+        path = extra / row["label"] / f"{split}.jpg"
+        Image.open(row["path"]).transpose(Image.Transpose.ROTATE_90).save(path, quality=70)
+    write_scene(extra / "nv" / "new.jpg", 99)
+    capsys.readouterr()
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        merged = read(scenes_dir, extra_data_dir=(str(extra),))
+    assert set(merged["image_id"][60:]) == {"new", "train"}
+    assert merged["group"].notna().all()
+    printed = capsys.readouterr().out
+    assert "added to the train split: 2 of 4 images" in printed
+    assert "0 by pixels, 2 by near-duplicates, 0 of the same lesions" in printed
+
+
+def write_patients(root: Path, patients: list[str]) -> Path:
+    """Write a table of images, each of a lesion of its own, with patients and two own classes."""
+    names = [f"image{i:03d}" for i in range(len(patients))]
+    for i, name in enumerate(names):
+        write_image(root / f"{name}.png", i)
+    table = pd.DataFrame({"image_id": names, "patient_id": patients})
+    table["lesion_id"] = [f"lesion{i}" for i in range(len(names))]
+    table["diagnosis"] = ["wart" if i % 2 else "corn" for i in range(len(names))]
+    table.to_csv(root / "labels.csv", index=False)
+    return root
+
+
+def test_the_images_of_a_patient_stay_in_one_split(tmp_path, capsys):
+    patients = [f"P{i // 5}" for i in range(100)]
+    frame = read(write_patients(tmp_path / "clinic", patients), classes="data")
+    assert frame.groupby("patient_id")["split"].nunique().max() == 1
+    assert frame["group"].nunique() == 20
+    assert set(frame["split"]) == {"train", "val", "test"}
+    printed = capsys.readouterr().out
+    assert "\n  20 patients, each with all images in one split\n" in printed
+    assert "\n  2 classes, images: corn 50, wart 50; malignant: unknown\n" in printed
+
+
+def test_an_image_of_a_known_patient_is_no_test_image(tmp_path, capsys):
+    root = write_patients(tmp_path / "clinic", [f"P{i // 5}" for i in range(100)])
+    frame = read(root, classes="data")
+    description = dataclasses.replace(describe(frame), class_names=("corn", "wart"))
+    row = frame[frame["split"] == "train"].iloc[0]
+    write_image(root / "new.png", 999)
+    with (root / "labels.csv").open("a") as file:
+        file.write(f"new,{row['patient_id']},new lesion,wart\n")
+    capsys.readouterr()
+    selected = select_images(str(root), "test", description)
+    assert set(selected["image_id"]) == set(frame.loc[frame["split"] == "test", "image_id"])
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "excluded" in line]
+    assert line.endswith("on them: 1 by patient id")
+
+
+def test_classes_come_from_the_data_a_list_or_ham10000(tmp_path, capsys):
+    root = write_patients(tmp_path / "clinic", [""] * 40)
+    settings = build_train_config({"model": "sequential", "data_dir": str(root)})
+
+    def classes(value: str):
+        return read_labeled_images(dataclasses.replace(settings, classes=value)).classes
+
+    assert classes("data").names == ("corn", "wart")
+    (tmp_path / "list.txt").write_text("wart,verruca,malignant,corn\nother,,benign\n")
+    with pytest.raises(DataError, match=r"at least two classes in .*, received wart only"):
+        classes(str(tmp_path / "list.txt"))
+    (tmp_path / "list.csv").write_text("name,description,malignant\nwart,a wart,yes\ncorn,,no\n")
+    scheme = classes(str(tmp_path / "list.csv"))
+    assert (scheme.names, scheme.malignant) == (("wart", "corn"), ("wart",))
+    assert "2 classes, images: wart 20, corn 20; malignant: wart" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"received 20 corn, 20 wart; or .* with --classes data"):
+        classes("ham10000")
+    with pytest.raises(
+        DataError, match=r"^--classes: expected ham10000, data, or a file .* x\.txt"
+    ):
+        classes("x.txt")
+
+
+def test_a_model_is_evaluated_on_the_classes_that_it_has_in_common(tmp_path, capsys):
+    for i in range(12):
+        write_image(tmp_path / "data" / ("Nevus", "melanoma", "wart")[i % 3] / f"{i}.png", i)
+    description = Description(model="none", class_names=("MEL", "NV"), image_size=32)
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        frame = select_images(str(tmp_path / "data"), "all", description)
+    assert frame["label"].value_counts().to_dict() == {"NV": 4, "MEL": 4}
+    assert "skipped 4 of 12 images, of other classes: 4 'wart'" in capsys.readouterr().err
+    other = dataclasses.replace(description, class_names=("x", "y"))
+    with (
+        pytest.warns(DataWarning, match="no lesion_id"),
+        pytest.raises(DataError, match=r"^--data_dir: .* x, y.* wart"),
+    ):
+        select_images(str(tmp_path / "data"), "all", other)

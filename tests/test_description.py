@@ -31,11 +31,14 @@ FULL = Description(
     CLASS_NAMES,
     192,
     malignant=MALIGNANT,
+    class_titles={"mel": "melanoma"},
+    class_aliases={"MM": "mel"},
     data_name="HAM10000",
     date="2025-12-31",
     melanomas={"split": "test", "count": 1167, "missed": 52},
     train_image_ids=tuple(f"i{number}" for number in range(7009)),
     train_lesion_ids=("HAM_0000001",),
+    train_patient_ids=("P1",),
     train_pixel_hashes=pack_hashes(["00ff" * 4]),
 )
 OLD = {"model": "m", "class_names": [*CLASS_NAMES], "image_size": 32, "format": 3}
@@ -59,9 +62,19 @@ def test_a_description_survives_json():
 def test_the_malignant_classes_of_older_formats_are_known(number):
     upgraded = read_description({**OLD, "format": number})
     check_description(upgraded)
-    assert (upgraded.format, upgraded.malignant) == (4, MALIGNANT)
+    assert (upgraded.format, upgraded.malignant) == (5, MALIGNANT)
     binary = read_description({**OLD, "format": number, "class_names": ["mel", "nv"]})
     assert binary.malignant == ("mel",)
+
+
+def test_format_4_keeps_its_values_and_has_no_titles_aliases_or_patients():
+    values = asdict(FULL) | {"format": 4, "malignant": ["bkl"], "synthetic": True}
+    for name in ("class_titles", "class_aliases", "train_patient_ids", "validation_patient_ids"):
+        del values[name]
+    upgraded = read_description(values)
+    check_description(upgraded)
+    expected = {"malignant": ("bkl",), "synthetic": True, "class_titles": {}, "class_aliases": {}}
+    assert upgraded == replace(FULL, **expected, train_patient_ids=())
 
 
 @pytest.mark.parametrize(
@@ -124,6 +137,24 @@ def melanomas(**changes) -> dict:
     "change",
     [
         *({"malignant": value} for value in (("d",), ("mel", "mel"), "mel", (1,), None)),
+        *(
+            {"class_titles": value}
+            for value in (None, (), "mel", {"d": "x"}, {"mel": 7}, {"mel": ""}, {"mel": "a\nb"})
+        ),
+        {"class_titles": {"mel": "x" * 201}},
+        *(
+            {"class_aliases": value}
+            for value in (
+                None,
+                ["mel"],
+                {"x": "d"},
+                {"": "mel"},
+                {"x" * 201: "mel"},
+                {"x": ["mel"]},
+            )
+        ),
+        {"class_aliases": {f"a{number}": "mel" for number in range(10_001)}},
+        *({"train_patient_ids": value} for value in (None, "p", (1,))),
         *({"data_name": value} for value in (None, 7, "x" * 201, "two\nlines", "\x1b[31m")),
         *({"date": value} for value in (None, 20251231, "20251231", "2025-W01-1", "2025-02-30")),
         *({"synthetic": value} for value in (None, 0, "false", ())),

@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from data.duplicates import group_lesions, pack_hashes, pixel_hashes, unpack_hashes
+from data.duplicates import (
+    group_lesions,
+    main,
+    pack_hashes,
+    pixel_hashes,
+    read_fingerprints,
+    unpack_hashes,
+)
+from data.near_duplicates import Pair
 
 
 def test_the_hash_depends_on_the_pixels_and_not_on_the_file(tmp_path):
@@ -47,3 +55,50 @@ def test_lesions_with_identical_images_are_one_group_through_any_chain():
     # D has an image of C, C one of B, and B one of A.
     lesions = pd.Series(list("DCCBBAE"))
     assert group_lesions(lesions, list("1122334")).tolist() == list("AAAAAAE")
+
+
+def test_lesions_are_joined_by_near_duplicates_and_by_patient():
+    lesions = pd.Series(list("ABCDE"), index=range(5, 10))
+    none = [None] * 5
+    assert group_lesions(lesions, none, pairs=[Pair(4, 2, 0.9)]).tolist() == list("ABCDC")
+    patients = ["p", "", "q", "", "p"]
+    assert group_lesions(lesions, none, patient_ids=patients).tolist() == list("ABCDA")
+    hashes = ["1", "1", None, None, None]
+    groups = group_lesions(lesions, hashes, pairs=[Pair(2, 3, 0.9)], patient_ids=patients)
+    assert groups.tolist() == list("AACCA")
+    assert groups.index.equals(lesions.index)
+
+
+def test_one_pass_yields_hashes_and_thumbnails_and_passes_over_what_cannot_be_read(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"not an image")
+    paths = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    done = []
+    found = read_fingerprints(paths, on_progress=lambda *count: done.append(count))
+    assert found.hashes == pixel_hashes(paths)
+    assert found.thumbnails.pixels.shape == (2, 64, 64, 3)
+    assert found.thumbnails.usable.tolist() == [True, False]
+    assert done == [(1, 2), (2, 2)]
+
+
+def test_the_command_prints_the_pairs_and_writes_a_table_and_a_sheet(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    for name in ("=a", "b"):
+        small = Image.fromarray(rng.integers(60, 200, (30, 30, 3), np.uint8))
+        image = small.resize((150, 150), Image.Resampling.BICUBIC)
+        image.save(tmp_path / f"images/{name}.png")
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "images/c.png")
+    arguments = ["--data_dir", str(tmp_path / "images"), "--output_dir", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "b.png and c.png: " in output
+    assert "1 pair of near-duplicates" in output
+    assert pd.read_csv(tmp_path / "out/near_duplicates.csv")["image_1"].tolist() == ["b.png"]
+    assert (tmp_path / "out/near_duplicates.jpg").stat().st_size > 1000
+    (tmp_path / "images/d.png").write_bytes(b"broken")
+    assert main(arguments) == 1
+    assert "skipped " in capsys.readouterr().err
+    assert main(["--data_dir", str(tmp_path / "nowhere")]) == 2
+    assert "--data_dir: expected a folder of images" in capsys.readouterr().err

@@ -23,8 +23,8 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         subgroups=subgroups,
         localization={"images": 3},
     )
-    tasks = {"melanoma": ("mel",)}
-    metrics = evaluation_metrics(evaluation, malignant=("mel",), binary_tasks=tasks)
+    tasks = {"malignant": ("mel", "bkl"), "melanoma": ("mel",)}
+    metrics = evaluation_metrics(evaluation, malignant=("mel", "bkl"), melanoma="mel")
     expected = classification_metrics(y_true, y_prob, NAMES, binary_tasks=tasks, groups=lesion_ids)
     expected["calibration"] = {
         "temperature": 1.5,
@@ -33,7 +33,29 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         "prevalence": class_prevalence(y_true, y_prob, NAMES),
     }
     expected["subgroups"] = subgroup_metrics(
-        y_true, y_prob, NAMES, malignant=("mel",), columns=subgroups, groups=lesion_ids
+        y_true, y_prob, NAMES, malignant=("mel", "bkl"), columns=subgroups, groups=lesion_ids
     )
     expected["pointing_game"] = {"images": 3}
     assert metrics == expected
+
+
+def test_what_needs_the_malignant_classes_is_left_out_if_they_are_unknown():
+    y_true, y_prob = np.array([0, 1, 2, 0]), np.full((4, 3), 1 / 3)
+    evaluation = Evaluation(
+        class_names=("acne", "wart", "melanoma"),
+        y_true=y_true,
+        y_prob=y_prob,
+        uncalibrated=y_prob,
+        temperature=1.0,
+        lesion_ids=list("abcd"),
+        subgroups={"sex": ["male"] * 4},
+    )
+    metrics = evaluation_metrics(evaluation)
+    assert not [key for key in (*metrics, *metrics["intervals"]) if "mal" in key or "mel" in key]
+    row = metrics["subgroups"]["sex"]["male"]
+    assert list(row) == ["images", "small", "accuracy", "balanced_accuracy", "intervals"]
+    assert list(row["intervals"]) == ["accuracy", "balanced_accuracy"]
+    # A melanoma is known by its name.
+    with_melanoma = evaluation_metrics(evaluation, melanoma="melanoma")
+    assert with_melanoma["melanoma"]["roc_auc"] == 0.5
+    assert "malignant" not in with_melanoma

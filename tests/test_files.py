@@ -6,6 +6,7 @@ from support.files import (
     describe_os_error,
     first_line,
     is_path_text,
+    list_names,
     make_folder,
     one_line,
     parse_json,
@@ -138,3 +139,8 @@ def test_json_from_anybody_raises_one_kind_of_error(tmp_path, data, reason):
 def test_a_path_has_no_null_character_and_can_be_encoded():
     texts = ("a/b", "ä", "\udcff", "a\0b", "\ud800")
     assert [is_path_text(text) for text in texts] == [True, True, True, False, False]
+
+
+def test_long_lists_of_names_are_capped():
+    assert list_names(["a", "b\n"]) == "a, b?"
+    assert list_names(map(str, range(10_015)), 2) == "0, 1 and 10,013 more"

@@ -259,3 +259,27 @@ def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path, monkeypatch):
     for name in ("a[1].jpg", "a1.jpg", "a*.jpg"):
         write_image(Path(name))
     assert find_images(["a[1].jpg", "a*.jpg"]) == ["a[1].jpg", "a*.jpg"]
+
+
+def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
+    for name in ("a.jpg", "._a.jpg", "__MACOSX/b.jpg", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert find_images([tmp_path]) == [str(tmp_path / "a.jpg")]
+    folder = list_folder(tmp_path)
+    assert (folder.images, folder.tables) == ([str(tmp_path / "a.jpg")], [])
+
+
+def test_a_downsampled_image_is_found_under_both_names_unless_each_has_a_file(tmp_path):
+    for name in ("a_downsampled.jpg", "b.jpg", "c.jpg", "c_downsampled.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    folder = list_folder(tmp_path)
+
+    def found(*image_ids: str) -> list[str | None]:
+        paths = match_images(image_ids, folder).paths
+        return [path and Path(path).name for path in paths]
+
+    assert found("A", "b_Downsampled.jpg") == ["a_downsampled.jpg", "b.jpg"]
+    assert found("c", "c_downsampled") == ["c.jpg", "c_downsampled.jpg"]
+    assert found("a", "a_downsampled") == [None, "a_downsampled.jpg"]
+    assert found("d", "b", "b_downsampled") == [None, "b.jpg", None]

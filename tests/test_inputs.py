@@ -495,7 +495,7 @@ LABEL_TABLES = {
     },
     "missing folder": None,
     "folder without a table": None,
-    "table with other columns": {"labels.csv": table(LABELS.rename(columns={"dx": "diagnostic"}))},
+    "table with other columns": {"labels.csv": table(LABELS.rename(columns={"dx": "finding"}))},
     "several tables": {"train.csv": table(LABELS.iloc[:90]), "new.csv": table(LABELS.iloc[90:])},
     "an image in two tables of a split": by_thirds(**{"splits/test.csv": LABELS.iloc[:30]}),
     "row without a split": table(
@@ -580,6 +580,59 @@ def test_label_tables(images_but_last, tmp_path, capsys, monkeypatch, title, out
         errors, stopped = errors.split("\ntrain.py: ")
         assert stopped == "stopped\n"
     assert_printed(line, errors)
+
+
+def write_class_list(root: Path, *lines: str) -> list[str]:
+    (root / "classes.csv").write_text("\n".join(lines))
+    return ["--classes", str(root / "classes.csv")]
+
+
+def start_from(root: Path, name: str) -> list[str]:
+    (root / name).write_text("not a model")
+    return ["--init_from", str(root / name)]
+
+
+# Each returns flags, given a folder to write to.
+CLASSES = {
+    "class folders `benign` and `malignant`": lambda root: [],
+    "the same with `--classes data`": lambda root: ["--classes", "data"],
+    "class list": lambda root: write_class_list(root, "good,,benign,benign", "bad,,,malignant"),
+    "class list that is missing": lambda root: ["--classes", str(root / "nowhere.csv")],
+    "class list of one class": lambda root: write_class_list(root, "benign"),
+    "class list with a class twice": lambda root: write_class_list(root, "nevus", "Nevus"),
+    "class list with a label in two classes": lambda root: write_class_list(
+        root, "benign,,,mole", "malignant,,,mole"
+    ),
+    "class list with an unknown word for malignant": lambda root: write_class_list(
+        root, "benign,,no idea", "malignant"
+    ),
+    "`--init_from` is no model": lambda root: start_from(root, "a.keras"),
+    "`--init_from` is missing": lambda root: ["--init_from", str(root / "nowhere.keras")],
+    "`--weights` is a model file of this project": lambda root: ["--weights", "a.keras"],
+}
+
+
+def test_all_rows_of_classes_are_tested():
+    assert [title for title, _, _ in read_rows("Classes")] == list(CLASSES)
+
+
+@pytest.mark.parametrize(("title", "outcome", "line"), each_row("Classes"))
+def test_classes(tmp_path, capsys, monkeypatch, title, outcome, line):
+    rng = np.random.default_rng(2)
+    for name in ("benign", "malignant"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = rng.integers(0, 256, (24, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{name}{number}.png")
+    monkeypatch.setattr("training.recipe.build", raise_interrupt)
+    argv = ["--data_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "runs")]
+    try:
+        code = train.main([*argv, *CLASSES[title](tmp_path)])
+    except SystemExit as stop:  # of argparse
+        code = stop.code
+    errors = capsys.readouterr().err
+    assert code == (2 if outcome == "exit 2" else 130), errors
+    assert_printed(line, errors.removesuffix("\ntrain.py: stopped\n"))
 
 
 def run_flags(root: Path) -> list[str]:
@@ -677,7 +730,6 @@ DIVERGED = {
 }
 # Name of each weights file, and what writes it.
 WEIGHTS = {
-    "`--weights` is a model file": ("a.keras", lambda path: tiny_network(3).save(path)),
     "`--weights` is a text file": ("a.h5", lambda path: path.write_text("text")),
     "`--weights` of another network": (
         "a.weights.h5",

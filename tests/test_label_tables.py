@@ -22,7 +22,12 @@ def read(tmp_path):
 
 def test_columns_of_its_own_do_not_collide_with_those_of_the_project(read):
     frame = read("Unnamed: 0,image_id,dx,label,path,split,image, dx\n0,a,nv,7,p,2,q,x\n")
-    assert frame.to_dict("list") == {"image_id": ["a"], "image": ["a"], "label": ["nv"]}
+    assert frame.to_dict("list") == {
+        "image_id": ["a"],
+        "image": ["a"],
+        "label": ["nv"],
+        "class_name": ["nv"],
+    }
 
 
 def test_rows_that_differ_in_an_index_only_are_one_with_a_warning(read):
@@ -42,7 +47,10 @@ def test_rows_that_differ_in_an_index_only_are_one_with_a_warning(read):
         ("image_id,dx\na,nv\nb,NULL\n", "expected dx to be one of .* received none in line 3"),
         ("image_id,dx\n\n\na,wart\n", "received 'wart' in line 4"),
         ("image_id,dx\na,non-melanoma\n", "received 'non-melanoma' in line 2"),
-        ("image_id,label\na,nv\n", "expected the columns image_id and dx, or image and one column"),
+        (
+            "image_id,finding\na,nv\n",
+            "expected the columns image_id and dx, or image and one column",
+        ),
     ],
 )
 def test_rows_that_cannot_be_used_are_refused_with_their_line(read, text, message):

@@ -62,6 +62,7 @@ def test_the_same_seed_gives_the_same_history_and_weights(tmp_path):
     assert runs["one"][0] != runs["other"][0]
 
 
+@pytest.mark.slow
 def test_each_phase_has_its_own_learning_rate_and_trainable_layers(tmp_path):
     model = build_model("mobilenet", image_size=32, class_names=CLASSES)
     backbone = model.get_layer("backbone")
@@ -77,6 +78,7 @@ def test_each_phase_has_its_own_learning_rate_and_trainable_layers(tmp_path):
     assert result.history[2]["learning_rate"] == pytest.approx(float(expected), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_phase_that_continues_follows_the_schedule_of_the_one_before(tmp_path):
     whole = [Phase("head", 1, 1e-3), Phase("train", 3, 1e-3)]
     parts = [

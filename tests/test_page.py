@@ -17,7 +17,6 @@ CONTEXT = ReportContext(
     names={"mel": "melanoma", "nv": "melanocytic nevus", "sex": "Sex"},
     malignant=("mel",),
     binary_tasks={"malignant": "Malignant vs. benign"},
-    task_note="Melanoma is the only malignant class.",
 )
 FIGURES = {name: Figure() for name in ("confusion_matrix", "roc", "reliability")}
 HEADINGS = [
@@ -75,9 +74,7 @@ def metrics() -> dict:
         lesion_ids=[str(i) for i in range(40)],
         subgroups={"sex": ["male"] * 35 + ["female"] * 5},
     )
-    metrics = evaluation_metrics(
-        evaluation, malignant=("mel",), binary_tasks={"malignant": ("mel",)}
-    )
+    metrics = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
     metrics["pointing_game"] = {
         "images": 38,
         "without_lesion": 2,
@@ -140,7 +137,9 @@ def test_small_subgroups_are_gray(metrics):
 
 
 def test_text_from_outside_is_escaped(metrics, errors):
-    page = build(metrics, replace(CONTEXT, title="<b>", task_note="<i>", notes=["<u>"]), errors)
+    page = build(
+        metrics, replace(CONTEXT, title="<b>", names={"mel": "<i>"}, notes=["<u>"]), errors
+    )
     for text in ("<b>&", "<i>", "<u>", "<tiny>", "<ISIC_1>"):
         assert text not in page
     assert "&lt;ISIC_1&gt;" in page
@@ -170,3 +169,33 @@ def test_undefined_metrics_are_a_dash(metrics):
     page = build({**metrics, "malignant": task, "macro_f1": None, "intervals": intervals})
     assert Structure(page).tables[2][1][1:] == ["-"] * 4
     assert "Macro F1<b>-</b><span>no interval</span>" in page
+
+
+def test_without_known_malignant_classes_the_page_measures_no_malignancy(metrics):
+    subgroups = {"sex": {"female": dict(metrics["subgroups"]["sex"]["female"])}}
+    for key in ("malignant_images", "malignant_sensitivity"):
+        del subgroups["sex"]["female"][key]
+    unknown = {k: v for k, v in metrics.items() if k not in ("malignant", "melanoma")}
+    unknown["subgroups"] = subgroups
+    context = replace(CONTEXT, malignant=())
+    page = build(unknown, context)
+    assert re.findall("<h2>(.*?)</h2>", page) == HEADINGS
+    assert "Not measured. It is not known which classes of this model are malignant." in page
+    assert page.lower().count("malignant") == 1
+    assert Structure(page).tables[-2][0] == ["Subgroup", "Images", "Accuracy", "Balanced accuracy"]
+    # Melanomas are measured all the same.
+    tasks = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
+    page = build(unknown | {"melanoma": metrics["melanoma"]}, replace(context, binary_tasks=tasks))
+    assert [row[0] for row in Structure(page).tables[2]] == ["Task", "Melanoma vs. all others"]
+    assert "<p>It is not known which classes of this model are malignant.</p>" in page
+
+
+def test_a_class_without_a_title_is_named_once(metrics):
+    page = build(metrics, replace(CONTEXT, names={}))
+    assert [row[0] for row in Structure(page).tables[1]] == ["Class", "mel", "nv"]
+
+
+def test_a_very_long_word_in_a_name_may_be_broken(metrics):
+    page = build(metrics, replace(CONTEXT, names={"mel": f"melanoma {'x' * 45}&"}))
+    word = f"{'x' * 20}<wbr>{'x' * 20}<wbr>{'x' * 5}&amp;"
+    assert f"<td>melanoma {word}</td>" in page

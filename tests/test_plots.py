@@ -59,6 +59,53 @@ def test_each_reliability_diagram_shows_its_calibration_error():
     assert len(figure.axes) == 2
 
 
+LONG_NAMES = [f"{'a long name of a class, ' * 8}{i}" for i in range(30)]
+
+
+def test_many_classes_with_long_names_have_readable_plots():
+    rng = np.random.default_rng(0)
+    figure = plot_confusion_matrix(rng.integers(0, 9, (30, 30)), LONG_NAMES, title="title")
+    assert max(figure.get_size_inches()) < 13
+    axes = figure.axes[0]
+    # Percentages alone, where there are images.
+    assert all(text.get_text().isdigit() for text in axes.texts)
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(set(labels)) == 30
+    assert max(map(len, labels)) <= 24
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {90}
+    figure.savefig(io.BytesIO(), format="png", dpi=20)
+    more = plot_confusion_matrix(np.eye(50, dtype=int), LONG_NAMES + LONG_NAMES[:20])
+    assert list(more.axes[0].texts) == []
+
+
+def test_the_title_of_a_small_confusion_matrix_fits_into_the_figure():
+    figure = plot_confusion_matrix(np.eye(2, dtype=int), ("a", "b"), title="t" * 40)
+    figure.draw_without_rendering()
+    assert figure._suptitle.get_window_extent().x1 < figure.bbox.x1
+
+
+def test_of_many_roc_curves_the_lowest_are_named():
+    rng = np.random.default_rng(0)
+    y_true = np.repeat(np.arange(30), 4)
+    # The higher the index of a class, the better it is told apart.
+    y_prob = rng.random((120, 30)) + np.eye(30)[y_true] * np.arange(30) / 30
+    for count, named in ((30, 10), (14, 14), (8, 8)):
+        rows = y_true < count
+        axes = plot_roc(y_true[rows], y_prob[rows][:, :count], LONG_NAMES[:count]).axes[0]
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        curves = axes.lines[1 : 1 + named]
+        assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == named
+        assert len(axes.lines) == 1 + count
+        if count == 30:
+            assert labels[-1] == "20 classes of higher ROC AUC"
+            areas = [float(label.split("  ")[1]) for label in labels[:-1]]
+            assert areas == sorted(areas)
+        else:
+            assert len(labels) == count
+        axes.figure.draw_without_rendering()
+        assert axes.get_legend().get_window_extent().x1 <= axes.figure.bbox.x1
+
+
 @pytest.mark.parametrize(("temperature", "panels"), [(2.0, 2), (1.0, 1)])
 def test_an_uncalibrated_model_has_one_reliability_diagram(temperature, panels):
     y_true, y_prob = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])

@@ -3,14 +3,16 @@
 import pytest
 
 from metrics.prediction import (
-    UNKNOWN_MALIGNANT,
     Prediction,
+    class_label,
     format_block,
     format_line,
     format_percent,
     heading,
     line_heading,
     malignant_text,
+    short_names,
+    shorten,
 )
 
 MALIGNANT = ("akiec", "bcc", "mel")
@@ -44,8 +46,9 @@ def test_a_heading_names_a_class_only_as_a_confident_prediction_of_the_model():
 def test_the_malignant_classes_are_summed_in_words():
     text = "Malignant or premalignant (akiec, bcc, mel): 47.5 % together"
     assert malignant_text(0.475, MALIGNANT) == text
-    # Not 0 %.
-    assert malignant_text(None, ()) == UNKNOWN_MALIGNANT
+    assert malignant_text(0.475, ("scc",)) == "Malignant or premalignant (scc): 47.5 %"
+    many = malignant_text(0.475, [f"class {i}" for i in range(12)])
+    assert many == "Malignant or premalignant (12 classes): 47.5 % together"
 
 
 def test_a_block_is_a_heading_the_malignant_sum_as_a_bar_and_the_classes():
@@ -81,19 +84,50 @@ def test_a_block_with_a_warning_states_no_class_and_shows_three(warnings, expect
     assert lines[8:] == [f"  warning: {text}" for text in warnings.values()]
 
 
-def test_a_block_of_a_model_with_unknown_classes_has_no_sum():
+def test_a_model_that_does_not_know_its_malignant_classes_shows_no_sum():
     unknown = prediction(malignant=(), malignant_probability=None)
-    lines = format_block(unknown, top_k=1, titles={}).splitlines()
-    assert lines[2:4] == [f"  {UNKNOWN_MALIGNANT}", ""]
-    assert lines[4:] == ["  bkl    27.5 %  ████████"]
+    assert format_block(unknown, top_k=1, titles={}).splitlines() == [
+        "lesion.jpg",
+        "  Model's prediction: bkl, 27.5 %",
+        "",
+        "  bkl    27.5 %  ████████",
+    ]
+    assert line_heading(()).split() == [
+        *("image", "most", "probable", "classes,", "as", "predicted", "by", "the", "model")
+    ]
+    line = format_line(unknown, top_k=1)
+    assert line == f"{'lesion.jpg':<40}  bkl     27.5 %"
+    assert line.index("bkl") == line_heading(()).index("most")
 
 
 def test_a_line_holds_the_malignant_sum_and_the_warnings():
-    columns = line_heading()
+    columns = line_heading(MALIGNANT)
     assert columns.split("  ")[0] == "image"
     assert columns.endswith("malignant  most probable classes, as predicted by the model")
     line = format_line(prediction(OUT | UNCERTAIN, image="x" * 60), top_k=1)
     assert line.startswith("…" + "x" * 39 + "     47.5 %  bkl     27.5 %   mel     25.0 %")
     assert line.endswith("   out of distribution   uncertain")
     assert len(columns.split("malignant")[0]) + len("malignant") == line.index("%") + 1
-    assert " unknown  bkl" in format_line(prediction(malignant_probability=None), top_k=1)
+
+
+def test_long_names_of_classes_keep_the_columns_of_lines_and_blocks():
+    name = "melanocytic nevus of the trunk"
+    for y_prob in ({name: 0.75, "wart": 0.25}, {"wart": 0.75, name: 0.25}):
+        line = format_line(prediction(y_prob=y_prob, malignant_probability=None), top_k=9)
+        assert line[42:61] in ("melanocytic nevus o", "wart" + " " * 15)
+        assert [line[i - 1] for i in (71, 103)] == ["%", "%"]
+    block = format_block(prediction(y_prob={"x" * 200: 0.75, "b": 0.25}), top_k=9, titles={})
+    heading, *_, first, second = (line for line in block.splitlines() if "5.0 %" in line)
+    assert "x" * 200 in heading
+    assert len(first.partition("%")[0]) == len(second.partition("%")[0]) < 80
+
+
+def test_names_are_shortened_with_an_ellipsis_and_stay_different():
+    assert [shorten("melanoma", length) for length in (8, 5)] == ["melanoma", "mela…"]
+    names = ["nevus of the trunk", "nevus of the limbs", "melanoma in situ", "wart"]
+    assert short_names(names, 12) == ["nevus o…runk", "nevus o…imbs", "melanoma in…", "wart"]
+
+
+def test_the_label_of_a_class_holds_its_title_and_its_name_once():
+    assert class_label("mel", {"mel": "melanoma"}) == "melanoma (mel)"
+    assert class_label("wart", {}) == class_label("wart", {"wart": "Wart"}) == "wart"

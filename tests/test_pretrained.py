@@ -90,6 +90,7 @@ def test_it_classifies_lesions_that_were_not_in_its_training(tmp_path, ham10000_
     argv = ["--model_path", str(PATH), "--data_dir", ham10000_dir, "--output_dir", str(tmp_path)]
     assert evaluate.main(argv) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
-    assert metrics["images"] == 1502
+    # Without the near-duplicates of its training images; how many are found depends on the pixels.
+    assert 1502 - 25 < metrics["images"] < 1502
     assert metrics["balanced_accuracy"] > 0.6
     assert metrics["accuracy"] > 0.75

@@ -16,7 +16,11 @@ CONFIGS = {
     "evaluate.py": config.EvaluateConfig,
     "predict.py": config.PredictConfig,
 }
-COMMANDS = sorted(set(re.findall(r"python ((?:train|evaluate|predict)\.py --[^\n`&]*)", TEXT)))
+COMMANDS = sorted(
+    set(
+        re.findall(r"python ((?:train|evaluate|predict)\.py --[^\n`&]*)", TEXT.replace("\\\n", " "))
+    )
+)
 
 
 def test_readme_shows_all_three_scripts():

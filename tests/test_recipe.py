@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from tiny import CLASSES, tiny_images
 
+from data.classes import HAM10000, ClassScheme
 from models import WeightsUnavailableError
-from models.bundle import save_model
+from models.bundle import get_description, save_model
 from models.factory import build_model
 from train import parse, print_outcome
 from training import DivergedError
@@ -31,18 +32,26 @@ def no_weights(monkeypatch):
 def test_a_run_with_a_checkpoint_is_built_without_imagenet_weights(tmp_path, no_weights):
     settings, run = parse(SMALL), Run(tmp_path)
     with pytest.raises(WeightsUnavailableError, match=r"^--weights: no network \(--weights PATH"):
-        build(settings, run)
+        build(settings, run, HAM10000)
     # The weights of the checkpoint replace any others.
     run.checkpoint.touch()
-    model, device = build(settings, run)
+    model, device = build(settings, run, HAM10000)
     assert model.input_shape == (None, 32, 32, 3)
+    assert model.output_shape == (None, 7)
     assert device
+
+
+def test_a_model_has_the_classes_of_the_training(tmp_path):
+    settings = parse(["--model", "sequential", "--image_size", "32"])
+    model, _ = build(settings, Run(tmp_path), ClassScheme(("wart", "corn", "scar")))
+    assert get_description(model).class_names == ("wart", "corn", "scar")
+    assert model.output_shape == (None, 3)
 
 
 def test_too_many_layers_are_reported_before_the_training(tmp_path):
     settings = parse(["--weights", "none", "--image_size", "32", "--fine_tune_layers", "999"])
     with pytest.raises(ValueError, match=r"^--fine_tune_layers: expected 0 to \d+ .*received 999"):
-        build(settings, Run(tmp_path))
+        build(settings, Run(tmp_path), HAM10000)
 
 
 def test_every_setting_of_the_augmentation_comes_from_the_recipe():
@@ -60,6 +69,9 @@ def test_data_are_named_by_their_folders_without_paths(tmp_path, monkeypatch):
     # A table is in the folder that its data are called after.
     assert name_data(parse(["--data_dir", str(tmp_path / "ham\x07" / "labels.csv")])) == "ham?"
     assert len(name_data(parse(["--data_dir", "x" * 150, "--extra_data_dir", "y" * 150]))) == 200
+    # The data of the model that the training starts from come first, and none twice.
+    settings = parse([*argv, f"{tmp_path}/a/msk", "../pad"])
+    assert name_data(settings, "HAM10000 + own") == "HAM10000 + own + msk + pad"
     monkeypatch.chdir(tmp_path / "ham\x07")
     assert name_data(parse(["--data_dir", "."])) == "ham?"
 
@@ -71,6 +83,9 @@ def test_missed_melanomas_are_those_predicted_as_another_class():
     assert found == {"split": "validation", "count": 3, "missed": 2}
     assert count_melanomas(np.zeros(4, int), y_prob, class_names) is None
     assert count_melanomas(y_true, y_prob, ("nv", "bcc")) is None
+    assert count_melanomas(y_true, y_prob, ("Nevus", "Melanoma")) == found
+    # Neither class is melanoma alone.
+    assert count_melanomas(y_true, y_prob, ("benign", "malignant")) is None
 
 
 @pytest.mark.parametrize("name", ["y_prob", "features"])

@@ -152,3 +152,15 @@ def test_the_printed_table_shows_the_confidence_intervals():
     assert lines[5].split() == ["95%", "CI"]
     assert lines[6].split() == ["accuracy", "0.600", "0.250", "to", "0.875"]
     assert lines[9].split() == ["macro", "F1", "0.650"]
+
+
+def test_the_printed_table_keeps_its_columns_with_long_names():
+    names = ("nevus " * 30 + "1", "nevus " * 30 + "2", "c")
+    metrics = classification_metrics(Y_TRUE, Y_PROB, names)
+    metrics["intervals"] = {"accuracy": (0.25, 0.875)}
+    lines = format_metrics(metrics).splitlines()
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[1].split("  ")[0] != lines[2].split("  ")[0]
+    assert max(map(len, lines)) < 80
+    accuracy, majority = (line for line in lines if line.lstrip().startswith(("acc", "maj")))
+    assert accuracy.index("0.600") == majority.index("0.600")

@@ -16,6 +16,7 @@ import tiny
 import config
 import train
 from models.bundle import load_model
+from models.description import peek_description
 from training import TrainingError, callbacks
 from training.callbacks import EpochLog
 from training.checkpoint import load_checkpoint
@@ -57,6 +58,7 @@ def stop_after(finished: int, folder, monkeypatch, **options) -> None:
     ("average_epochs", "stops"),
     [pytest.param(0.0, (1, 4), marks=pytest.mark.slow), (1.5, (2, 3, 6))],
 )
+@pytest.mark.slow
 def test_a_resumed_training_has_the_history_and_weights_of_an_uninterrupted_one(
     tmp_path, monkeypatch, average_epochs, stops
 ):
@@ -153,6 +155,35 @@ def test_changed_settings_or_images_of_a_run_are_named(stopped_run, capsys):
     assert "changed since" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_changed_class_list_of_a_run_is_refused(sample_dir, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "classes.csv"
+    path.write_text("nv,nevus,benign\nmel,melanoma,malignant\nbcc,,malignant\n")
+    argv = ["--data_dir", str(sample_dir), "--output_dir", str(tmp_path / "runs")]
+    argv += ["--classes", str(path), "--allow_missing"]
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLog, "on_epoch_end", interrupt)
+        assert train.main([*SMALL, *argv, "--epochs", "2"]) == 130
+    (run,) = (tmp_path / "runs").iterdir()
+    before = path.read_text()
+    # The same images and labels, but the outputs would be others.
+    for changed, message in {
+        before + "scar,,benign\n": "the classes changed since .*: nv, mel, bcc before, nv, mel, ",
+        before.replace(",nevus", ",mole"): "the descriptions of the classes changed since",
+        before.replace("bcc,,malignant", "bcc,,benign"): "the malignant classes changed since",
+    }.items():
+        path.write_text(changed)
+        capsys.readouterr()
+        assert train.main(["--resume", str(run)]) == 2
+        assert re.search(f"--resume: {message}", capsys.readouterr().err)
+    path.write_text(before)
+    assert train.main(["--resume", str(run)]) == 1  # other classes were skipped
+    description = peek_description(run / "model.keras")
+    assert description.class_names == ("nv", "mel", "bcc")
+    assert description.malignant == ("mel", "bcc")
+    assert description.class_titles["nv"] == "nevus"
+
+
 @pytest.mark.parametrize("flags", [["--epochs", "3"], ["--sample"]])
 def test_resume_takes_no_other_flag(capsys, flags):
     with pytest.raises(SystemExit) as stop:
@@ -205,7 +236,7 @@ def test_a_resumed_sample_run_keeps_its_own_settings(sample_dir, tmp_path, monke
     Run(run).checkpoint.unlink()
     used = []
 
-    def record(settings, run):
+    def record(settings, run, classes):
         used.append(settings)
         interrupt()
 

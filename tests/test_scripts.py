@@ -93,6 +93,7 @@ def test_train_prints_its_result_and_the_next_two_commands(run_dir):
     assert predict.main(commands[1][1:]) == 0
 
 
+@pytest.mark.slow
 def test_the_same_command_twice_gives_the_same_history(sample_dir, tmp_path, run_dir):
     argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(tmp_path)]
     assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
@@ -430,6 +431,39 @@ def test_predict_shows_class_names_in_words_with_bars(run_dir, sample_dir, capsy
     assert sum(percentages) == pytest.approx(100, abs=0.5)
 
 
+@pytest.mark.slow
+def test_what_a_model_does_not_know_of_its_classes_is_left_out_everywhere(
+    run_dir, sample_dir, tmp_path, capsys
+):
+    model = load_model(run_dir / "model.keras")
+    path, out = str(tmp_path / "model.keras"), tmp_path / "out"
+    argv = ["--model_path", path, "--data_dir", str(sample_dir), "--output_dir", str(out)]
+    pages = {}
+    for malignant in ((), ("mel",)):
+        describe(model, malignant=malignant, class_titles={"nv": "mole"})
+        save_model(model, path)
+        assert evaluate.main(argv) == 0
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert ("malignant" in metrics, "melanoma" in metrics) == (bool(malignant), True)
+        pages[malignant] = (out / "report.html").read_text()
+        assert "<td>mole (nv)</td>" in pages[malignant]
+    assert "It is not known which classes of this model are malignant." in pages[()]
+    # The same task is not shown twice.
+    assert "Malignant classes: melanoma." in pages["mel",]
+    for page in pages.values():
+        assert "Melanoma vs. all others" in page
+        assert "Malignant vs. benign" not in page
+    describe(model, malignant=())
+    save_model(model, path)
+    image = str(sorted(sample_dir.glob("*/*.jpg"))[0])
+    capsys.readouterr()
+    assert predict.main(["--model_path", path, "--image", image, "--top_k", "99"]) == 0
+    assert predict.main(["--model_path", path, "--image", str(sample_dir)]) == 0
+    shown = capsys.readouterr().out
+    assert "mole (nv)" in shown
+    assert "malignant" not in shown.lower()
+
+
 @pytest.mark.parametrize("ending", ["csv", "json"])
 def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     run_dir, sample_dir, tmp_path, capsys, ending
@@ -466,8 +500,14 @@ def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, ca
     assert predict.main(argv) == 0
     shown = re.findall(r"\((\w+)\) +\d", capsys.readouterr().out)[0]
     assert (tmp_path / "maps" / f"{first.stem}-{shown}.png").is_file()
-    assert predict.main([*argv, "--explain_class", "melanoma"]) == 2
-    assert "--explain_class: expected labels among akiec" in capsys.readouterr().err
+    # In any case, or by another name.
+    for name in ("MEL", "melanoma"):
+        assert predict.main([*argv, "--explain_class", name]) == 0
+        assert "2 heat maps written" in capsys.readouterr().out
+    assert predict.main([*argv, "--explain_class", "wart"]) == 2
+    err = capsys.readouterr().err
+    assert "--explain_class: expected a class of the model, akiec, bcc, bkl" in err
+    assert err.endswith("vasc; received 'wart'\n")
 
 
 def test_train_prints_the_name_of_an_image_without_escape_sequences(tmp_path, capsys):

@@ -3,21 +3,20 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from data import DataError
-from data.duplicates import pack_hashes, pixel_hashes
+from data.duplicates import pack_hashes
 from data.ham10000 import CLASS_NAMES
+from data.near_duplicates import Pair
 from data.sources import read_dataset
 from data.splits import (
-    add_training_data,
     class_fractions,
     class_indices,
     class_weights,
     complete_split,
     count_known,
     count_shared,
-    exclude_copies,
+    join_lesions,
     one_hot,
     select_split,
     split_by_lesion,
@@ -114,10 +113,38 @@ def test_a_given_split_without_validation_takes_it_from_training_by_lesion():
 
 
 def test_images_that_a_given_split_shares_with_training_are_counted():
-    rows = [("A", "1", "train"), ("A", "2", "val"), ("B", "1", "test"), ("C", "3", "test")]
-    frame = pd.DataFrame(rows, columns=["lesion_id", "pixel_hash", "split"])
+    rows = [("A", "train"), ("A", "val"), ("B", "test"), ("C", "test"), ("A", "test")]
+    frame = pd.DataFrame(rows, columns=["group", "split"])
     assert count_shared(frame) == 2
-    assert count_shared(frame[frame["split"] != "val"].iloc[[0, 2]]) == 0
+    assert count_shared(frame[1:]) == 0
+
+
+def test_near_duplicates_move_to_one_split_and_hardly_any_other_image_moves():
+    frame = make_frame()
+    before = split_by_lesion(frame, seed=0, **FRACTIONS)
+    # Six pairs of lesions in different splits.
+    places = {name: np.flatnonzero(before == name) for name in ("train", "val", "test")}
+    pairs = [
+        Pair(int(places[one][10 * k]), int(places[other][10 * k + 5]), 1.0)
+        for k, (one, other) in enumerate([("train", "test"), ("train", "val"), ("val", "test")] * 2)
+    ]
+    frame["group"] = join_lesions(frame, pairs)
+    assert frame["lesion_id"].nunique() - frame["group"].nunique() == 6
+    after = split_by_lesion(frame, seed=0, **FRACTIONS)
+    assert frame.assign(split=after).groupby("group")["split"].nunique().max() == 1
+    moved = (before != after).sum()
+    assert 6 <= moved <= 30
+    check_split(frame, 0)
+
+
+def test_images_of_a_patient_stay_in_one_split():
+    frame = pd.DataFrame({"lesion_id": [f"L{i:03d}" for i in range(120)], "label": "nv"})
+    frame["patient_id"] = ["" if i < 20 else f"P{i // 4}" for i in range(120)]
+    split = split_by_lesion(frame, seed=0, **FRACTIONS)
+    assert frame[20:].assign(split=split).groupby("patient_id")["split"].nunique().max() == 1
+    assert set(split) == {"train", "val", "test"}
+    # Patients that are not known are not one patient.
+    assert split[:20].nunique() == 3
 
 
 FRAME = pd.DataFrame(
@@ -129,9 +156,11 @@ FRAME = pd.DataFrame(
 IDS = SimpleNamespace(
     train_image_ids=("t1", "t2"),
     train_lesion_ids=("T",),
+    train_patient_ids=("p",),
     train_pixel_hashes=pack_hashes(["aa" * 8]),
     validation_image_ids=("v1",),
     validation_lesion_ids=("V",),
+    validation_patient_ids=("q",),
     validation_pixel_hashes=pack_hashes(["bb" * 8]),
 )
 
@@ -160,13 +189,19 @@ def test_ids_of_another_case_are_known():
     assert select_split(frame, "train", IDS)["image_id"].tolist() == ["T1"]
 
 
-def test_a_copy_under_another_name_is_excluded_with_its_lesion():
-    rows = [("n1", "N", "aa" * 8), ("n2", "N", "cc" * 8), ("m", "M", "bb" * 8), ("o", "O", None)]
-    frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "pixel_hash"])
-    assert exclude_copies(frame, IDS)["image_id"].tolist() == ["o"]
-    assert count_known(frame, IDS) == 2
-    with pytest.raises(DataError, match="received 3 with the pixels"):
-        exclude_copies(frame[:3], IDS)
+def test_images_of_another_lesion_of_a_known_patient_are_known():
+    frame = FRAME.assign(patient_id=["p", "p", "q", "p", "q", "P"])
+    assert count_known(frame, IDS) == 6
+    with pytest.raises(DataError, match="none is in it"):
+        select_split(frame, "test", IDS)
+    # An unknown patient is nobody.
+    assert count_known(FRAME.assign(patient_id=""), IDS) == 5
+
+
+def test_a_copy_is_known_by_its_pixels():
+    frame = FRAME.assign(pixel_hash=[None] * 5 + ["bb" * 8])
+    assert count_known(frame, IDS) == 6
+    assert count_known(FRAME.assign(pixel_hash=None), IDS) == 5
 
 
 @pytest.mark.parametrize(
@@ -208,53 +243,19 @@ def test_a_label_that_is_not_a_class_is_refused_and_named():
 
 def test_class_weights_of_a_hand_made_case():
     labels = pd.Series(["nv"] * 9 + ["mel"])
-    assert set(class_weights(labels, "none").values()) == {1.0}
-    balanced = class_weights(labels, "balanced")
+    assert set(class_weights(labels, "none", CLASS_NAMES).values()) == {1.0}
+    balanced = class_weights(labels, "balanced", CLASS_NAMES)
     assert balanced["mel"] == pytest.approx(9 * balanced["nv"])
     assert balanced["mel"] == pytest.approx(5.0)
-    root = class_weights(labels, "sqrt")
+    root = class_weights(labels, "sqrt", CLASS_NAMES)
     assert root["mel"] == pytest.approx(3 * root["nv"])
     assert (9 * root["nv"] + root["mel"]) / 10 == pytest.approx(1.0)
     assert balanced["df"] == 1.0
+    assert set(class_weights(labels, "sqrt", ("mel", "nv", "wart"))) == {"mel", "nv", "wart"}
 
 
 def test_class_fractions_of_a_hand_made_case():
     labels = pd.Series(["nv"] * 11 + ["mel"] * 4)
-    fractions = dict(zip(CLASS_NAMES, class_fractions(labels), strict=True))
+    fractions = dict(zip(CLASS_NAMES, class_fractions(labels, CLASS_NAMES), strict=True))
     # The five classes without images count as one image each, of 20.
     assert (fractions["nv"], fractions["mel"], fractions["df"]) == (11 / 20, 4 / 20, 1 / 20)
-
-
-def test_no_image_of_validation_or_test_enters_training(tmp_path):
-    def write(name: str, number: int) -> str:
-        pixels = np.random.default_rng(number).integers(0, 256, (10, 14, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
-        return str(tmp_path / name)
-
-    rows = [("t", "T", "train"), ("v", "V", "val"), ("x", "X", "test"), ("y", "Y", "test")]
-    frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "split"])
-    frame["label"] = "nv"
-    paths = [write(f"{name}.png", number) for number, (name, _, _) in enumerate(rows)]
-    frame["pixel_hash"] = pixel_hashes(paths)
-    extra = pd.DataFrame(
-        [
-            ("v", "A", 10),  # an image of validation, under another lesion
-            ("a2", "A", 11),  # the same lesion as that image
-            ("b", "V", 12),  # a lesion of validation
-            ("c", "C", 2),  # the pixels of a test image
-            ("c2", "C", 13),  # the same lesion as those
-            ("t", "D", 14),  # an image of training
-            ("e", "E", 0),  # the pixels of a training image
-            ("f", "T", 15),  # another image of a training lesion
-            ("g", "G", 16),
-            ("g2", "G2", 16),  # the pixels of the one before
-        ],
-        columns=["image_id", "lesion_id", "number"],
-    )
-    paths = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
-    extra["pixel_hash"] = pixel_hashes(paths)
-    merged, counts = add_training_data(frame, extra.assign(label="mel").drop(columns="number"))
-    assert merged["image_id"].tolist() == ["t", "v", "x", "y", "f", "g"]
-    assert merged["split"].tolist() == ["train", "val", "test", "test", "train", "train"]
-    assert vars(counts) == {"by_id": 2, "by_pixels": 1, "by_lesion": 2, "repeated": 3, "added": 2}
-    assert merged.index.tolist() == list(range(6))

@@ -9,7 +9,6 @@ from data.tables import (
     Table,
     fill_lesion_ids,
     find_columns,
-    list_names,
     read_header,
     read_table,
     to_years,
@@ -125,8 +124,3 @@ def test_impossible_ages_are_missing_and_named(tmp_path):
         years = to_years(ages, tmp_path)
     assert years[:2].tolist() == [40.0, 50.5]
     assert years[2:].isna().all()
-
-
-def test_long_lists_of_names_are_capped():
-    assert list_names(["a", "b\n"]) == "a, b?"
-    assert list_names(map(str, range(10_015)), 2) == "0, 1 and 10,013 more"

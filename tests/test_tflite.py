@@ -18,6 +18,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from models.bundle import describe, get_description
 from models.conversion import convert
+from models.description import FORMAT
 from models.factory import build_model
 from models.tflite import TFLiteModel, pack
 
@@ -135,7 +136,7 @@ def test_a_file_of_another_format_or_damaged_is_refused(good, tmp_path):
         ("class_names", [1, 2, 3], "different names without slashes as class_names"),
         ("class_names", [], "different names without slashes as class_names"),
         ("train_image_ids", "i1", "a list of strings as train_image_ids"),
-        ("format", 99, "description format 1 to 4, received 99"),
+        ("format", 99, f"description format 1 to {FORMAT}, received 99"),
         ("confidence_threshold", 2, "a fraction in 0..1 or null as confidence_threshold"),
         ("malignant", ["x"], "different names of its classes as malignant"),
         ("synthetic", "no", "true or false as synthetic"),

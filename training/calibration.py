@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from config import TrainConfig
-from data.ham10000 import MELANOMA
+from data.classes import melanoma_class
 from data.pipeline import scale_batch
 from models.bundle import describe, get_description, load_model, save_model
 from models.calibration import (
@@ -100,11 +100,13 @@ def count_melanomas(
         class_names: names of the columns of `y_prob`.
 
     Returns:
-        For `models.description.Description.melanomas`; None if there is no melanoma.
+        For `models.description.Description.melanomas`; None if there is no melanoma, or no class
+        that is melanoma alone.
     """
-    is_melanoma = np.array([class_names[i] == MELANOMA for i in y_true])
-    if not is_melanoma.any():
+    melanoma = melanoma_class(class_names)
+    is_melanoma = np.array([class_names[i] == melanoma for i in y_true])
+    if melanoma is None or not is_melanoma.any():
         return None
     predicted = y_prob[is_melanoma].argmax(axis=1)
-    missed = sum(class_names[i] != MELANOMA for i in predicted)
+    missed = sum(class_names[i] != melanoma for i in predicted)
     return {"split": "validation", "count": int(is_melanoma.sum()), "missed": int(missed)}

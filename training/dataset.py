@@ -6,28 +6,38 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from config import TrainConfig
 from data import DataError
-from data.duplicates import pixel_hashes
+from data.classes import HAM10000, ClassScheme, scheme_of_model
+from data.duplicates import Fingerprints, pixel_hashes, read_fingerprints
+from data.extra import add_training_data
+from data.known import Excluded, exclude_known, find_known, is_known
+from data.near_duplicates import Pair, find_near_duplicates
 from data.sample import write_sample_dataset
-from data.sources import drop_missing, read_dataset
 from data.splits import (
-    SPLIT_NAMES,
-    add_training_data,
-    class_indices,
     complete_split,
     count_shared,
-    exclude_copies,
+    join_lesions,
     select_split,
     split_by_lesion,
 )
-from data.tables import list_names, warn
+from data.tables import warn
+from data.thumbnails import Thumbnails
 from models.description import Description
 from support.cli import naming_flag
-from support.files import one_line
 from support.terminal import Progress
+from training.initial import respect_initial
+from training.labels import (
+    check_classes,
+    choose_classes,
+    describe_classes,
+    read_labels,
+    read_training_labels,
+)
+from training.settings import read_initial_model
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,17 @@ class LabeledImages:
     """The images of a training.
 
     Attributes:
-        frame: one row per image, with `image_id`, `lesion_id`, `label`, `path`, `pixel_hash` and
-            `split`.
+        frame: one row per image, with `image_id`, `lesion_id`, `label`, `path`, `pixel_hash`,
+            `group` (what a split keeps together) and `split`, and perhaps `patient_id`.
         unused: number of labels without an image file or of other classes.
+        classes: of the labels.
+        initial: what the model that the training starts from says about itself; None without one.
     """
 
     frame: pd.DataFrame
     unused: int
+    classes: ClassScheme = HAM10000
+    initial: Description | None = None
 
 
 def read_labeled_images(settings: TrainConfig) -> LabeledImages:
@@ -51,72 +65,48 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         settings: of the training.
 
     Raises:
-        DataError: a data set cannot be used.
+        DataError: a data set or a class list cannot be used.
+        TrainingError: there is no initial model where there should be one.
     """
     if settings.sample and not Path(settings.data_dir).exists():
         print(f"Generating a synthetic data set in {settings.data_dir}.", flush=True)
         write_sample_dataset(settings.data_dir, images_per_class=settings.sample_images_per_class)
     # Everything may be missing if the user allows it.
     limit = 1.0 if settings.allow_missing else settings.missing_image_limit
+    classes, initial = choose_classes(settings.classes), None
     with naming_flag("--data_dir"):
-        frame, unused = read_labels(settings.data_dir, limit=limit)
-        _check_classes(frame, settings.data_dir)
-        frame["pixel_hash"] = _hash(frame)
+        frame, unused, classes = read_training_labels(
+            settings.data_dir, limit=limit, classes=classes
+        )
+        if settings.classes != TrainConfig.classes:
+            print(describe_classes(frame, classes), flush=True)
+        check_classes(frame, settings.data_dir)
+        fingerprints = _read_fingerprints(frame)
+        frame["pixel_hash"] = pd.Series(fingerprints.hashes, index=frame.index, dtype=object)
+        frame["group"] = _join(frame, _search(fingerprints.thumbnails))
+        is_given = "split" in frame
         frame["split"] = _split(frame, settings)
+    if settings.init_from is not None:
+        path, initial = read_initial_model(settings.init_from)
+        with naming_flag("--init_from"):
+            frame["split"] = respect_initial(frame, path, initial, is_given=is_given)
+    held_out = np.flatnonzero(frame["split"] != "train")
+    held_out_thumbnails = _take(fingerprints.thumbnails, held_out)
+    del fingerprints
     for folder in settings.extra_data_dir:
         with naming_flag("--extra_data_dir"):
-            extra, unused_extra = read_labels(folder, limit=limit)
-        frame = _add_extra(frame, extra.assign(pixel_hash=_hash(extra)))
+            extra, unused_extra, _ = read_training_labels(folder, limit=limit, classes=classes)
+        frame = _add_extra(frame, extra, held_out_thumbnails)
         unused += unused_extra
-    return LabeledImages(frame, unused)
-
-
-def read_labels(data_dir: str, *, limit: float = 1.0) -> tuple[pd.DataFrame, int]:
-    """Read a data set, and print what it is and what is skipped.
-
-    Args:
-        data_dir: its folder, or its table.
-        limit: largest fraction of the labels that may have no image file, and of the images that
-            may be of other classes.
-
-    Returns:
-        The rows that have an image file, as in `data.sources.Dataset`; and the number of labels
-        that are skipped.
-
-    Raises:
-        DataError: it cannot be used, or too much of it would be skipped.
-    """
-    dataset = read_dataset(data_dir)
-    print(one_line(f"{data_dir}: {dataset.layout}"), *dataset.notes, sep="\n  ", flush=True)
-    frame, missing_line = drop_missing(dataset.frame, data_dir)
-    missing = len(dataset.frame) - len(frame)
-    other = sum(dataset.skipped.values())
-    labeled = len(dataset.frame) + other
-    other_line = f"{other:,} of {labeled:,} images, of other classes: {_name(dataset.skipped)}"
-    if missing > limit * len(dataset.frame):
-        raise DataError(
-            f"expected image files for at least {1 - limit:.0%} of the labels, but "
-            f"{missing_line.removeprefix('skipped ')}; unpack all image archives there, or train "
-            "without these images with --allow_missing"
-        )
-    if other > limit * labeled:
-        raise DataError(
-            f"expected the classes of HAM10000 for at least {1 - limit:.0%} of the images, but "
-            f"{other_line}; correct these names, or train without these images with "
-            "--allow_missing"
-        )
-    if missing:
-        print(missing_line, file=sys.stderr)
-    if other:
-        print(f"skipped {other_line}", file=sys.stderr)
-    return frame, missing + other
+    return LabeledImages(frame, unused, classes, initial)
 
 
 def select_images(data_dir: str, split: str, description: Description) -> pd.DataFrame:
     """Read a data set, and select the images of one split of a model.
 
-    Images that have the pixels of one that the model knows are no test images, whatever their name;
-    their number is printed.
+    Labels that are no class of the model are skipped. Images of a patient that the model knows,
+    and copies and near-duplicates of images that it knows, are no test images; their number is
+    printed. Near-duplicates are found only of images that the data set has.
 
     Args:
         data_dir: its folder, or its table.
@@ -127,36 +117,86 @@ def select_images(data_dir: str, split: str, description: Description) -> pd.Dat
         DataError: the data set cannot be used, or no image is left.
     """
     with naming_flag("--data_dir"):
-        frame, _ = read_labels(data_dir)
-        class_indices(frame["label"], description.class_names)  # names classes the model lacks
+        frame, _ = read_labels(data_dir, classes=scheme_of_model(description))
     with naming_flag("--split"):
+        if split == "test":
+            return _select_test_images(frame, description)
         frame = select_split(frame, split, description).reset_index(drop=True)
-        if split in ("train", "val"):
-            return frame
-        frame["pixel_hash"] = _hash(frame)
-        if split == "all":
-            return frame
-        rest = exclude_copies(frame, description).reset_index(drop=True)
-    if len(rest) < len(frame):
-        print(
-            f"excluded {len(frame) - len(rest):,} of {len(frame):,} images: they have the pixels "
-            "of training or validation images of the model, or show the lesions of such copies",
-            file=sys.stderr,
-        )
-    return rest
+    if split == "all":
+        progress = Progress("comparing images")
+        hashes = pixel_hashes(frame["path"].tolist(), on_progress=progress.update)
+        frame["pixel_hash"] = pd.Series(hashes, index=frame.index, dtype=object)
+    return frame
 
 
-def _name(skipped: dict[str, int]) -> str:
-    """Name the most frequent of some labels, with the number of their images."""
-    ranked = sorted(skipped.items(), key=lambda item: -item[1])
-    return list_names([f"{count:,} {name[:60]!r}" for name, count in ranked], 8)
+def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
+    select_split(frame, "test", description)  # refuses a data set without test images at once
+    fingerprints = _read_fingerprints(frame)
+    frame = frame.assign(pixel_hash=pd.Series(fingerprints.hashes, frame.index, object))
+    known = is_known(frame, description).to_numpy()
+    pairs = []
+    if known.any() and not known.all():
+        # The search depends on all images: the same ones give the same pairs as in the training.
+        pairs = [
+            pair if known[pair.second] else Pair(pair.second, pair.first, pair.similarity)
+            for pair in _search(fingerprints.thumbnails)
+            if known[pair.first] != known[pair.second]
+        ]
+    grouped = frame.assign(group=join_lesions(frame, pairs))
+    near_duplicates = frame.index[[pair.first for pair in pairs]]
+    rest, excluded = exclude_known(grouped, description, near_duplicates)
+    if any(vars(excluded).values()):
+        count = int((~find_known(frame, description)["id"]).sum())
+        same = "lesions or patients" if "patient_id" in frame else "lesions"
+        print(_describe_excluded(excluded, count, same), file=sys.stderr)
+    return rest.drop(columns="group").reset_index(drop=True)
 
 
-def _hash(frame: pd.DataFrame) -> pd.Series:
-    """Return a hash of the pixels of each image, None where it cannot be read."""
+def _describe_excluded(excluded: Excluded, count: int, same: str) -> str:
+    """Say why images of other ids are no test images of a model."""
+    reasons = {
+        "by pixels": excluded.by_pixels,
+        "by near-duplicates": excluded.by_near_duplicates,
+        "by patient id": excluded.by_patient,
+        f"of the same {same}": excluded.by_lesion,
+    }
+    parts = [f"{number:,} {reason}" for reason, number in reasons.items() if number]
+    return (
+        f"excluded {sum(reasons.values()):,} of {count:,} images, since the model was trained or "
+        f"validated on them: {', '.join(parts)}"
+    )
+
+
+def _read_fingerprints(frame: pd.DataFrame) -> Fingerprints:
+    """Read all images once, to find copies and near-duplicates."""
     progress = Progress("comparing images")
-    hashes = pixel_hashes(frame["path"].tolist(), on_progress=progress.update)
-    return pd.Series(hashes, index=frame.index, dtype=object)
+    return read_fingerprints(frame["path"].tolist(), on_progress=progress.update)
+
+
+def _search(thumbnails: Thumbnails, against: Thumbnails | None = None) -> list[Pair]:
+    progress = Progress("searching near-duplicates", unit="steps")
+    return find_near_duplicates(thumbnails, against, on_progress=progress.update)
+
+
+def _take(thumbnails: Thumbnails, places: np.ndarray) -> Thumbnails:
+    return Thumbnails(thumbnails.pixels[places], thumbnails.usable[places])
+
+
+def _join(frame: pd.DataFrame, pairs: list[Pair]) -> pd.Series:
+    """Return what a split keeps together, and print what was joined."""
+    if "split" not in frame:
+        lesions, hashes = (frame[name].tolist() for name in ("lesion_id", "pixel_hash"))
+        # Identical images are reported by themselves.
+        count = sum(
+            lesions[pair.first] != lesions[pair.second]
+            and (hashes[pair.first] is None or hashes[pair.first] != hashes[pair.second])
+            for pair in pairs
+        )
+        if count:
+            print(f"  {count:,} pair{'s' if count > 1 else ''} of near-duplicates joined")
+        if patients := frame.get("patient_id", pd.Series(dtype=object)).replace("", None).nunique():
+            print(f"  {patients:,} patients, each with all images in one split")
+    return join_lesions(frame, pairs)
 
 
 def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
@@ -171,8 +211,8 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
         if shared := count_shared(frame.assign(split=split)):
             warn(
                 f"{shared:,} validation or test images of the split in {settings.data_dir} show a "
-                "lesion of the train split, or have the pixels of one of its images: their metrics "
-                "are too high"
+                f"lesion{_or_patient(frame)} of the train split, or are copies or near-duplicates "
+                "of its images: their metrics are too high"
             )
     else:
         split = split_by_lesion(
@@ -206,28 +246,29 @@ def _report_copies(frame: pd.DataFrame) -> None:
     )
 
 
-def _check_classes(frame: pd.DataFrame, data_dir: str) -> None:
-    lesions = frame.groupby("label")["lesion_id"].nunique()
-    if len(lesions) < 2:
-        raise DataError(
-            f"expected images of at least two classes in {data_dir}, received "
-            f"{lesions.index[0]} only; add another class"
-        )
-    for label in lesions.index[lesions < len(SPLIT_NAMES)]:
-        print(
-            f"warning: class {label} has {lesions[label]} lesions, too few for the "
-            f"{len(SPLIT_NAMES)} splits; its metrics will be missing or meaningless",
-            file=sys.stderr,
-        )
+def _or_patient(frame: pd.DataFrame) -> str:
+    return " or patient" if "patient_id" in frame else ""
 
 
-def _add_extra(frame: pd.DataFrame, extra: pd.DataFrame) -> pd.DataFrame:
+def _add_extra(
+    frame: pd.DataFrame, extra: pd.DataFrame, held_out_thumbnails: Thumbnails
+) -> pd.DataFrame:
     """Add images to the train split, and print how many were excluded."""
-    frame, counts = add_training_data(frame, extra)
+    fingerprints = _read_fingerprints(extra)
+    extra["pixel_hash"] = pd.Series(fingerprints.hashes, index=extra.index, dtype=object)
+    extra["group"] = join_lesions(extra, _search(fingerprints.thumbnails))
+    pairs = _search(fingerprints.thumbnails, held_out_thumbnails)
+    near_duplicates = extra.index[[pair.first for pair in pairs]]
+    frame, counts = add_training_data(frame, extra, near_duplicates)
+    ids, same = "image or lesion", "lesions"
+    if "patient_id" in extra:
+        ids, same = "image, lesion or patient", "lesions or patients"
     print(
         f"  added to the train split: {counts.added:,} of {len(extra):,} images\n"
-        f"  excluded, since they are in the validation or test split: {counts.by_id:,} by image or "
-        f"lesion id, {counts.by_pixels:,} by pixels, {counts.by_lesion:,} of the same lesions\n"
+        "  excluded, since they are in the validation or test split: "
+        f"{counts.by_id:,} by {ids} id, {counts.by_pixels:,} by pixels, "
+        f"{counts.by_near_duplicates:,} by near-duplicates, "
+        f"{counts.by_lesion:,} of the same {same}\n"
         f"  excluded, since they are in the train split already: {counts.repeated:,}",
         flush=True,
     )

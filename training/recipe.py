@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import sys
@@ -16,18 +17,18 @@ import pandas as pd
 from config import TrainConfig
 from data import DataError
 from data.augmentation import AugmentationSettings
-from data.duplicates import pack_hashes
-from data.ham10000 import CLASS_NAMES, MALIGNANT
-from data.pipeline import check_images, checksums, decode_images
+from data.classes import ClassScheme, scheme_of_model
+from data.pipeline import check_images, decode_images
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
 from metrics.plots import plot_learning_curves
 from metrics.report import save_figure
 from models import WeightsUnavailableError
 from models.backbones import BACKBONES
 from models.backend import check_mixed_precision, choose_strategy
-from models.bundle import describe
+from models.bundle import describe, get_description, load_model
 from models.description import MAX_NAME_LENGTH, are_synthetic
 from models.factory import build_model
+from models.initial import copy_weights
 from models.transfer import unfreeze
 from support.cli import naming_flag
 from support.files import one_line
@@ -35,11 +36,14 @@ from support.terminal import Progress
 from training.calibration import calibrate
 from training.callbacks import EarlyStopping
 from training.dataset import LabeledImages
+from training.facts import list_facts, list_image_facts
+from training.initial import describe_images, describe_start, match_classes
 from training.loop import Result, TrainingData, train_model
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import plan_phases
 from training.run import Run
 from training.schedules import OptimizerSettings
+from training.settings import read_initial_model
 
 # Decoded images by split and image size.
 Images = dict[tuple[str, int], np.ndarray]
@@ -77,18 +81,22 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
         ModelError: the model cannot be built.
         TrainingError: the run cannot resume, or was interrupted.
     """
-    model, device = build(settings, run)
+    classes = labeled.classes
+    model, device = build(settings, run, classes)
     images, unreadable = decode(labeled.frame, settings)
     frame = labeled.frame.drop(index=unreadable)
-    fingerprint = _fingerprint(frame, images, settings)
+    last_size = plan_phases(settings)[-1].image_size
+    image_facts = list_image_facts(frame, {s: images[s, last_size] for s in ("train", "val")})
+    facts = list_facts(labeled.classes, labeled.initial)
     if run.is_started:
         with naming_flag("--resume"):
-            run.check_images(fingerprint)
+            run.check_images(image_facts, facts)
     else:
-        run.start(settings, fingerprint, lambda path: write_split(frame, path))
+        run.start(settings, image_facts, lambda path: write_split(frame, path), facts)
     counts = {split: f"{(frame['split'] == split).sum():,}" for split in ("train", "val", "test")}
-    is_grouped = frame.groupby("lesion_id")["split"].nunique().max() == 1
-    counts["lesions"] = ", no lesion in two splits" if is_grouped else ""
+    is_grouped = frame.groupby("group")["split"].nunique().max() == 1
+    kept = "lesion or patient" if "patient_id" in frame else "lesion"
+    counts["lesions"] = f", no {kept} in two splits" if is_grouped else ""
     print("Split: {train} train / {val} validation / {test} test images{lesions}.".format(**counts))
     print(
         f"Model: {settings.model}, {model.count_params():,} parameters, {settings.image_size} px, "
@@ -97,12 +105,12 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     )
     started = time.monotonic()
     with run.explaining_interruption():
-        result = fit(model, frame, images, settings, run)
+        result = fit(model, dataclasses.replace(labeled, frame=frame), images, settings, run)
         temperature = calibrate(
             run.model,
             _of_split(images, "train"),
             _of_split(images, "val"),
-            class_indices(frame.loc[frame["split"] == "val", "label"], CLASS_NAMES),
+            class_indices(frame.loc[frame["split"] == "val", "label"], classes.names),
             settings,
         )
         title = f"{settings.model}, {settings.image_size} px, {len(frame):,} images"
@@ -113,12 +121,13 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     return Outcome(result, frame, len(unreadable), temperature, seconds)
 
 
-def build(settings: TrainConfig, run: Run) -> tuple[keras.Model, str]:
+def build(settings: TrainConfig, run: Run, classes: ClassScheme) -> tuple[keras.Model, str]:
     """Build the model of a training; returns it and the device that it runs on.
 
     Args:
         settings: of the training.
         run: its folder; if it has a checkpoint, initial weights are not loaded.
+        classes: of its outputs.
 
     Raises:
         ModelError: the model cannot be built, or the device not be used.
@@ -135,12 +144,14 @@ def build(settings: TrainConfig, run: Run) -> tuple[keras.Model, str]:
             model = build_model(
                 settings.model,
                 image_size=settings.image_size,
-                class_names=CLASS_NAMES,
+                class_names=classes.names,
                 weights=None if random else settings.weights,
                 dropout=settings.dropout,
                 batch_norm_momentum=settings.batch_norm_momentum,
                 mixed_precision=settings.mixed_precision,
             )
+            if settings.init_from is not None and not run.checkpoint.exists():
+                _start_from(model, settings.init_from, classes)
     except WeightsUnavailableError as error:
         remedy = "--weights PATH, or --weights none"
         raise WeightsUnavailableError(f"--weights: {error} ({remedy})") from error
@@ -149,6 +160,16 @@ def build(settings: TrainConfig, run: Run) -> tuple[keras.Model, str]:
         with naming_flag("--fine_tune_layers"):
             unfreeze(model, settings.fine_tune_layers)
     return model, device
+
+
+def _start_from(model: keras.Model, init_from: str, classes: ClassScheme) -> None:
+    """Copy the weights of a model of this project, and print which."""
+    path, _ = read_initial_model(init_from)
+    with naming_flag("--init_from"):
+        source = load_model(path)
+        matches = match_classes(classes, scheme_of_model(get_description(source)))
+        copy_weights(source, model, matches)
+    print(describe_start(path, get_description(model).model, matches), flush=True)
 
 
 def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int]]:
@@ -208,43 +229,42 @@ def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int
 
 
 def fit(
-    model: keras.Model, frame: pd.DataFrame, images: Images, settings: TrainConfig, run: Run
+    model: keras.Model, labeled: LabeledImages, images: Images, settings: TrainConfig, run: Run
 ) -> Result:
     """Train the model on the decoded images.
 
     Args:
         model: from `build`; receives a description of its data.
-        frame: rows of the images, in their order.
+        labeled: the images, in their order.
         images: from `decode`.
         settings: of the training.
         run: its folder.
     """
+    frame, classes, initial = labeled.frame, labeled.classes, labeled.initial
     train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
     known_rows = frame[frame["split"] != "test"]
     describe(
         model,
-        malignant=MALIGNANT,
-        data_name=name_data(settings),
+        malignant=classes.malignant,
+        class_titles=dict(classes.titles),
+        class_aliases=dict(classes.aliases),
+        data_name=name_data(settings, initial.data_name if initial else ""),
         date=datetime.date.today().isoformat(),
-        synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist()),
-        train_image_ids=train_rows["image_id"],
-        train_lesion_ids=train_rows["lesion_id"],
-        train_pixel_hashes=pack_hashes(train_rows["pixel_hash"]),
-        validation_image_ids=validation_rows["image_id"],
-        validation_lesion_ids=validation_rows["lesion_id"],
-        validation_pixel_hashes=pack_hashes(validation_rows["pixel_hash"]),
+        synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist())
+        or (initial is not None and initial.synthetic),
+        **describe_images(frame, initial),
     )
     labels = train_rows["label"]
-    weights = class_weights(labels, settings.class_weights)
-    log_fractions = np.log(class_fractions(labels))
+    weights = class_weights(labels, settings.class_weights, classes.names)
+    log_fractions = np.log(class_fractions(labels, classes.names))
     return train_model(
         model,
         TrainingData(
             train_images=_of_split(images, "train"),
-            train_targets=one_hot(labels, CLASS_NAMES),
+            train_targets=one_hot(labels, classes.names),
             train_weights=labels.map(weights).to_numpy(np.float32),
             validation_images=_of_split(images, "val"),
-            validation_targets=one_hot(validation_rows["label"], CLASS_NAMES),
+            validation_targets=one_hot(validation_rows["label"], classes.names),
             batch_size=settings.batch_size,
             seed=settings.seed,
         ),
@@ -265,11 +285,17 @@ def fit(
     )
 
 
-def name_data(settings: TrainConfig) -> str:
-    """Return the names of the data folders, without their paths, which are nobody's business."""
+def name_data(settings: TrainConfig, initial: str = "") -> str:
+    """Return the names of the data folders, without their paths, which are nobody's business.
+
+    Args:
+        settings: of the training.
+        initial: name of the data of the model that the training starts from.
+    """
     paths = [Path(os.path.abspath(name)) for name in (settings.data_dir, *settings.extra_data_dir)]
     names = [(path.parent if path.is_file() else path).name for path in paths]
-    return one_line(" + ".join(names))[:MAX_NAME_LENGTH]
+    names = dict.fromkeys([*initial.split(" + "), *names])
+    return one_line(" + ".join(filter(None, names)))[:MAX_NAME_LENGTH]
 
 
 def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:
@@ -289,16 +315,3 @@ def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:
 def _of_split(images: Images, split: str) -> dict[int, np.ndarray]:
     """Return the images of a split by image size."""
     return {size: array for (name, size), array in images.items() if name == split}
-
-
-def _fingerprint(frame: pd.DataFrame, images: Images, settings: TrainConfig) -> dict[str, list]:
-    """Return what has to be unchanged when a run resumes; see `training.run.IMAGE_FACTS`."""
-    last_size = plan_phases(settings)[-1].image_size
-    fingerprint = {}
-    for split in ("train", "val"):
-        rows = frame[frame["split"] == split]
-        columns = (rows[name] for name in ("image_id", "label", "lesion_id"))
-        sums = checksums(images[split, last_size])
-        for image_id, label, lesion_id, checksum in zip(*columns, sums, strict=True):
-            fingerprint[image_id] = [split, label, lesion_id, checksum]
-    return fingerprint

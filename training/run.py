@@ -23,12 +23,17 @@ from models.description import peek_description
 from support.cli import is_out_of_memory, naming_flag
 from support.files import describe_os_error, one_line, read_json, write_text
 from training import OUT_OF_MEMORY, DivergedError, TrainingError
+from training.origin import (
+    comparable,
+    compare_facts,
+    compare_images,
+    compare_settings,
+    read_origin,
+)
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
 MODEL_FILE = "model.keras"
 _CONFIG_FILE = "config.json"
-# What has to be unchanged for each image when a run resumes.
-IMAGE_FACTS = ("split", "label", "lesion", "checksum of the pixels")
 
 
 class Run:
@@ -100,14 +105,19 @@ class Run:
             ) from error
 
     def start(
-        self, settings: TrainConfig, images: dict[str, list], write_split: Callable[[Path], None]
+        self,
+        settings: TrainConfig,
+        images: dict[str, list],
+        write_split: Callable[[Path], None],
+        facts: dict[str, Any] | None = None,
     ) -> None:
         """Create the folder and write what is known at the start; `origin` comes last.
 
         Args:
             settings: of the run.
-            images: values of `IMAGE_FACTS` by image id, in the order of training.
+            images: values of `training.origin.IMAGE_FACTS` by image id, in the order of training.
             write_split: writes the split of every image to a path.
+            facts: what else has to be unchanged when the run resumes, by its name, as JSON values.
         """
         name, number = self.folder.name, 1
         while True:
@@ -125,7 +135,7 @@ class Run:
         }
         write_text(self.config, json.dumps(record, indent=2) + "\n")
         write_split(self.split)
-        origin = {"settings": _comparable(settings), "images": images}
+        origin = {"settings": comparable(settings), "images": images, "facts": facts or {}}
         write_text(self.origin, json.dumps(origin))
 
     def check_settings(self, settings: TrainConfig) -> None:
@@ -134,38 +144,21 @@ class Run:
         Raises:
             TrainingError: they differ, or the run is finished.
         """
-        before, now = self._read_origin()["settings"], _comparable(settings)
-        if changed := _find_changes(before, now):
-            name = changed[0]
-            raise TrainingError(
-                f"{_count(changed, 'setting')} changed since {self.folder} started, for example "
-                f"{name}: {before.get(name)} before, {now.get(name)} now; restore {_CONFIG_FILE}, "
-                "or start a new run"
-            )
+        compare_settings(self._read_origin()["settings"], comparable(settings), self.folder)
 
-    def check_images(self, images: dict[str, list]) -> None:
-        """Compare images with those at the start of the run.
+    def check_images(self, images: dict[str, list], facts: dict[str, Any] | None = None) -> None:
+        """Compare images and facts with those at the start of the run.
 
         Args:
             images: as for `start`.
+            facts: as for `start`.
 
         Raises:
             TrainingError: they or their order differ, or the run is finished.
         """
-        before = self._read_origin()["images"]
-        if changed := _find_changes(before, images):
-            name = changed[0]
-            raise TrainingError(
-                f"{_count(changed, 'image')} changed since {self.folder} started, for example "
-                f"{name}: {_describe_change(before.get(name), images.get(name))}; restore the "
-                "data, or start a new run"
-            )
-        # The content of a batch depends on the position of each image in the table.
-        if list(before) != list(images):
-            raise TrainingError(
-                f"the order of the images changed since {self.folder} started; restore the table, "
-                "or start a new run"
-            )
+        origin = self._read_origin()
+        compare_facts(origin["facts"], facts or {}, self.folder)
+        compare_images(origin["images"], images, self.folder)
 
     def finish(self) -> None:
         """Remove what only an interrupted run needs."""
@@ -201,14 +194,7 @@ class Run:
     def _read_origin(self) -> dict[str, dict]:
         if not self.is_started:
             raise TrainingError(f"{self.folder} is not an interrupted run; nothing to resume")
-        try:
-            origin = read_json(self.origin, max_bytes=1 << 25)  # half a million images
-            found = {kind: dict(origin[kind]) for kind in ("settings", "images")}
-            if any(len(facts) != len(IMAGE_FACTS) for facts in found["images"].values()):
-                raise ValueError("an image lacks a fact")
-        except (ValueError, TypeError, KeyError) as error:
-            raise TrainingError(f"{self.origin} is damaged; start a new run") from error
-        return found
+        return read_origin(self.origin)
 
 
 def new_run(output_dir: str | Path, model: str) -> Run:
@@ -325,25 +311,6 @@ def choose_data_dir(data_dir: str | None, model_path: str | Path) -> tuple[str, 
             f"--data_dir: expected the settings of a training run in {path}, received {error}"
         ) from error
     return found, f"from {path}"
-
-
-def _comparable(settings: TrainConfig) -> dict[str, Any]:
-    """Return settings as they look after JSON, without what differs between start and resume."""
-    return json.loads(json.dumps({**dataclasses.asdict(settings), "resume": None}))
-
-
-def _find_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    return [name for name in sorted(before | now) if before.get(name) != now.get(name)]
-
-
-def _describe_change(before: list | None, now: list | None) -> str:
-    """Describe how an image differs from the start of a run."""
-    if now is None:
-        return "no longer in the train or validation split"
-    if before is None:
-        return "new in the train or validation split"
-    pairs = zip(IMAGE_FACTS, before, now, strict=True)
-    return ", ".join(f"{fact} {old} before, {new} now" for fact, old, new in pairs if old != new)
 
 
 def _count(items: list, noun: str) -> str:

@@ -6,10 +6,16 @@ Only the standard library is imported, so that a wrong flag is reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from config import PRESETS, TrainConfig
+from models.backbones import MODEL_NAMES
 from models.backbones import PRESETS as MODEL_PRESETS
+from models.description import Description, peek_description
+from support.cli import naming_flag
+from training import TrainingError
+from training.run import find_model
 
 
 def list_presets() -> dict[str, dict[str, Any]]:
@@ -30,6 +36,15 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
     model, sample = given.get("model", TrainConfig.model), given.get("sample", False)
     if sample and "data_dir" in given:
         raise ValueError("--sample generates its own data; give --sample or --data_dir, not both")
+    if given.get("weights", "").endswith(".keras"):
+        raise ValueError(
+            "--weights should be imagenet, none or a file of backbone weights, received the whole "
+            f"model {given['weights']}; start from it with --init_from"
+        )
+    start: dict[str, Any] = {}
+    if given.get("init_from") is not None:
+        start = _start_from_model(given)
+        model = start["model"]
     # Later presets replace earlier ones.
     presets = [MODEL_PRESETS.get(model, {})]
     if model == "sequential":
@@ -41,10 +56,55 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
         presets.append(PRESETS["sample"])
     if model != "sequential":
         weights = given.get("weights", "none" if sample else TrainConfig.weights)
-        if weights == "none":
+        if weights == "none" and not start:
             presets.append(PRESETS["from_scratch"])
-        presets.append(PRESETS.get(model, {}))
+        presets += [start, PRESETS.get(model, {})]
+    else:
+        # There is no head phase, nor another backbone to keep.
+        presets.append(start | {"head_epochs": 0})
     values: dict[str, Any] = {}
     for preset in [*presets, given]:
         values |= preset
     return TrainConfig(**values)
+
+
+def read_initial_model(init_from: str) -> tuple[Path, Description]:
+    """Find the model that a training starts from, and read what it says about itself.
+
+    Args:
+        init_from: a `.keras` file, or the folder of a run.
+
+    Returns:
+        The file, and its description.
+
+    Raises:
+        TrainingError: it is no model of this project.
+    """
+    with naming_flag("--init_from"):
+        path = find_model(init_from)
+        description = peek_description(path)
+        if not path.is_file():
+            raise TrainingError(f"found no file {path}; check the path")
+        if description is None or description.model not in MODEL_NAMES:
+            raise TrainingError(
+                f"expected a .keras file that train.py wrote, received {path}; use such a file, or "
+                "start from other weights with --weights"
+            )
+    return path, description
+
+
+def _start_from_model(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a model to start from brings: its architecture and image size."""
+    if "weights" in given:
+        raise ValueError("--init_from brings its own initial weights; remove --weights")
+    path, description = read_initial_model(given["init_from"])
+    if given.get("model", description.model) != description.model:
+        raise ValueError(
+            f"--init_from {path} is a model {description.model}, received --model "
+            f"{given['model']}; remove --model"
+        )
+    return {
+        **PRESETS["init_from"],
+        "model": description.model,
+        "image_size": description.image_size,
+    }

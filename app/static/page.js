@@ -4,6 +4,8 @@ const find = (id) => document.getElementById(id);
 // Number of the newest request: results of older ones are not shown.
 let newest = 0;
 let maxBytes = Infinity;
+// Of more classes than this, the least probable ones are folded.
+const mostBars = 12;
 
 function createElement(name, className, text) {
   const element = document.createElement(name);
@@ -26,22 +28,23 @@ function showError(message) {
 function createBar(item) {
   const row = createElement("li");
   const head = createElement("div", "bar-head");
-  const title = createElement("span", "", `${item.label} `);
-  title.id = `bar-${item.name}`;
+  const title = createElement("span", "title", `${item.label} `);
   if (item.tag) title.append(createElement("span", "tag", item.tag));
   const bar = createElement("progress", item.malignant ? "malignant" : "");
   bar.max = 1;
   bar.value = item.probability;
-  bar.setAttribute("aria-labelledby", title.id);
+  bar.dataset.name = item.name;
+  bar.setAttribute("aria-label", title.textContent);
   head.append(title, createElement("span", "probability", item.percent));
-  row.append(head, bar, createElement("p", "small", item.description));
+  row.append(head, bar);
+  if (item.description) row.append(createElement("p", "small", item.description));
   return row;
 }
 
 function createTop(item) {
   const row = createElement("li");
   row.append(
-    createElement("span", "", item.title),
+    createElement("span", "title", item.title),
     createElement("span", "probability", item.percent),
   );
   return row;
@@ -61,6 +64,16 @@ function showMalignant(malignant, isOutside) {
   find("warnings")[isOutside ? "after" : "before"](find("malignant"));
 }
 
+function showBars(classes) {
+  const shown = classes.length > mostBars ? mostBars - 2 : classes.length;
+  const rest = classes.slice(shown);
+  find("bars-note").hidden = !classes.some((item) => item.description);
+  find("bars").replaceChildren(...classes.slice(0, shown).map(createBar));
+  find("rest-bars").replaceChildren(...rest.map(createBar));
+  find("rest-title").textContent = `${rest.length} less probable classes`;
+  find("rest").hidden = rest.length === 0;
+}
+
 function showResult(result, source) {
   showModel(result.model, "result-");
   find("source").textContent = source;
@@ -76,7 +89,7 @@ function showResult(result, source) {
   find("heat-map").src = result.heat_map;
   find("heat-map-caption").textContent = result.heat_map_caption;
   find("heat-map").alt = `The same image with a heat map. ${result.heat_map_caption}`;
-  find("bars").replaceChildren(...result.classes.map(createBar));
+  showBars(result.classes);
   find("status").textContent = "";
   find("result").hidden = false;
   find("prediction").focus({ preventScroll: true });
@@ -160,6 +173,7 @@ async function start() {
   showModel(settings.model, "");
   show("advice", settings.disclaimer);
   find("examples").append(...settings.examples.map(createExample));
+  find("tryout").hidden = settings.examples.length === 0;
 }
 
 start();

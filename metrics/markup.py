@@ -1,0 +1,79 @@
+"""HTML of the parts of a report: tables, numbers with intervals, names, images."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PNG_DPI = 130
+_JPEG_QUALITY = 88
+# Where a browser may break a word that is too long for a column.
+_LONG_WORD = re.compile(r"\S{20}(?=\S)")
+
+
+def format_table(heads: Sequence[str], rows: Sequence[Sequence[str] | str]) -> str:
+    """Build a table from cells, or whole rows, that are HTML."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    body = "".join(row if isinstance(row, str) else format_row(row) for row in rows)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
+
+
+def format_row(cells: Sequence[str], *, small: bool = False) -> str:
+    """Build a row from cells that are HTML; that of a small subgroup is gray."""
+    opening = '<tr class="small">' if small else "<tr>"
+    return f"{opening}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def format_name(name: str) -> str:
+    """Escape a name, which may be broken inside a very long word."""
+    return escape(_LONG_WORD.sub("\\g<0>\n", name)).replace("\n", "<wbr>")
+
+
+def format_number(value: float | None) -> str:
+    """Format a metric; an undefined one is a dash."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def format_interval(interval: Sequence[float] | None) -> str:
+    """Format a confidence interval, which may be undefined."""
+    return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """Format a metric with its interval."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}<small>{format_interval(interval)}</small>"
+
+
+def format_plot(figure: Figure, name: str) -> str:
+    """Return a figure as an image that scrolls where it is wider than the page."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_PNG_DPI)
+    inches = figure.get_figwidth()
+    kind = "scroll wide" if inches > 6 else "scroll"
+    source = _data_url(file, "image/png")
+    image = f'<img alt="{name}" style="--inches: {inches:.1f}" src="{source}">'
+    return f'<figure class="{kind}">{image}</figure>'
+
+
+def encode_jpeg(pixels: np.ndarray) -> str:
+    """Return an image, uint8 `[height, width, 3]`, as the address that contains it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG", quality=_JPEG_QUALITY)
+    return _data_url(file, "image/jpeg")
+
+
+def _data_url(file: io.BytesIO, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

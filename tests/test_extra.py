@@ -1,0 +1,76 @@
+"""Additional training images: which are excluded, and why."""
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from data.duplicates import pixel_hashes
+from data.extra import add_training_data
+
+
+def test_no_image_of_validation_or_test_enters_training(tmp_path):
+    def write(name: str, number: int) -> str:
+        pixels = np.random.default_rng(number).integers(0, 256, (10, 14, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+        return str(tmp_path / name)
+
+    rows = [("t", "T", "train"), ("v", "V", "val"), ("x", "X", "test"), ("y", "Y", "test")]
+    frame = pd.DataFrame(rows, columns=["image_id", "lesion_id", "split"])
+    frame["label"] = "nv"
+    paths = [write(f"{name}.png", number) for number, (name, _, _) in enumerate(rows)]
+    frame["pixel_hash"] = pixel_hashes(paths)
+    extra = pd.DataFrame(
+        [
+            ("v", "A", 10),  # an image of validation, under another lesion
+            ("a2", "A", 11),  # the same lesion as that image
+            ("b", "V", 12),  # a lesion of validation
+            ("c", "C", 2),  # the pixels of a test image
+            ("c2", "C", 13),  # the same lesion as those
+            ("t", "D", 14),  # an image of training
+            ("e", "E", 0),  # the pixels of a training image
+            ("f", "T", 15),  # another image of a training lesion
+            ("g", "G", 16),
+            ("g2", "G2", 16),  # the pixels of the one before
+            ("h", "H", 17),  # a near-duplicate of a test image
+            ("h2", "H", 18),  # the same lesion as that one
+        ],
+        columns=["image_id", "lesion_id", "number"],
+    )
+    paths = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
+    extra["pixel_hash"], extra["group"] = pixel_hashes(paths), extra["lesion_id"]
+    extra = extra.assign(label="mel").drop(columns="number")
+    merged, counts = add_training_data(frame, extra, near_duplicates=[10])
+    assert merged["image_id"].tolist() == ["t", "v", "x", "y", "f", "g"]
+    assert merged["split"].tolist() == ["train", "val", "test", "test", "train", "train"]
+    assert vars(counts) == {
+        "by_id": 2,
+        "by_pixels": 1,
+        "by_near_duplicates": 1,
+        "by_lesion": 3,
+        "repeated": 3,
+        "added": 2,
+    }
+    assert merged.index.tolist() == list(range(6))
+
+
+def test_a_patient_of_validation_or_test_enters_training_with_no_image():
+    columns = ["image_id", "lesion_id", "patient_id", "pixel_hash", "split"]
+    rows = [("a", "A", "p", "1", "train"), ("b", "B", "q", "2", "test"), ("c", "C", "", "3", "val")]
+    frame = pd.DataFrame(rows, columns=columns)
+    rows = [("d", "D", "Q", "4"), ("e", "E", "p", "5"), ("f", "F", "", "6")]
+    extra = pd.DataFrame(rows, columns=columns[:-1]).assign(group=["D", "E", "F"])
+    merged, counts = add_training_data(frame, extra)
+    assert merged["image_id"].tolist() == ["a", "b", "c", "e", "f"]
+    assert (counts.by_id, counts.added) == (1, 2)
+    # Without patients, lesions decide.
+    assert add_training_data(frame.drop(columns="patient_id"), extra)[1].added == 3
+
+
+def test_an_image_of_the_group_of_a_copy_stays_out():
+    columns = ["image_id", "lesion_id", "pixel_hash", "split"]
+    frame = pd.DataFrame([("a", "A", "1", "train"), ("b", "B", "2", "test")], columns=columns)
+    rows = [("c", "C", "2", "C"), ("d", "D", "9", "C"), ("e", "E", "8", "E")]
+    extra = pd.DataFrame(rows, columns=[*columns[:-1], "group"])
+    merged, counts = add_training_data(frame, extra)
+    assert merged["image_id"].tolist() == ["a", "b", "e"]
+    assert (counts.by_pixels, counts.by_lesion) == (1, 1)
