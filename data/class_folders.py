@@ -12,7 +12,7 @@ from data.classes import ClassScheme
 from data.folders import Folder, without_downsampled
 from data.given_splits import split_of_name
 from data.table_layouts import SPLIT_COLUMNS
-from support.files import list_names
+from support.files import count_noun, list_names
 
 # Words of the names of folders that hold images of all classes, such as `HAM10000_images_part_1`.
 _GENERAL = {
@@ -48,8 +48,8 @@ def read_class_folders(folder: Folder, classes: ClassScheme | None) -> tuple[pd.
     note = ""
     if (outside := frame["label"] == "").any():
         example = list_names([os.path.relpath(frame.loc[outside, "path"].iloc[0], folder.root)])
-        s = "s" if outside.sum() > 1 else ""
-        note = f"skipped {outside.sum():,} image{s} in no folder of a class, such as {example}"
+        count = count_noun(outside.sum(), "image")
+        note = f"skipped {count} in no folder of a class, such as {example}"
         frame = frame[~outside].reset_index(drop=True)
     class_of = {
         label: label if classes is None else classes.find(label) or ""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from data.near_duplicates import Pair, find_near_duplicates
 from data.sources import read_dataset
 from data.thumbnails import Thumbnails, collect_thumbnails, make_thumbnail
 from support import cli
-from support.files import csv_cell, make_folder, one_line, replacing
+from support.files import count_noun, csv_cell, make_folder, one_line, replacing
 from support.terminal import Progress
 
 PROG = "python -m data.duplicates"
@@ -55,22 +56,9 @@ def read_fingerprints(
     Returns:
         The fingerprints; of a file that cannot be read the hash is None.
     """
-
-    def read(path: str) -> tuple[str | None, np.ndarray | None]:
-        try:
-            pixels = load_pixels(path)
-        except DataError:
-            return None, None
-        return _hash(pixels), make_thumbnail(pixels)
-
-    found: list[tuple[str | None, np.ndarray | None]] = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for value in pool.map(read, paths):
-            found.append(value)
-            if on_progress:
-                on_progress(len(found), len(paths))
-    thumbnails = collect_thumbnails([thumbnail for _, thumbnail in found])
-    return Fingerprints([value for value, _ in found], thumbnails)
+    found = _read_all(paths, lambda pixels: (_hash(pixels), make_thumbnail(pixels)), on_progress)
+    hashes, thumbnails = ([value and value[i] for value in found] for i in range(2))
+    return Fingerprints(hashes, collect_thumbnails(thumbnails))
 
 
 def pixel_hashes(
@@ -88,21 +76,30 @@ def pixel_hashes(
     Returns:
         A hexadecimal hash for each file, None where it cannot be read.
     """
+    return _read_all(paths, _hash, on_progress)
 
-    def hash_pixels(path: str) -> str | None:
+
+def _read_all(
+    paths: Sequence[str],
+    function: Callable[[np.ndarray], Any],
+    on_progress: Callable[[int, int], None] | None,
+) -> list[Any]:
+    """Apply a function to the pixels of each image; None stands for a file that cannot be read."""
+
+    def read(path: str) -> Any:
         try:
             pixels = load_pixels(path)
         except DataError:
             return None
-        return _hash(pixels)
+        return function(pixels)
 
-    hashes: list[str | None] = []
+    found = []
     with ThreadPoolExecutor(WORKERS) as pool:
-        for value in pool.map(hash_pixels, paths):
-            hashes.append(value)
+        for value in pool.map(read, paths):
+            found.append(value)
             if on_progress:
-                on_progress(len(hashes), len(paths))
-    return hashes
+                on_progress(len(found), len(paths))
+    return found
 
 
 def pack_hashes(hashes: Iterable[str | None]) -> str:
@@ -223,11 +220,10 @@ def _command(argv: list[str] | None) -> int:
         table.to_csv(part, index=False)
     files = [(first.paths[pair.first], other.paths[pair.second]) for pair in pairs]
     write_contact_sheet(folder / SHEET_NAME, files, lines)
-    s = "" if len(pairs) == 1 else "s"
     across = int((table["lesion_1"] != table["lesion_2"]).sum())
     of_lesions = f", {across:,} of different lesion ids" if table["lesion_1"].any() else ""
     print(
-        f"{len(pairs):,} pair{s} of near-duplicates{of_lesions}: {folder / CSV_NAME}, "
+        f"{count_noun(len(pairs), 'pair')} of near-duplicates{of_lesions}: {folder / CSV_NAME}, "
         f"{folder / SHEET_NAME}"
     )
     return 1 if failures else 0

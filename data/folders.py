@@ -25,7 +25,7 @@ from data.images import (
     load_pixels,
 )
 from data.masks import find_mask_files, name_key
-from support.files import one_line, walk
+from support.files import count_noun, one_line, walk
 
 TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
 # What macOS and Windows leave in folders: a folder, and files.
@@ -215,8 +215,8 @@ def describe_masks(folder: Folder) -> str:
 def _count_masks(masks: Sequence[str], root: str | os.PathLike) -> str:
     if not masks:
         return ""
-    s = "s" if len(masks) > 1 else ""
-    return f"{len(masks):,} segmentation mask{s}, such as {_relative(masks[0], root)}"
+    count = count_noun(len(masks), "segmentation mask")
+    return f"{count}, such as {_relative(masks[0], root)}"
 
 
 class _Index:

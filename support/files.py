@@ -129,6 +129,11 @@ def list_names(names: Iterable[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def count_noun(count: int, noun: str) -> str:
+    """Return a number and a noun, in the plural unless there is one: `1 image`, `2 images`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def safe_name(text: str, *, max_bytes: int = 200) -> str:
     """Return text as a part of a file name that is valid everywhere and names no other folder.
 

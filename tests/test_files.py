@@ -2,6 +2,7 @@ import pytest
 
 from support import InputError
 from support.files import (
+    count_noun,
     csv_cell,
     describe_os_error,
     first_line,
@@ -144,3 +145,8 @@ def test_a_path_has_no_null_character_and_can_be_encoded():
 def test_long_lists_of_names_are_capped():
     assert list_names(["a", "b\n"]) == "a, b?"
     assert list_names(map(str, range(10_015)), 2) == "0, 1 and 10,013 more"
+
+
+def test_a_number_decides_the_plural_of_its_noun():
+    counts = [count_noun(count, "run") for count in (0, 1, 2, 1_000)]
+    assert counts == ["0 runs", "1 run", "2 runs", "1,000 runs"]

@@ -28,6 +28,7 @@ from data.tables import warn
 from data.thumbnails import Thumbnails
 from models.description import Description
 from support.cli import naming_flag
+from support.files import count_noun
 from support.terminal import Progress
 from training.initial import respect_initial
 from training.labels import (
@@ -193,7 +194,7 @@ def _join(frame: pd.DataFrame, pairs: list[Pair]) -> pd.Series:
             for pair in pairs
         )
         if count:
-            print(f"  {count:,} pair{'s' if count > 1 else ''} of near-duplicates joined")
+            print(f"  {count_noun(count, 'pair')} of near-duplicates joined")
         if patients := frame.get("patient_id", pd.Series(dtype=object)).replace("", None).nunique():
             print(f"  {patients:,} patients, each with all images in one split")
     return join_lesions(frame, pairs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from config import TrainConfig
-from support.files import read_json
+from support.files import count_noun, read_json
 from training import TrainingError
 
 # What has to be unchanged for each image.
@@ -53,7 +53,7 @@ def compare_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: 
     if changed := _find_changes(before, now):
         name = changed[0]
         raise TrainingError(
-            f"{_count(changed, 'setting')} changed since {folder} started, for example "
+            f"{count_noun(len(changed), 'setting')} changed since {folder} started, for example "
             f"{name}: {before.get(name)} before, {now.get(name)} now; restore config.json, "
             "or start a new run"
         )
@@ -68,7 +68,7 @@ def compare_images(before: Mapping[str, list], now: Mapping[str, list], folder: 
     if changed := _find_changes(before, now):
         name = changed[0]
         raise TrainingError(
-            f"{_count(changed, 'image')} changed since {folder} started, for example "
+            f"{count_noun(len(changed), 'image')} changed since {folder} started, for example "
             f"{name}: {_describe_change(before.get(name), now.get(name))}; restore the "
             "data, or start a new run"
         )
@@ -109,7 +109,3 @@ def _describe_change(before: list | None, now: list | None) -> str:
         return "new in the train or validation split"
     pairs = zip(IMAGE_FACTS, before, now, strict=True)
     return ", ".join(f"{fact} {old} before, {new} now" for fact, old, new in pairs if old != new)
-
-
-def _count(items: list, noun: str) -> str:
-    return f"{len(items):,} {noun}{'s' if len(items) != 1 else ''}"

@@ -21,7 +21,7 @@ import config
 from config import TrainConfig
 from models.description import peek_description
 from support.cli import is_out_of_memory, naming_flag
-from support.files import describe_os_error, one_line, read_json, write_text
+from support.files import count_noun, describe_os_error, one_line, read_json, write_text
 from training import OUT_OF_MEMORY, DivergedError, TrainingError
 from training.origin import (
     comparable,
@@ -233,7 +233,9 @@ def find_model(model_path: str | Path) -> Path:
         received = f"an interrupted run: {run.describe_state()}"
     elif models := newest_models(path):
         which = "it" if len(models) == 1 else "one"
-        received = f"{_count(models, 'run')} in it, the newest {models[0].parent}; choose {which}"
+        received = (
+            f"{count_noun(len(models), 'run')} in it, the newest {models[0].parent}; choose {which}"
+        )
     else:
         names = sorted(item.name for item in path.iterdir())
         more = [f"{len(names) - 5} more"] if names[5:] else []
@@ -279,8 +281,8 @@ def _say_passed_over(models: list[Path], noun: str) -> str:
         return ""
     verb, which = ("is", "it") if len(models) == 1 else ("are", "one")
     return (
-        f"; {_count(models, noun)} in {config.RUNS_DIR}/ {verb} trained on synthetic images: "
-        f"choose {which} with --model_path"
+        f"; {count_noun(len(models), noun)} in {config.RUNS_DIR}/ {verb} trained on synthetic "
+        f"images: choose {which} with --model_path"
     )
 
 
@@ -311,7 +313,3 @@ def choose_data_dir(data_dir: str | None, model_path: str | Path) -> tuple[str, 
             f"--data_dir: expected the settings of a training run in {path}, received {error}"
         ) from error
     return found, f"from {path}"
-
-
-def _count(items: list, noun: str) -> str:
-    return f"{len(items):,} {noun}{'s' if len(items) != 1 else ''}"
