@@ -7,12 +7,12 @@ exposure to the next: blocks of the same lesion agree on it, blocks of lookalike
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.elastic_matching import match_elastically
-from data.nearest_images import Candidates, find_nearest, in_parallel
+from data.nearest_images import Candidates, find_nearest, in_parallel, on_one_core
 from data.registration import Matches, match_blocks
 from data.thumbnails import INVERSE, SIDE_LENGTH, Thumbnails, details, orient_each, rotation
 
@@ -74,7 +74,13 @@ def find_near_duplicates(
     other = thumbnails if against is None else against
     if thumbnails.usable.sum() == 0 or other.usable.sum() == 0:
         return []
-    report = on_progress or (lambda done, total: None)
+    with on_one_core():
+        return _find(thumbnails, other, on_progress or (lambda done, total: None))
+
+
+def _find(
+    thumbnails: Thumbnails, other: Thumbnails, report: Callable[[int, int], None]
+) -> list[Pair]:
     report(0, _STEPS)
     found = find_nearest(thumbnails, other)
     if len(found.first) == 0:
@@ -135,14 +141,16 @@ def _match_in_two_orientations(
 
     A second exposure is upright as a rule, but a shift can make another orientation seem nearer.
     """
-    upright = Candidates(found.first, found.second, np.zeros_like(found.orientation), found.score)
-    similarity, shifts = match_elastically(found, half, half_other)
-    similarity_upright, shifts_upright = match_elastically(upright, half, half_other)
-    better = similarity_upright > similarity
-    orientation = np.where(better, 0, found.orientation)
-    similarity = np.where(better, similarity_upright, similarity)
-    scored = Candidates(found.first, found.second, orientation, similarity)
-    return scored, np.where(better[:, None], shifts_upright, shifts)
+    turned = np.flatnonzero(found.orientation)
+    upright = found.take(turned)
+    upright = replace(upright, orientation=np.zeros_like(upright.orientation))
+    both = found.join(upright)
+    similarity, shifts = match_elastically(both, half, half_other)
+    number = len(found.first)
+    better = np.flatnonzero(similarity[number:] > similarity[turned])
+    chosen = np.arange(number)
+    chosen[turned[better]] = number + better
+    return replace(both, score=similarity).take(chosen), shifts[chosen]
 
 
 def _verify(

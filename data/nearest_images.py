@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 
@@ -53,6 +54,12 @@ class Candidates:
         parts = (self.first, self.second, self.orientation, self.score)
         return Candidates(*(part[selection] for part in parts))
 
+    def join(self, other: "Candidates") -> "Candidates":
+        """Return these pairs and others."""
+        parts = (self.first, self.second, self.orientation, self.score)
+        others = (other.first, other.second, other.orientation, other.score)
+        return Candidates(*map(np.concatenate, zip(parts, others, strict=True)))
+
     def ranks(self, offset: int) -> np.ndarray:
         """Return which place each pair takes among the pairs of its images, from 0 on.
 
@@ -88,9 +95,14 @@ class Candidates:
 
 
 def in_parallel(function: Callable, items: Iterable) -> Iterator:
-    """Apply a function to items in threads, each of which computes on one core."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(WORKERS) as pool:
+    """Apply a function to items in threads; `on_one_core` keeps each of them on one core."""
+    with ThreadPoolExecutor(WORKERS) as pool:
         yield from pool.map(function, items)
+
+
+def on_one_core() -> AbstractContextManager:
+    """Keep each product of matrices on one core: several take longer where the cores are busy."""
+    return threadpool_limits(1, "blas")
 
 
 def find_nearest(thumbnails: Thumbnails, other: Thumbnails) -> Candidates:
@@ -109,10 +121,12 @@ def find_nearest(thumbnails: Thumbnails, other: Thumbnails) -> Candidates:
     usable_other = np.flatnonzero(other.usable)
     whiten = _fit_whitening(small_other[usable_other])
     features = whiten(_windows(small[usable], (0, 0)))
-    turned = []
-    for orientation in range(ORIENTATIONS):
+
+    def turn(orientation: int) -> list[np.ndarray]:
         images = orient(small_other[usable_other], orientation)
-        turned.append([whiten(_windows(images, shift)).T for shift in _SHIFTS])
+        return [whiten(_windows(images, shift)).T for shift in _SHIFTS]
+
+    turned = list(in_parallel(turn, range(ORIENTATIONS)))
 
     def search(start: int) -> tuple[np.ndarray, ...]:
         rows = features[start : start + _ROWS]
@@ -179,8 +193,7 @@ def _fit_whitening(images: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     mean = sample.mean(0)
     covariance = np.cov(sample.T)
     floor = _REGULARIZATION * covariance.trace() / len(covariance) + 1e-9
-    with threadpool_limits(1, "blas"):  # two threads take longer where the cores are busy
-        values, vectors = np.linalg.eigh(covariance + floor * np.eye(len(covariance)))
+    values, vectors = np.linalg.eigh(covariance + floor * np.eye(len(covariance)))
     matrix = (vectors / np.sqrt(values))[:, -_COMPONENTS:].astype(np.float32)
     return lambda windows: _unit((windows - mean) @ matrix)
 

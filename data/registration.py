@@ -5,12 +5,15 @@ one affine transform; blocks of different lesions end up anywhere.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 _CELLS = 8
 # Blocks of two cells a side, which overlap.
-_BLOCKS = (_CELLS - 1) ** 2
+_SIDE = _CELLS - 1
+_BLOCKS = _SIDE**2
 # Centers of the blocks, and the terms of an affine function, in halves of the side length.
 _CENTERS = np.arange(1, _CELLS) * (2 / _CELLS) - 1
 _TERMS = np.stack(
@@ -87,11 +90,12 @@ def warp(images: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     left = np.clip(x, 0, size - 2).astype(np.int32)
     top = np.clip(y, 0, size - 2).astype(np.int32)
     right_part, lower_part = x - left, y - top
-    flat, index = images.reshape(len(images), -1), top * size + left
+    flat = images.ravel()
+    index = np.arange(len(images))[:, None] * size * size + top * size + left
 
     def row(start: np.ndarray) -> np.ndarray:
-        here = np.take_along_axis(flat, start, 1)
-        return here + (np.take_along_axis(flat, start + 1, 1) - here) * right_part
+        here = flat.take(start)
+        return here + (flat.take(start + 1) - here) * right_part
 
     upper = row(index)
     values = (upper + (row(index + size) - upper) * lower_part) * inside
@@ -107,24 +111,45 @@ def _correlate(first: np.ndarray, second: np.ndarray, limit: int) -> tuple[np.nd
     pairs, size = first.shape[:2]
     reach = 2 * limit + 1
     around = np.pad(second, ((0, 0), (limit, limit), (limit, limit)))
-    squares = around * around
     power = _block_means(first * first)
-    result = np.empty((pairs, reach * reach, _BLOCKS), np.float32)
-    for place in range(reach * reach):
-        y, x = divmod(place, reach)
-        window = np.s_[:, y : y + size, x : x + size]
-        norm = (power + _NOISE) * (_block_means(squares[window]) + _NOISE)
-        result[:, place] = _block_means(first * around[window]) / np.sqrt(norm)
-    known = (power > _EMPTY) & (_block_means(second * second) > _EMPTY)
+    # At all places at once; then the products, one row of places at a time.
+    other_power = _shifted_means(size, limit).T @ (around * around) @ _shifted_means(size, limit)
+    shape = (pairs, reach, _SIDE, reach, _SIDE)
+    other_power = other_power.reshape(shape).swapaxes(2, 3).reshape(pairs, reach * reach, _BLOCKS)
+    windows = sliding_window_view(around, size, 2)
+    result = np.empty((pairs, reach, reach, _BLOCKS), np.float32)
+    for y in range(reach):
+        products = first[:, None] * windows[:, y : y + size].swapaxes(1, 2)
+        result[:, y] = _block_means(products.reshape(-1, size, size)).reshape(pairs, reach, -1)
+    result = result.reshape(pairs, reach * reach, _BLOCKS)
+    result /= np.sqrt((power[:, None] + _NOISE) * (other_power + _NOISE))
+    known = (power > _EMPTY) & (other_power[:, reach * limit + limit] > _EMPTY)
     return result, known
 
 
 def _block_means(images: np.ndarray) -> np.ndarray:
-    pairs, size = images.shape[:2]
+    size = images.shape[-1]
+    means = _means(size)
+    columns = (images.reshape(-1, size) @ means).reshape(len(images), size, _SIDE)
+    return (means.T @ columns).reshape(len(images), -1)
+
+
+@lru_cache
+def _means(size: int) -> np.ndarray:
+    """Return the matrix that averages a row of pixels in each block."""
     cell = size // _CELLS
     means = np.kron(np.eye(_CELLS), np.full((cell, 1), 0.5 / cell)).astype(np.float32)
-    blocks = (means[:, 1:] + means[:, :-1]).astype(np.float32)
-    return (blocks.T @ (images @ blocks)).reshape(pairs, -1)
+    return (means[:, 1:] + means[:, :-1]).astype(np.float32)
+
+
+@lru_cache
+def _shifted_means(size: int, limit: int) -> np.ndarray:
+    """Return the matrix that averages a padded row in each block at each shift."""
+    reach = 2 * limit + 1
+    shifted = np.zeros((size + 2 * limit, reach, _SIDE), np.float32)
+    for shift in range(reach):
+        shifted[shift : shift + size, shift] = _means(size)
+    return shifted.reshape(len(shifted), -1)
 
 
 def _fit(
