@@ -23,12 +23,11 @@ class TrainConfig(Settings):
     data_dir: str = flag(
         DATA_DIR, "data", "folder of HAM10000, of an ISIC challenge, or with one folder per class"
     )
-    extra_data_dir: tuple[str, ...] = flag(
-        (), "data", "folders of more images, for the train split only; same layouts"
+    extra_data_dir: tuple[str, ...] = flag((), "data", "folders of more images to train on")
+    source_balance: float = flag(
+        0.5, "data", "0: draw each image once; 1: data folders equally", minimum=0.0, maximum=1.0
     )
-    classes: str = flag(
-        "ham10000", "data", "ham10000, data (those of its labels), or a file with one class a line"
-    )
+    classes: str = flag("ham10000", "data", "ham10000, data (all of its labels), or a class list")
     allow_missing: bool = flag(
         False, "data", "train even if more than 1 % of the labels have no image file or no class"
     )
@@ -52,19 +51,13 @@ class TrainConfig(Settings):
         "number of final backbone layers to fine-tune (0: none, -1: all)",
         minimum=-1,
     )
-    dropout: float = flag(
-        0.3, "model", "dropout rate before the last layer", minimum=0.0, maximum=0.95
-    )
+    dropout: float = flag(0.3, "model", "dropout before the last layer", minimum=0.0, maximum=0.95)
 
     head_epochs: int = flag(1, "optimization", "epochs with a frozen backbone", minimum=0)
     epochs: int = flag(16, "optimization", "epochs after the head phase", minimum=0)
     batch_size: int = flag(32, "optimization", "images per step", minimum=1)
-    head_learning_rate: float = flag(
-        2e-3, "optimization", "peak learning rate of the head phase", minimum=0.0
-    )
-    learning_rate: float = flag(
-        1e-3, "optimization", "peak learning rate after the head phase", minimum=0.0
-    )
+    head_learning_rate: float = flag(2e-3, "optimization", "peak rate, head phase", minimum=0.0)
+    learning_rate: float = flag(1e-3, "optimization", "peak rate after the head phase", minimum=0.0)
     lr_schedule: str = flag(
         "cosine",
         "optimization",
@@ -77,16 +70,13 @@ class TrainConfig(Settings):
         "weight of a class in the loss: none, inverse frequency (balanced), or its square root",
         choices=("none", "balanced", "sqrt"),
     )
-    label_smoothing: float = flag(0.05, "optimization", "label smoothing", minimum=0.0, maximum=0.5)
     monitor: str = flag(
         "loss",
         "optimization",
         "validation metric for the best epoch and early stopping",
         choices=("loss", "balanced_accuracy"),
     )
-    patience: int = flag(
-        20, "optimization", "epochs without improvement before early stopping", minimum=1
-    )
+    patience: int = flag(20, "optimization", "epochs without improvement to stop after", minimum=1)
 
     output_dir: str = flag(RUNS_DIR, "run", "folder in which the run <model>-<time> is created")
     seed: int = flag(0, "run", "seed of split, shuffling, augmentation and dropout", minimum=0)
@@ -120,6 +110,7 @@ class TrainConfig(Settings):
     small_size_fraction: float = 2 / 3
     warmup_fraction: float = 0.1
     weight_decay: float = 1e-4
+    label_smoothing: float = 0.05
     train_batch_norm: bool = True
     # With the 0.999 of Keras, moving statistics lag behind the weights by thousands of steps.
     batch_norm_momentum: float = 0.98
@@ -135,6 +126,10 @@ class TrainConfig(Settings):
     contrast: float = 0.15
     color_cast: float = 0.08
     sharpness: float = 0.7
+    # What other dermatoscopes and other patients add: hair or rulers, dark corners, noise.
+    hair: float = 0.2
+    vignette: float = 0.15
+    noise: float = 10.0
     # A prediction is uncertain below the confidence from which on this fraction of the validation
     # images was classified correctly; an image is out of distribution above the score that this
     # fraction of the validation images stays below.
@@ -158,7 +153,10 @@ class TrainConfig(Settings):
 
 
 # A short schedule from random weights never overfits.
-_MILD_AUGMENTATION = {"view": (0.8, 1.2), "color_cast": 0.0, "sharpness": 0.0}
+_MILD_AUGMENTATION = {
+    "view": (0.8, 1.2),
+    **dict.fromkeys(("color_cast", "sharpness", "hair", "vignette", "noise"), 0.0),
+}
 
 # What replaces the defaults above, by model and by start; a flag that is given wins.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -30,7 +30,6 @@ NO_HASHES = (
     "This model file has no pixel hashes: copies of its training images under other names are not "
     "recognized."
 )
-BINARY_TASKS = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -123,6 +122,7 @@ def predict(
     from data.ham10000 import find_masks, subgroup_columns
     from data.images import load_masks
     from data.pipeline import iterate_batches
+    from data.provenance import compare_sources
     from data.splits import class_indices
     from metrics.evaluation import Evaluation
     from metrics.localization import compare_with_masks, pointing_game
@@ -140,7 +140,8 @@ def predict(
         used += indices
         batches.append(predictions)
         mask_paths = [masks.get(image_id) for image_id in frame["image_id"].iloc[indices]]
-        masked, batch_masks, mask_failures = load_masks(mask_paths, image_size)
+        image_paths = frame["path"].iloc[indices]
+        masked, batch_masks, mask_failures = load_masks(mask_paths, image_size, image_paths)
         if masked:
             heat_maps = classifier.explain(images[masked], predictions.class_indices[masked])
             comparisons.append(compare_with_masks(heat_maps, batch_masks))
@@ -152,6 +153,7 @@ def predict(
     if not used:
         raise DataError(f"expected readable images, received {len(frame)} that cannot be read")
     rows, predictions = frame.iloc[used].reset_index(drop=True), join_predictions(batches)
+    sources, trained_on = compare_sources(rows, data_dir, description)
     evaluation = Evaluation(
         class_names=description.class_names,
         y_true=class_indices(rows["label"], description.class_names),
@@ -161,6 +163,8 @@ def predict(
         lesion_ids=rows["lesion_id"].tolist(),
         subgroups=subgroup_columns(rows),
         localization=pointing_game(np.concatenate(comparisons)) if comparisons else None,
+        sources=sources,
+        trained_on=trained_on,
     )
     return rows, predictions, evaluation
 
@@ -179,7 +183,7 @@ def write(
     from data.class_names import class_titles
     from data.classes import melanoma_class
     from data.ham10000 import SUBGROUP_NAMES
-    from metrics.page import ReportContext, build_page
+    from metrics.page import ReportContext, binary_task_labels, build_page
     from metrics.plots import plot_evaluation
     from metrics.report import prediction_table, write_report
 
@@ -192,11 +196,8 @@ def write(
         out_of_distribution=predictions.out_of_distribution,
     )
     table[["label", "lesion_id"]] = frame[["label", "lesion_id"]]
-    tasks = dict(BINARY_TASKS)
-    if description.malignant == (melanoma_class(description.class_names),):
-        del tasks["malignant"]  # both are the same
     title = f"split {settings.split}, {len(frame):,} images"
-    size = f"central square at {description.image_size} x {description.image_size} pixels"
+    size = f"central square, or visible field, at {description.image_size} pixels"
     context = ReportContext(
         title=f"{description.model}: evaluation, {title}",
         facts={
@@ -208,7 +209,9 @@ def write(
         notes=[NOTICE, *notes],
         names=SUBGROUP_NAMES | class_titles(description.class_names, description.class_titles),
         malignant=description.malignant,
-        binary_tasks=tasks,
+        binary_tasks=binary_task_labels(
+            description.malignant, melanoma_class(description.class_names)
+        ),
     )
     figures = plot_evaluation(evaluation, metrics, title=title)
     errors = find_errors(classifier, frame, evaluation)

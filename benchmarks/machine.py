@@ -74,10 +74,11 @@ def parse_options(
         kind = type(default)
         parser.add_argument(
             f"--{name}",
-            type=str if kind is str else number_type(kind, *minimum),
+            type=str if kind in (str, tuple) else number_type(kind, *minimum),
+            nargs="+" if kind is tuple else None,
             default=default,
             metavar=name.rpartition("_")[2].upper(),
-            help=f"{text} (default: {default})",
+            help=f"{text} (default: {' '.join(default) if kind is tuple else default})",
         )
     return parser.parse_args(argv)
 

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data.random_artifacts import RandomArtifacts, RandomNoise
+
 # Upper limit of the random tensors that layers draw in a step, so that no two steps share a seed.
 _DRAWS_PER_STEP = 64
 # Pixels around the image that `RandomSharpness` reads and cuts off.
@@ -26,6 +28,9 @@ class AugmentationSettings:
         contrast: largest relative change, in [0, 1].
         color_cast: largest relative change of a color channel, in [0, 1).
         sharpness: largest fraction of fine detail that is removed or added.
+        hair: fraction of the images on which hair or a ruler is drawn.
+        vignette: fraction of the images that get dark corners.
+        noise: largest standard deviation of the noise that is added, in levels of 255.
     """
 
     rotation_degrees: float = 0.0
@@ -36,6 +41,9 @@ class AugmentationSettings:
     contrast: float = 0.0
     color_cast: float = 0.0
     sharpness: float = 0.0
+    hair: float = 0.0
+    vignette: float = 0.0
+    noise: float = 0.0
 
 
 class StatelessSeed(keras.random.SeedGenerator):
@@ -282,6 +290,7 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
     Returns:
         A callable from stored uint8 batches to float32 batches of the input size.
     """
+    margin = _MARGIN if settings.sharpness else 0
     layers: list[keras.layers.Layer] = [
         RandomAffine(
             image_size=image_size,
@@ -289,9 +298,16 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
             flip=settings.flip,
             view=settings.view,
             shift=settings.shift,
-            margin=_MARGIN if settings.sharpness else 0,
+            margin=margin,
         )
     ]
+    # In the order in which a camera takes them in: what lies on the skin, light, lens, sensor.
+    if settings.hair or settings.vignette:
+        layers.append(
+            RandomArtifacts(
+                size=image_size + 2 * margin, hair=settings.hair, vignette=settings.vignette
+            )
+        )
     if settings.brightness or settings.contrast or settings.color_cast:
         layers.append(
             RandomColor(
@@ -302,4 +318,6 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
         )
     if settings.sharpness:
         layers.append(RandomSharpness(settings.sharpness))
+    if settings.noise:
+        layers.append(RandomNoise(size=image_size, noise=settings.noise))
     return Augmentation(layers)

@@ -1,4 +1,4 @@
-"""Additional training images, of which none may be among those of validation and test."""
+"""Additional images for training, of which none may be among those of validation and test."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data.known import match_ids
+from data.splits import split_by_lesion
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Counts:
         by_near_duplicates: excluded, because a near-duplicate is.
         by_lesion: excluded, because they show the same lesion or patient as one of these.
         repeated: skipped, because the training split has the image already, by id or by pixels.
-        added: added to the training split.
+        added: added.
     """
 
     by_id: int
@@ -29,10 +30,10 @@ class Counts:
     added: int
 
 
-def add_training_data(
+def select_extra(
     frame: pd.DataFrame, extra: pd.DataFrame, near_duplicates: Collection[int] = ()
 ) -> tuple[pd.DataFrame, Counts]:
-    """Add images to the training split, except those of validation and test.
+    """Select the images of another data set that are not among those of validation and test.
 
     Public collections repeat each other's images under other ids: Cassidy et al., *Analysis of the
     ISIC image datasets*, Medical Image Analysis 75 (2022), doi:10.1016/j.media.2021.102305. So
@@ -47,7 +48,7 @@ def add_training_data(
             or test images.
 
     Returns:
-        The frame with the rows of `extra` that may be used for training, and the counts.
+        The rows of `extra` that may be used for training, and the counts.
     """
     train, held_out = frame[frame["split"] == "train"], frame[frame["split"] != "train"]
     hashes = extra["pixel_hash"]
@@ -64,7 +65,42 @@ def add_training_data(
     repeated = match_ids(extra["image_id"], train["image_id"]) | hashes.isin(train_hashes)
     repeated |= extra["image_id"].duplicated() | (hashes.duplicated() & hashes.notna())
     repeated &= ~excluded
-    added = extra[~excluded & ~repeated].assign(split="train")
+    selected = extra[~excluded & ~repeated]
     parts = (by_id, by_pixels, by_near, by_lesion, repeated)
-    counts = Counts(*(int(part.sum()) for part in parts), len(added))
-    return pd.concat([frame, added], ignore_index=True), counts
+    return selected, Counts(*(int(part.sum()) for part in parts), len(selected))
+
+
+def split_extra(
+    frame: pd.DataFrame,
+    extra: pd.DataFrame,
+    near_duplicates: Collection[int] = (),
+    *,
+    seed: int,
+    validation_fraction: float,
+) -> pd.Series:
+    """Assign additional images to training and validation, by lesion.
+
+    Args:
+        frame: with `lesion_id`, `split`, and perhaps `patient_id`.
+        extra: from `select_extra`.
+        near_duplicates: index labels of the rows of `extra` that are near-duplicates of training
+            images.
+        seed: as for `data.splits.split_by_lesion`.
+        validation_fraction: fraction of the images.
+
+    Returns:
+        `train` or `val` for each row, under the index of `extra`. Images that show a lesion or a
+        patient of the training split are for training, with all images of their group.
+    """
+    train = frame[frame["split"] == "train"]
+    tied = match_ids(extra["lesion_id"], train["lesion_id"])
+    tied |= extra.index.to_series().isin(near_duplicates)
+    if "patient_id" in frame and "patient_id" in extra:
+        tied |= match_ids(extra["patient_id"], train["patient_id"].dropna())
+    tied = extra["group"].isin(extra.loc[tied, "group"])
+    split = pd.Series("train", index=extra.index, name="split", dtype=object)
+    if not tied.all():
+        free = extra[~tied]
+        options = {"seed": seed, "validation_fraction": validation_fraction, "test_fraction": 0.0}
+        split.update(split_by_lesion(free, **options))
+    return split

@@ -8,26 +8,16 @@ import pandas as pd
 
 from data import DataError
 from data.label_tables import LabelTable
-from data.table_layouts import SPLIT_COLUMNS, is_ham10000
+from data.table_layouts import SPLIT_COLUMNS, SPLIT_OF, is_ham10000
 from support.files import list_names, one_line
 
-_SPLIT_OF = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 # `ISIC2018Training` and `train_labels`
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def split_of_name(name: str) -> str:
     """Return the split that a name contains as a word, empty if it has none or several."""
-    found = {_SPLIT_OF[word] for word in map(str.lower, _WORD.findall(name)) if word in _SPLIT_OF}
+    found = {SPLIT_OF[word] for word in map(str.lower, _WORD.findall(name)) if word in SPLIT_OF}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -129,7 +119,7 @@ def read_split_column(table: LabelTable) -> tuple[pd.Series | None, str]:
     for column in SPLIT_COLUMNS:
         if column not in table.frame:
             continue
-        splits = table.frame[column].str.lower().map(_SPLIT_OF)
+        splits = table.frame[column].str.lower().map(SPLIT_OF)
         if not is_split(splits.dropna().unique().tolist()):
             continue
         if splits.isna().any():
@@ -179,7 +169,7 @@ def split_of_images(paths: pd.Series, root: Path) -> tuple[pd.Series | None, str
             f"{len(paths):,} elsewhere, such as {PurePath(outside.iloc[0]).relative_to(root)}; "
             "move them, or rename the folders"
         )
-    names = sorted({*folders.dropna()}, key=lambda name: list(_SPLIT_OF).index(_first_word(name)))
+    names = sorted({*folders.dropna()}, key=lambda name: list(SPLIT_OF).index(_first_word(name)))
     return splits, one_line(f"split given by the folders {', '.join(names)}")
 
 
@@ -190,4 +180,4 @@ def _split_folder(folder: PurePath, root: Path) -> str:
 
 
 def _first_word(name: str) -> str:
-    return next(word for word in map(str.lower, _WORD.findall(name)) if word in _SPLIT_OF)
+    return next(word for word in map(str.lower, _WORD.findall(name)) if word in SPLIT_OF)

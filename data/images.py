@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data import DataError
 from data.decoders import decoded_suffixes, open_image, read_head
+from data.field_of_view import find_visible_square
 from data.image_metadata import upright, without_metadata
 from data.mask_names import has_mask_name
 from data.modes import to_rgb
@@ -31,6 +32,8 @@ REFUSED_SUFFIXES = (".eps", ".ico", ".icns", ".jp2", ".j2k", ".jpf", ".jpx", ".p
 # What `is_mask` looks at, and what compression and scaling add to two levels.
 _MASK_SAMPLE = (128, 128)
 _GRAY_EDGE = 32
+# Left, top and side length.
+_Square = tuple[float, float, float]
 # Threads that read images; Pillow releases the interpreter lock while it decodes and scales.
 WORKERS = max(2, os.cpu_count() or 2)
 
@@ -44,8 +47,10 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     """Read an image file as the model sees it.
 
     The image is rotated upright by its EXIF orientation, its central square is cut out, so that a
-    lesion keeps its shape, and scaled. Transparent areas become white, 16 bits are scaled to 8, and
-    of an animation the first frame counts. Damaged metadata are ignored.
+    lesion keeps its shape, and scaled. If the image has the dark border of a dermatoscope, the
+    square inside its visible field takes the place of the central one, see `data.field_of_view`.
+    Transparent areas become white, 16 bits are scaled to 8, and of an animation the first frame
+    counts. Damaged metadata are ignored.
 
     Args:
         path: a file in one of `data.decoders.FORMATS`, or HEIC.
@@ -104,12 +109,15 @@ def load_pixels(path: str | os.PathLike) -> np.ndarray:
         raise _data_error(path, error) from error
 
 
-def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
+def load_mask(
+    path: str | os.PathLike, image_size: int, image_path: str | os.PathLike | None = None
+) -> np.ndarray:
     """Read the segmentation mask of a lesion, cut and scaled as `load_image` does with its image.
 
     Args:
         path: a grayscale image, bright inside the lesion, with the aspect ratio of its image.
         image_size: side length of the result, pixels.
+        image_path: file of the image, which may have a visible field; None: it has none.
 
     Returns:
         bool `[image_size, image_size]`, True inside the lesion.
@@ -117,39 +125,49 @@ def load_mask(path: str | os.PathLike, image_size: int) -> np.ndarray:
     Raises:
         DataError: as for `load_image`.
     """
+    square = None
+    if image_path is not None:
+        try:
+            square = _read(image_path, lambda image: _find_square(image, image_size))
+        except Exception as error:  # as in load_image
+            raise _data_error(image_path, error) from error
     try:
-        levels = _read(path, lambda image: _decode_mask(image, image_size), min_side_length=1)
+        levels = _read(
+            path, lambda image: _decode_mask(image, image_size, square), min_side_length=1
+        )
     except Exception as error:  # as in load_image
         raise _data_error(path, error) from error
     # Masks that were scaled have gray edges; half of the range is the boundary.
     return levels >= (128 if levels.max() > 1 else 1)
 
 
-def _decode_mask(image: Image.Image, image_size: int) -> np.ndarray:
+def _decode_mask(image: Image.Image, image_size: int, square: _Square | None) -> np.ndarray:
     image.load()
     levels = upright(image.convert("L"), image)
-    return np.asarray(_central_square(levels, image_size, Image.Resampling.NEAREST))
+    square = square and tuple(value * min(levels.size) for value in square)
+    return np.asarray(_scale_square(levels, image_size, square, Image.Resampling.NEAREST))
 
 
 def load_masks(
-    paths: Sequence[str | None], image_size: int
+    paths: Sequence[str | None], image_size: int, image_paths: Sequence[str]
 ) -> tuple[list[int], np.ndarray, list[str]]:
     """Read the segmentation masks of a batch.
 
     Args:
         paths: path of each mask, None where there is none.
         image_size: side length of the result, pixels.
+        image_paths: path of each image.
 
     Returns:
         Indices of the images whose mask could be read; the masks, bool
         `[masks, image_size, image_size]`; and a message for each mask that could not.
     """
     indices, masks, failures = [], [], []
-    for i, path in enumerate(paths):
+    for i, (path, image_path) in enumerate(zip(paths, image_paths, strict=True)):
         if path is None:
             continue
         try:
-            masks.append(load_mask(path, image_size))
+            masks.append(load_mask(path, image_size, image_path))
             indices.append(i)
         except DataError as error:
             failures.append(str(error))
@@ -258,10 +276,29 @@ def _refuse_mask(path: str | os.PathLike) -> None:
 
 
 def _decode(image: Image.Image, image_size: int) -> np.ndarray:
+    rgb, size = _draft(image, image_size)
+    square = find_visible_square(rgb, size)
+    return np.asarray(_scale_square(rgb, image_size, square, Image.Resampling.BICUBIC))
+
+
+def _draft(image: Image.Image, image_size: int) -> tuple[Image.Image, tuple[float, float]]:
+    """Decode an image, perhaps smaller; returns it upright, and its size without rounding."""
+    size = image.size
     # Lets the JPEG decoder halve large images while it decodes, never below the target size.
     image.draft("RGB", (image_size, image_size))
-    square = _central_square(_upright_rgb(image), image_size, Image.Resampling.BICUBIC)
-    return np.asarray(square)
+    scale = round(size[0] / image.width)
+    rgb = _upright_rgb(image)
+    if scale == 1:
+        return rgb, rgb.size
+    width, height = size if rgb.size == image.size else size[::-1]
+    return rgb, (width / scale, height / scale)
+
+
+def _find_square(image: Image.Image, image_size: int) -> _Square | None:
+    """Find the visible square as `_decode` does; returns it as parts of the short side."""
+    rgb, size = _draft(image, image_size)
+    square = find_visible_square(rgb, size)
+    return square and tuple(value / min(size) for value in square)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -271,11 +308,17 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return upright(rgb, image)
 
 
-def _central_square(image: Image.Image, image_size: int, resample: Image.Resampling) -> Image.Image:
+def _scale_square(
+    image: Image.Image, image_size: int, square: _Square | None, resample: Image.Resampling
+) -> Image.Image:
+    """Scale a square of an image: left, top and side length in pixels; None: the central one."""
     width, height = image.size
-    side_length = min(width, height)
-    left, top = (width - side_length) / 2, (height - side_length) / 2
-    box = (left, top, left + side_length, top + side_length)
+    if square is None:
+        side_length = min(width, height)
+        left, top = (width - side_length) / 2, (height - side_length) / 2
+    else:
+        left, top, side_length = square
+    box = (left, top, min(left + side_length, width), min(top + side_length, height))
     return image.resize((image_size, image_size), resample=resample, box=box)
 
 

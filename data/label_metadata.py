@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from data.label_tables import image_ids
-from data.table_layouts import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS
+from data.table_layouts import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS, metadata_columns
 from data.tables import Table, find_columns, read_header, read_table
+from support.files import list_names
 
 
 def fill_metadata(
@@ -37,10 +38,9 @@ def fill_metadata(
         known = pd.Series(ids).isin(frame["image_id"])
         if not known.any():
             continue
-        rows = pd.DataFrame({"image_id": ids})
-        for column in columns:
-            if (values := table.column(*METADATA_COLUMNS[column])) is not None:
-                rows[column] = values
+        if not (found := metadata_columns(table, columns)):
+            continue
+        rows = pd.DataFrame({"image_id": ids, **found})
         rows = rows.drop_duplicates("image_id").set_index("image_id")
         for column in rows:
             if column not in frame:
@@ -49,6 +49,14 @@ def fill_metadata(
             frame[column] = frame[column].where(frame[column] != "", values)
         used.append(path)
     return used
+
+
+def describe_sources(frame: pd.DataFrame) -> list[str]:
+    """Return a line on the sources of images, none if they are unknown."""
+    counts = frame.get("source", pd.Series(dtype=str)).replace("", "unknown").value_counts()
+    if not set(counts.index) - {"unknown"}:
+        return []
+    return [f"sources: {list_names([f'{name} {n:,}' for name, n in counts.items()], 6)}"]
 
 
 def _image_column(table: Table, wanted: pd.Series) -> list[str]:

@@ -28,11 +28,11 @@ from data.table_layouts import (
     IMAGE_COLUMNS,
     ISIC_2019,
     LABEL_COLUMNS,
-    METADATA_COLUMNS,
     PLAIN,
     SPLIT_COLUMNS,
     has_images,
     is_ground_truth,
+    metadata_columns,
     table_layout,
 )
 from data.tables import Table, check_unique, find_columns, read_header, read_table, warn
@@ -97,9 +97,8 @@ def read_labels(
     frame = pd.DataFrame(
         {"image": images, "label": labels, "class_name": found}, index=table.lines, dtype=str
     )
-    for name, names in METADATA_COLUMNS.items():
-        if (values := table.column(*names)) is not None:
-            frame[name] = values
+    for name, values in metadata_columns(table).items():
+        frame[name] = values
     if layout == ARCHIVE and (values := table.column("image_type")) is not None:
         frame["image_type"] = values
     for name in SPLIT_COLUMNS:
@@ -108,8 +107,9 @@ def read_labels(
             if any(split.lower() in ("train", "training") for split in splits):
                 frame[name] = splits
     frame.insert(0, "image_id", image_ids(frame["image"].tolist()))
-    # Columns that the project does not need are not in the frame.
-    same = frame.duplicated()
+    # Columns that the project does not need are not in the frame. Of several sources of an image,
+    # the first counts.
+    same = frame.drop(columns="source", errors="ignore").duplicated()
     if same.any():
         example = frame.loc[same, "image_id"].iloc[0]
         warn(f"{path}: duplicate rows, such as {example}, are skipped ({same.sum()} in total)")

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from data import DataError
+from data.balance import SourceDraws
 from data.images import WORKERS, check_image, load_image
 from data.memory import fits_in_memory
 from support.files import make_folder
@@ -146,7 +147,8 @@ def _fill(
 
 def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     """Return a short name for these files in their current state, decoded to this size."""
-    digest = hashlib.sha256(str(image_size).encode())
+    # The number changes with what `data.images` makes of a file.
+    digest = hashlib.sha256(f"2 {image_size}".encode())
     for path in paths:
         try:
             state = os.stat(path)
@@ -231,6 +233,7 @@ def make_dataset(
     batch_size: int,
     weights: np.ndarray | None = None,
     augmentation: Callable | None = None,
+    draws: SourceDraws | None = None,
     seed: int = 0,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
@@ -246,6 +249,7 @@ def make_dataset(
         batch_size: number of images in a batch.
         weights: float32 `[count]`, weight of each image in the loss; by default 1.
         augmentation: from `data.augmentation.build_augmentation`.
+        draws: how often images are drawn in an epoch of training; by default each once.
         seed: seed of order and augmentation.
         first_epoch: number of epochs that are already done.
 
@@ -276,9 +280,8 @@ def make_dataset(
 
     def shuffle(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=epoch_seed
-        )
+        chosen = tf.range(count, dtype=tf.int64) if draws is None else draws.choose(epoch_seed)
+        order = tf.random.experimental.stateless_shuffle(chosen, seed=epoch_seed)
         return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True)
 
     def augment(step: tf.Tensor, indices: tf.Tensor) -> tuple:

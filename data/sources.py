@@ -17,14 +17,14 @@ from data.folders import TABLE_SUFFIXES, Folder, describe_masks, list_folder, ma
 from data.found_tables import find_label_tables, join_names, unknown_layout
 from data.given_splits import choose_tables, read_split_column, split_of_images, split_of_path
 from data.label_columns import is_ham10000_scheme
-from data.label_metadata import fill_metadata
+from data.label_metadata import describe_sources, fill_metadata
 from data.label_tables import LabelTable, image_ids, read_labels
 from data.named_classes import name_classes
 from data.table_layouts import ARCHIVE, HAM10000, METADATA_COLUMNS, PLAIN, is_ham10000, is_metadata
 from data.tables import are_unknown, fill_lesion_ids, to_years, warn
 from support.files import list_names, one_line
 
-_METADATA = ("patient_id", "dx_type", "age", "sex", "localization")
+_METADATA = ("patient_id", "dx_type", "age", "sex", "localization", "source")
 _COLUMNS = ("image_id", "label", "lesion_id", *_METADATA, "path", "split")
 _COLUMNS_OF_HAM10000 = ("image_id", "lesion_id", "label", *_METADATA, "path", "split")
 _DERMOSCOPIC = "dermoscopic"
@@ -37,9 +37,10 @@ class Dataset:
     Attributes:
         frame: one row per image: `image_id`, `lesion_id`, `label` (one of the names of `classes`),
             `path` (str, missing where there is no file), those of `patient_id` (empty where it is
-            missing), `dx_type`, `age` (years, float64), `sex` and `localization` that the data set
-            has, and, if it gives its split, `split` (`train`, `val` or `test`; missing where there
-            is no file and folders give the split).
+            missing), `dx_type`, `age` (years, float64), `sex`, `localization` and `source` (the
+            collection that an image comes from) that the data set has, and, if it gives its split,
+            `split` (`train`, `val` or `test`; missing where there is no file and folders give the
+            split).
         layout: description of the layout that was recognized.
         classes: those that were asked for, or those of the labels.
         notes: lines on what was chosen, renamed or ignored.
@@ -179,8 +180,8 @@ def _read_tables(
     used = fill_metadata(frame, lacking, metadata) if lacking else []
     labels = [table.path for table in others]
     unused = [path for path in metadata if path not in used and path not in labels]
-    # Hardly any data set names patients.
-    if set(lacking) - {"patient_id"} and unused:
+    # Hardly any data set names patients or sources.
+    if set(lacking) - {"patient_id", "source"} and unused:
         names = [str(path.relative_to(folder.root)) for path in unused]
         notes.append(f"tables without metadata of these images: {list_names(names, 6)}")
     for table in others:
@@ -334,6 +335,5 @@ def _dataset(
     )
     columns = _COLUMNS_OF_HAM10000 if table_layout == HAM10000 else _COLUMNS
     frame = frame[[name for name in columns if name in frame]]
-    return Dataset(
-        frame, one_line(layout), scheme, tuple(map(one_line, (*notes, *class_notes))), skipped
-    )
+    notes = (*notes, *class_notes, *describe_sources(frame))
+    return Dataset(frame, one_line(layout), scheme, tuple(map(one_line, notes)), skipped)

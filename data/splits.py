@@ -196,35 +196,52 @@ def one_hot(labels: Iterable[str], class_names: Sequence[str]) -> np.ndarray:
     return np.eye(len(class_names), dtype=np.float32)[class_indices(labels, class_names)]
 
 
-def class_weights(labels: pd.Series, mode: str, class_names: Sequence[str]) -> dict[str, float]:
+def class_weights(
+    labels: pd.Series, mode: str, class_names: Sequence[str], draws: np.ndarray | None = None
+) -> dict[str, float]:
     """Return the weight of each class in the loss.
 
     Args:
         labels: one of the classes for each training image.
         mode: `none` (all 1), `balanced` (inverse frequency) or `sqrt` (its square root).
         class_names: all classes.
+        draws: float `[labels]`, how often each image is drawn in an epoch; by default once.
 
     Returns:
-        A weight for each class, scaled so that their mean over the images is 1; a
+        A weight for each class, scaled so that their mean over the images that are drawn is 1; a
         class without images has weight 1.
     """
     power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[mode]
-    counts = labels.value_counts().reindex(class_names, fill_value=0)
+    counts = _count_drawn(labels, class_names, draws)
     raw = counts.where(counts > 0, 1).astype(float) ** -power
-    scale = len(labels) / (raw * counts).sum()
+    scale = counts.sum() / (raw * counts).sum()
     return {name: float(raw[name] * scale) if counts[name] else 1.0 for name in class_names}
 
 
-def class_fractions(labels: pd.Series, class_names: Sequence[str]) -> np.ndarray:
+def class_fractions(
+    labels: pd.Series, class_names: Sequence[str], draws: np.ndarray | None = None
+) -> np.ndarray:
     """Return the fraction of the images in each class.
 
     Args:
         labels: one of the classes for each image.
         class_names: all classes, in the order of the model's outputs.
+        draws: as for `class_weights`.
 
     Returns:
         float64 `[classes]`; a class without images counts as one
         image, so that the logarithm of its fraction is finite.
     """
-    counts = labels.value_counts().reindex(class_names, fill_value=0).clip(lower=1)
+    counts = _count_drawn(labels, class_names, draws)
+    counts = counts.where(counts > 0, 1)
     return (counts / counts.sum()).to_numpy()
+
+
+def _count_drawn(
+    labels: pd.Series, class_names: Sequence[str], draws: np.ndarray | None
+) -> pd.Series:
+    """Return how many images of each class are drawn in an epoch."""
+    if draws is None:
+        return labels.value_counts().reindex(class_names, fill_value=0)
+    counts = pd.Series(draws).groupby(labels.to_numpy()).sum()
+    return counts.reindex(class_names, fill_value=0.0)

@@ -1,12 +1,12 @@
 """The layouts of label tables: how their columns are named, and which layout a table has."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data.isic_archive import is_archive
 from data.labels import ISIC_CLASSES, find_class, is_diagnosis
-from data.tables import find_columns
+from data.tables import Table, find_columns
 
 HAM10000 = "HAM10000"
 CHALLENGE = "ISIC challenge"
@@ -38,7 +38,7 @@ LABEL_COLUMNS = (
     "benign_malignant",
 )
 # What is known of an image besides its label: names in HAM10000, in the challenges and the Archive,
-# and in PAD-UFES-20.
+# and in PAD-UFES-20. The source is a `dataset` in the table of HAM10000 on the Dataverse.
 METADATA_COLUMNS = {
     "lesion_id": ("lesion_id",),
     "patient_id": ("patient_id", "patient"),
@@ -48,9 +48,23 @@ METADATA_COLUMNS = {
     "localization": (
         *("localization", "anatom_site_general", "anatom_site_general_challenge", "region"),
     ),
+    "source": ("source", "dataset", "attribution"),
 }
 # Columns in which a data set may give its split.
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset")
+# What they call the splits, in lower case.
+SPLIT_OF = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+# A column with more values says something else, such as an address for each image.
+MAX_SOURCES = 100
 # The index that pandas writes, and R.
 _INDEX_COLUMN = re.compile(r"|unnamed:? ?\d*|index|rownames?|x\.?\d*", re.IGNORECASE)
 
@@ -94,8 +108,9 @@ def is_ground_truth(path: Path) -> bool:
 
 
 def is_metadata(path: Path) -> bool:
-    """Tell whether a table is named as the metadata of a challenge are."""
-    return path.stem.lower().replace("_", "").endswith(("lesiongroupings", "metadata"))
+    """Tell whether a table is named as the metadata of a challenge or of HAM10000 are."""
+    name = path.stem.lower().replace("_", "")
+    return name.endswith(("lesiongroupings", "metadata")) or name.startswith("ham10000metadata")
 
 
 def class_columns(header: Sequence[str]) -> dict[str, list[str]]:
@@ -110,6 +125,42 @@ def class_columns(header: Sequence[str]) -> dict[str, list[str]]:
         or names
         for label, names in columns.items()
     }
+
+
+def metadata_columns(
+    table: Table, columns: Iterable[str] = METADATA_COLUMNS
+) -> dict[str, list[str]]:
+    """Return what a table knows of its images besides their labels.
+
+    Args:
+        table: any table.
+        columns: those of `METADATA_COLUMNS` that are wanted.
+
+    Returns:
+        The values of each of these columns that the table has, empty where one is missing.
+    """
+    found = {}
+    for name in columns:
+        values = _find_source(table) if name == "source" else table.column(*METADATA_COLUMNS[name])
+        if values is not None:
+            found[name] = values
+    return found
+
+
+def _find_source(table: Table) -> list[str] | None:
+    """Return the source of each image; None if there is none, or the columns mean something else.
+
+    A column `dataset` may give the split, and one with this name twice is no reason to refuse a
+    table that has all that is needed.
+    """
+    for name in METADATA_COLUMNS["source"]:
+        if len(find_columns(table.header, name)) == 1:
+            values = table.column(name)
+            found = {*values} - {""}
+            is_split = any(value.lower() in SPLIT_OF for value in found)
+            if found and len(found) <= MAX_SOURCES and not is_split:
+                return values
+    return None
 
 
 def other_columns(header: Sequence[str]) -> list[str]:

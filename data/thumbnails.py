@@ -37,6 +37,15 @@ class Thumbnails:
     pixels: np.ndarray
     usable: np.ndarray
 
+    def take(self, indices: np.ndarray) -> "Thumbnails":
+        """Return those of some of the images."""
+        return Thumbnails(self.pixels[indices], self.usable[indices])
+
+    def append(self, others: "Thumbnails") -> "Thumbnails":
+        """Return these, followed by others."""
+        pixels = np.concatenate([self.pixels, others.pixels])
+        return Thumbnails(pixels, np.concatenate([self.usable, others.usable]))
+
 
 def make_thumbnail(pixels: np.ndarray) -> np.ndarray:
     """Scale the central square of an image.

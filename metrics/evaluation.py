@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from metrics.calibration import calibration_metrics, class_prevalence
 from metrics.classification import classification_metrics, subgroup_metrics
+from metrics.sources import source_metrics
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Evaluation:
         lesion_ids: the lesion of each image.
         subgroups: by column, the subgroup of each image.
         localization: from `metrics.localization.pointing_game`; None if not measured.
+        sources: the source of each image; empty if sources are not measured.
+        trained_on: by source, whether the model was trained on it; None if unknown.
     """
 
     class_names: Sequence[str]
@@ -34,6 +37,8 @@ class Evaluation:
     lesion_ids: Sequence[str]
     subgroups: Mapping[str, Sequence[str]]
     localization: dict | None = None
+    sources: Sequence[str] = ()
+    trained_on: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 def evaluation_metrics(
@@ -51,8 +56,8 @@ def evaluation_metrics(
 
     Returns:
         The content of `metrics.json`: that of `classification_metrics`, with the binary tasks
-        `malignant` and `melanoma` where these classes are known; and `calibration`, `subgroups`
-        and `pointing_game`.
+        `malignant` and `melanoma` where these classes are known; and `calibration`, `subgroups`,
+        `sources` (empty if they are not measured) and `pointing_game`.
     """
     binary_tasks = {"malignant": malignant} if malignant else {}
     if melanoma is not None:
@@ -73,6 +78,15 @@ def evaluation_metrics(
         class_names,
         malignant=malignant,
         columns=evaluation.subgroups,
+        groups=evaluation.lesion_ids,
+    )
+    metrics["sources"] = source_metrics(
+        y_true,
+        y_prob,
+        class_names,
+        melanoma=melanoma,
+        sources=evaluation.sources,
+        trained_on=evaluation.trained_on,
         groups=evaluation.lesion_ids,
     )
     metrics["pointing_game"] = evaluation.localization

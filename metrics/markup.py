@@ -21,11 +21,20 @@ _JPEG_QUALITY = 88
 _LONG_WORD = re.compile(r"\S{20}(?=\S)")
 
 
-def format_table(heads: Sequence[str], rows: Sequence[Sequence[str] | str]) -> str:
-    """Build a table from cells, or whole rows, that are HTML."""
+def format_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str] | str], *, stacked: bool = False
+) -> str:
+    """Build a table from cells, or whole rows, that are HTML.
+
+    Args:
+        heads: one per column.
+        rows: the cells of each row, or the row.
+        stacked: whether intervals stand below their metrics, for a table of many columns.
+    """
     head = "".join(f'<th scope="col">{cell}</th>' for cell in heads)
     body = "".join(row if isinstance(row, str) else format_row(row) for row in rows)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    opening = '<table class="stacked">' if stacked else "<table>"
+    table = f"{opening}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
 
 

@@ -24,10 +24,12 @@ from metrics.markup import (
     with_interval,
 )
 from metrics.prediction import UNKNOWN_MALIGNANT, class_label
+from metrics.sources import format_source_section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_BINARY_TASKS = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
 _STYLE_SHEET = Path(__file__).with_name("page.css")
 
 
@@ -77,6 +79,12 @@ class Misclassification:
     overlay: np.ndarray | None
 
 
+def binary_task_labels(malignant: Sequence[str], melanoma: str | None) -> dict[str, str]:
+    """Return the binary tasks to show, with their labels; one of them where both are the same."""
+    is_same = tuple(malignant) == (melanoma,)
+    return {k: label for k, label in _BINARY_TASKS.items() if not (is_same and k == "malignant")}
+
+
 def build_page(
     metrics: dict,
     context: ReportContext,
@@ -105,6 +113,7 @@ def build_page(
         + format_plot(figures["reliability"], "Reliability diagram"),
         "Predicted versus true prevalence": _prevalence(metrics, context),
         "Subgroups": _subgroups(metrics, context),
+        **_sources(metrics),
         "Grad-CAM localization (pointing game)": _localization(metrics),
         "Most confident errors": _gallery(errors, context),
     }
@@ -264,6 +273,11 @@ def _subgroups(metrics: dict, context: ReportContext) -> str:
         f"subgroup. Subgroups of fewer than {SMALL_SUBGROUP} images are gray: too small for "
         "reliable estimates.</p>" + format_table(heads, body)
     )
+
+
+def _sources(metrics: dict) -> dict[str, str]:
+    found = metrics["sources"]
+    return {"Other sources": format_source_section(found)} if found else {}
 
 
 def _localization(metrics: dict) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metrics.markup import format_number
 from metrics.prediction import short_names, shorten
 from support import InputError
 from support.files import csv_cell, escape_controls, make_folder, replacing, write_text
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Longest name of a class in the table that `evaluate.py` prints.
 _CLASS_WIDTH = 30
+_SOURCE_WIDTH = 22
+# Whether a model was trained on a source.
+TRAINED_ON = {True: "yes", False: "no", None: "unknown"}
 # The rows of the summary that `evaluate.py` prints.
 _SUMMARY = {
     "accuracy": "accuracy",
@@ -152,7 +156,7 @@ def write_report(
 
 
 def format_metrics(metrics: dict) -> str:
-    """Format `classification_metrics` as the table that `evaluate.py` prints."""
+    """Format `evaluation_metrics` as the tables that `evaluate.py` prints."""
     names = short_names(list(metrics["per_class"]), _CLASS_WIDTH)
     width = max(8, *map(len, names))
     lines = [
@@ -175,8 +179,39 @@ def format_metrics(metrics: dict) -> str:
         if key == "accuracy":
             lines.append(f"{majority:<{width}}{metrics['majority_fraction']:>8.3f}")
     lines.append(f"{'images':<{width}}{metrics['images']:>8}")
+    if sources := metrics.get("sources"):
+        lines += ["", *format_sources(sources)]
     return "\n".join(lines)
 
 
 def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def format_sources(sources: Mapping[str, dict]) -> list[str]:
+    """Return the lines of the table that `evaluate.py` prints.
+
+    Args:
+        sources: from `metrics.sources.source_metrics`, at least one.
+    """
+    names = short_names(list(sources), _SOURCE_WIDTH)
+    width = max(8, *map(len, names))
+    keys = _source_columns(sources)
+    heads = "".join(f"{head:>{size}}" for head, size in keys.values())
+    lines = [f"{'source':<{width}}{'trained on':>12}{'images':>8}{heads}"]
+    for name, row in zip(names, sources.values(), strict=True):
+        cells = "".join(f"{format_number(row[key]):>{size}}" for key, (_, size) in keys.items())
+        lines.append(f"{name:<{width}}{TRAINED_ON[row['trained_on']]:>12}{row['images']:>8}{cells}")
+    note = "balanced: mean recall of the classes that occur in the source"
+    return [*lines, f"({note}; ECE: expected calibration error)"]
+
+
+def _source_columns(sources: Mapping[str, dict]) -> dict[str, tuple[str, int]]:
+    """Return the heading and width of each metric."""
+    keys = {
+        "accuracy": ("accuracy", 10),
+        "balanced_accuracy": ("balanced", 10),
+        "melanoma_roc_auc": ("mel. AUC", 10),
+        "expected_calibration_error": ("ECE", 7),
+    }
+    return {key: value for key, value in keys.items() if key in next(iter(sources.values()))}

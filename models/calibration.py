@@ -7,7 +7,9 @@ import numpy as np
 _TEMPERATURES = (0.05, 20.0)
 
 
-def fit_temperature(y_true: np.ndarray, y_prob: np.ndarray) -> float:
+def fit_temperature(
+    y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray | None = None
+) -> float:
     """Return the temperature that maximizes the likelihood of the labels.
 
     The logits are divided by it; the predicted classes stay the same. Guo et al., *On Calibration
@@ -16,6 +18,7 @@ def fit_temperature(y_true: np.ndarray, y_prob: np.ndarray) -> float:
     Args:
         y_true: int `[images]`, at least one.
         y_prob: float `[images, classes]` at temperature 1; their logarithms serve as logits.
+        weights: float `[images]`, how much each image counts; by default all the same.
 
     Returns:
         The temperature, in 0.05..20; above 1 if the model was overconfident.
@@ -28,7 +31,8 @@ def fit_temperature(y_true: np.ndarray, y_prob: np.ndarray) -> float:
 
         It increases monotonically, so that bisection finds its zero.
         """
-        return float(((_softmax(beta * logits) * logits).sum(axis=1) - true_logits).mean())
+        slopes = (_softmax(beta * logits) * logits).sum(axis=1) - true_logits
+        return float(np.average(slopes, weights=weights))
 
     low, high = 1 / _TEMPERATURES[1], 1 / _TEMPERATURES[0]
     for _ in range(60):
@@ -63,7 +67,13 @@ def apply_temperature(y_prob: np.ndarray, temperature: float) -> np.ndarray:
     return _softmax(_log(y_prob) / temperature)
 
 
-def fit_confidence_threshold(y_true: np.ndarray, y_prob: np.ndarray, *, accuracy: float) -> float:
+def fit_confidence_threshold(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    *,
+    accuracy: float,
+    weights: np.ndarray | None = None,
+) -> float:
     """Return the lowest threshold above which predictions reach an accuracy.
 
     Args:
@@ -71,14 +81,16 @@ def fit_confidence_threshold(y_true: np.ndarray, y_prob: np.ndarray, *, accuracy
         y_prob: float `[images, classes]`.
         accuracy: fraction of correct predictions among those with at least the confidence of the
             threshold, in (0, 1].
+        weights: as for `fit_temperature`.
 
     Returns:
         The threshold, in 0..1; 1 if no confidence reaches the accuracy.
     """
     confidence = y_prob.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    correct = (y_prob.argmax(axis=1) == y_true)[order].cumsum()
-    fraction = correct / np.arange(1, len(correct) + 1)
+    weights = np.ones(len(order)) if weights is None else weights[order]
+    correct = (y_prob.argmax(axis=1) == y_true)[order]
+    fraction = (weights * correct).cumsum() / weights.cumsum()
     confidence = confidence[order]
     # Equal confidences are all on the same side of the threshold.
     is_last = np.append(confidence[1:] < confidence[:-1], True)

@@ -17,6 +17,7 @@ from models.calibration import at_temperature_one
 from models.description import Description
 from models.grad_cam import Explainer
 from models.novelty import read_detector
+from models.photographs import score_photographs
 from models.tflite import TFLiteModel
 
 
@@ -29,8 +30,9 @@ class Predictions:
         uncalibrated: float64 `[images, classes]`, the same at temperature 1.
         uncertain: bool `[images]`, whether the confidence is below the threshold of the model; None
             if it has no threshold.
-        out_of_distribution: bool `[images]`, whether the detector's score is above its threshold;
-            None if the model has no detector.
+        out_of_distribution: bool `[images]`, whether the score of the model's detector, or that of
+            photographs without a dermatoscope, is above its threshold; None if the model has
+            neither threshold.
     """
 
     y_prob: np.ndarray
@@ -103,7 +105,11 @@ class Classifier:
         if self.description.confidence_threshold is None:
             missing.append("low confidence")
         if self.detector is None:
-            missing.append("images that do not look like dermatoscopic images")
+            missing.append(
+                "images that do not look like dermatoscopic images"
+                if self.description.photograph_threshold is None
+                else "images that show no skin"
+            )
         return f"This model file cannot warn about {' or '.join(missing)}." if missing else ""
 
     def __call__(self, images: np.ndarray, *, tta: bool = False) -> Predictions:
@@ -119,18 +125,16 @@ class Classifier:
         outputs = [self._predict(view) for view in views]
         by_view = np.stack([y_prob for y_prob, _ in outputs])
         y_prob = by_view.mean(axis=0)
-        uncertain = unfamiliar = None
+        uncertain = None
         if self.description.confidence_threshold is not None:
             # As float64, to compare with the exact threshold.
             confidence = y_prob.max(axis=1).astype(np.float64)
             uncertain = confidence < self.description.confidence_threshold
-        if self.detector is not None:
-            unfamiliar = self.detector.score(outputs[0][1]) > self.detector.threshold
         return Predictions(
             y_prob=y_prob,
             uncalibrated=at_temperature_one(by_view, self.description.temperature).mean(axis=0),
             uncertain=uncertain,
-            out_of_distribution=unfamiliar,
+            out_of_distribution=self._find_unfamiliar(images, outputs[0][1]),
         )
 
     def warnings(self, predictions: Predictions) -> list[dict[str, str]]:
@@ -206,6 +210,18 @@ class Classifier:
                 f"{self.path or 'a .tflite model'}: expected a .keras file, which gives {what}, "
                 "received a .tflite file; use the .keras file that it was exported from"
             )
+
+    def _find_unfamiliar(self, images: np.ndarray, features: np.ndarray) -> np.ndarray | None:
+        """Tell which images are out of distribution, see `Predictions`."""
+        photograph_threshold = self.description.photograph_threshold
+        flags = []
+        if self.detector is not None:
+            flags.append(self.detector.score(features) > self.detector.threshold)
+        if photograph_threshold is not None:
+            # As float64, to compare with the exact threshold.
+            scores = score_photographs(images).astype(np.float64)
+            flags.append(scores > photograph_threshold)
+        return np.logical_or.reduce(flags) if flags else None
 
     def _predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and features of one view; a `.tflite` file has no features."""

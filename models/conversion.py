@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -59,7 +60,7 @@ def convert(
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            flatbuffer = _convert(model, description.image_size, quantize, images)
+            flatbuffer = to_flatbuffer(model, description.image_size, quantize, images)
     except Exception as error:  # the converter raises whatever its passes raise
         raise ModelError(
             f"TensorFlow {tf.__version__} cannot convert the model to {quantize}: "
@@ -73,9 +74,23 @@ def convert(
         temporary.write_bytes(pack(description, flatbuffer))
 
 
-def _convert(
-    model: keras.Model, image_size: int, quantize: str, images: np.ndarray | None
+def to_flatbuffer(
+    model: Callable[..., tf.Tensor],
+    image_size: int,
+    quantize: str,
+    images: np.ndarray | None = None,
 ) -> bytes:
+    """Convert a model that takes the images of a batch as float32; see `convert`.
+
+    Args:
+        model: called with the images and `training=False`.
+        image_size: side length of the images, pixels.
+        quantize: as for `convert`.
+        images: as for `convert`.
+
+    Returns:
+        A flatbuffer that takes uint8.
+    """
     shape = (None, image_size, image_size, 3)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import os
 import sys
 import zipfile
@@ -12,13 +10,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import ModelError
-from support.files import MAX_JSON_BYTES, parse_json
+from models.field_checks import (
+    HASH_BYTES,
+    MAX_NAME_LENGTH,
+    MAX_NAMES,
+    MAX_SOURCES,
+    are_class_names,
+    are_counts,
+    are_different_strings,
+    are_hashes,
+    are_melanomas,
+    are_names,
+    are_strings,
+    is_date,
+    is_fraction_or_none,
+    is_name,
+    is_number_or_none,
+)
+from support.files import MAX_JSON_BYTES, list_names, parse_json
 
 # Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
 # trained on, its malignant classes, the melanomas that it misses, and hashes of its images; format
-# 5 added what its classes are called, other names for them, and patients.
-FORMAT = 5
-_OLD_FORMATS = (1, 2, 3, 4)
+# 5 added what its classes are called, other names for them, and patients; format 6 added sources.
+FORMAT = 6
+_OLD_FORMATS = (1, 2, 3, 4, 5)
 # They do not say which classes are malignant, nor whether images are synthetic.
 _OLDEST_FORMATS = (1, 2, 3)
 _OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
@@ -29,16 +44,13 @@ SYNTHETIC_LESIONS = "HAM_9"
 SYNTHETIC_IMAGES = "ISIC_9"
 # A batch of larger images takes gigabytes.
 MAX_IMAGE_SIZE = 2048
-MAX_NAME_LENGTH = 200
 PIXEL_SCALING = "inside the model; feed 0..255"
 SYNTHETIC_WARNING = (
     "This model was trained on synthetic images: its predictions mean nothing for real skin."
 )
-# Bytes of a hash in `train_pixel_hashes`.
-_HASH_BYTES = 8
-_MAX_COUNT = 10**9
-# Of the class titles and of the other names of classes.
-_MAX_NAMES = 10_000
+# Of the sources that a sentence names, and of each name.
+_SHOWN_SOURCES = 4
+_SHOWN_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,8 @@ class Description:
         class_titles: what to call a class in a sentence, by its name; only those known.
         class_aliases: further labels that data sets have, and the class that each stands for.
         data_name: name of the data that it was trained on; empty if unknown.
+        sources: number of training images by source, the collection that they come from; empty if
+            unknown.
         date: of the training, ISO 8601; empty if unknown.
         synthetic: whether generated images were among those that it was trained on.
         melanomas: `split` ("validation" or "test"), `count` of the melanomas in it, and how many of
@@ -71,6 +85,8 @@ class Description:
         threshold_accuracy: fraction of correct predictions among the validation images with at
             least this confidence.
         detector: for out-of-distribution images, see `models.novelty.read_detector`; None without.
+        photograph_threshold: images with a higher score, see `models.photographs`, are photographs
+            without a dermatoscope; None if the model cannot tell.
         format: version of this description.
     """
 
@@ -83,6 +99,7 @@ class Description:
     class_titles: dict[str, str] = field(default_factory=dict)
     class_aliases: dict[str, str] = field(default_factory=dict)
     data_name: str = ""
+    sources: dict[str, int] = field(default_factory=dict)
     date: str = ""
     synthetic: bool = False
     melanomas: dict | None = None
@@ -97,6 +114,7 @@ class Description:
     confidence_threshold: float | None = None
     threshold_accuracy: float | None = None
     detector: dict | None = None
+    photograph_threshold: float | None = None
     format: int = FORMAT
 
     @property
@@ -108,8 +126,26 @@ class Description:
         elif self.synthetic:
             images = f"{count:,} synthetic images"
         else:
-            images = f"{count:,} images of {self.data_name or 'an unknown data set'}"
+            images = f"{count:,} images{self._describe_sources()}"
         return f"trained on {images}, {self.date or 'on an unknown date'}"
+
+    def _describe_sources(self) -> str:
+        """Return the name of the data and, if there are several, its sources, to follow `images`.
+
+        Sources that are the folders of the data are named once.
+        """
+        name = f" of {self.data_name or 'an unknown data set'}"
+        counts = sorted(self.sources.items(), key=lambda item: -item[1])
+        # Those of the model that the training started from, which may not know their source.
+        rest = len(self.train_image_ids) - sum(self.sources.values())
+        if counts and rest > 0:
+            counts.append(("unknown", rest))
+        if len(counts) < 2:
+            return name
+        if set(self.sources) == set(self.data_name.split(" + ")):
+            name = ""
+        listed = (f"{_cut(source)} {count:,}" for source, count in counts)
+        return f"{name} ({list_names(listed, _SHOWN_SOURCES)})"
 
     @property
     def melanoma_note(self) -> str:
@@ -173,18 +209,19 @@ def check_description(description: Description) -> None:
     if description.format != FORMAT:
         received = str(description.format)[:50]
         raise ModelError(f"expected description format 1 to {FORMAT}, received {received}")
-    strings = ("a list of strings", _are_strings)
-    fraction = ("a fraction in 0..1 or null", _is_fraction_or_none)
-    hashes = (f"base64 of hashes of {_HASH_BYTES} bytes", _are_hashes)
+    strings = ("a list of strings", are_strings)
+    fraction = ("a fraction in 0..1 or null", is_fraction_or_none)
+    hashes = (f"base64 of hashes of {HASH_BYTES} bytes", are_hashes)
     checks = {
-        "model": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
-        "pixel_scaling": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
-        "class_names": ("two or more different names without slashes", _are_class_names),
+        "model": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
+        "pixel_scaling": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
+        "class_names": ("two or more different names without slashes", are_class_names),
         **_class_checks(description),
-        "data_name": (f"one line of at most {MAX_NAME_LENGTH} characters", _is_name),
-        "date": ("a date such as 2025-12-31, or an empty string", _is_date),
+        "data_name": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
+        "sources": (f"a number of images for each of at most {MAX_SOURCES:,} names", are_counts),
+        "date": ("a date such as 2025-12-31, or an empty string", is_date),
         "synthetic": ("true or false", lambda value: isinstance(value, bool)),
-        "melanomas": ("the split, count and missed of melanomas, or null", _are_melanomas),
+        "melanomas": ("the split, count and missed of melanomas, or null", are_melanomas),
         "train_image_ids": strings,
         "train_lesion_ids": strings,
         "train_patient_ids": strings,
@@ -204,6 +241,7 @@ def check_description(description: Description) -> None:
         "confidence_threshold": fraction,
         "threshold_accuracy": fraction,
         "detector": ("an object or null", lambda value: isinstance(value, dict | None)),
+        "photograph_threshold": ("a finite number or null", is_number_or_none),
     }
     for name, (expected, is_valid) in checks.items():
         value = getattr(description, name)
@@ -258,73 +296,18 @@ def _class_checks(description: Description) -> dict[str, tuple[str, Callable[[An
     return {
         "malignant": (
             "different names of its classes",
-            lambda value: _are_different_strings(value) and are_classes(value),
+            lambda value: are_different_strings(value) and are_classes(value),
         ),
         "class_titles": (
             f"one line of at most {MAX_NAME_LENGTH} characters for some of its classes",
-            lambda value: _are_names(value) and are_classes(value),
+            lambda value: are_names(value) and are_classes(value),
         ),
         "class_aliases": (
-            f"at most {_MAX_NAMES:,} names and the class of each",
-            lambda value: _are_names(value) and are_classes(value.values()),
+            f"at most {MAX_NAMES:,} names and the class of each",
+            lambda value: are_names(value) and are_classes(value.values()),
         ),
     }
 
 
-def _are_strings(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-
-
-def _are_different_strings(value: object) -> bool:
-    return _are_strings(value) and len(set(value)) == len(value)
-
-
-def _are_class_names(value: object) -> bool:
-    if not (_are_different_strings(value) and len(value) > 1):
-        return False
-    # They become parts of file names.
-    return all(name and _is_name(name) and not {"/", "\\"} & set(name) for name in value)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_NAME_LENGTH and value.isprintable()
-
-
-def _are_names(value: object) -> bool:
-    """Tell whether a value maps names to names."""
-    if not isinstance(value, dict) or len(value) > _MAX_NAMES:
-        return False
-    return all(name and _is_name(name) for pair in value.items() for name in pair)
-
-
-def _is_date(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        return value == "" or datetime.date.fromisoformat(value).isoformat() == value
-    except ValueError:
-        return False
-
-
-def _are_melanomas(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, dict) or set(value) != {"split", "count", "missed"}:
-        return False
-    count, missed = value["count"], value["missed"]
-    are_numbers = type(count) is int and type(missed) is int
-    is_split = value["split"] in ("validation", "test")
-    return is_split and are_numbers and 0 <= missed <= count and 0 < count <= _MAX_COUNT
-
-
-def _are_hashes(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        return len(base64.b64decode(value, validate=True)) % _HASH_BYTES == 0
-    except ValueError:
-        return False
-
-
-def _is_fraction_or_none(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)
+def _cut(name: str) -> str:
+    return name if len(name) <= _SHOWN_LENGTH else f"{name[: _SHOWN_LENGTH - 1].rstrip()}…"

@@ -124,6 +124,14 @@ def pack(description: Description, flatbuffer: bytes) -> bytes:
     return content.getvalue()
 
 
+def open_interpreter(flatbuffer: bytes) -> tf.lite.Interpreter:
+    """Return an interpreter, without tensors, for a flatbuffer that can be trusted."""
+    with warnings.catch_warnings():
+        # It announces that the interpreter will move to another package.
+        warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
+        return tf.lite.Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
+
+
 def _unpack(content: bytes) -> tuple[Description, bytes]:
     """Split the content of a file into description and flatbuffer."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
@@ -152,10 +160,8 @@ def _unpack(content: bytes) -> tuple[Description, bytes]:
 
 def _load(flatbuffer: bytes, description: Description) -> tf.lite.Interpreter:
     """Return an interpreter, which has run once, for a flatbuffer that passed all checks."""
-    with quiet(), warnings.catch_warnings():
-        # It announces that the interpreter will move to another package.
-        warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
-        interpreter = tf.lite.Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
+    with quiet():
+        interpreter = open_interpreter(flatbuffer)
         size, classes = description.image_size, len(description.class_names)
         expected = [([-1, size, size, 3], np.uint8), ([-1, classes], np.float32)]
         details = [*interpreter.get_input_details(), *interpreter.get_output_details()]

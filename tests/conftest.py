@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from PIL import Image
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As `models.backend` does for a training, which is too late if a test has imported TensorFlow.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over the many objects of the imported packages."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +34,64 @@ def sample_dir(tmp_path_factory) -> Path:
 
     return write_sample_dataset(
         tmp_path_factory.mktemp("datasets") / "sample", images_per_class=10, seed=0
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _search_images_once():
+    """Search the same images for near-duplicates once: many tests train on the sample data."""
+    from training import dataset
+
+    search, found = dataset.find_near_duplicates, {}
+
+    def remember(*sets, on_progress=None):
+        key = tuple(images and (images.pixels.tobytes(), *images.usable) for images in sets)
+        if key not in found:
+            found[key] = search(*sets, on_progress=on_progress)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "find_near_duplicates", remember)
+        yield
+
+
+@pytest.fixture(scope="module")
+def models_loaded_once():
+    """Load each model file once, where the tests of a module ask the same model again and again."""
+    from models import classifier
+
+    load, loaded = classifier.load_classifier, {}
+
+    def remember(path):
+        state = os.stat(path) if os.path.isfile(path) else None
+        key = state and (str(path), state.st_ino, state.st_size, state.st_mtime_ns)
+        if key not in loaded:
+            loaded[key] = load(path)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "load_classifier", remember)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shallow_baseline():
+    """Give the sequential baseline two convolutions, where a test is not about what it computes.
+
+    Keras takes most of the time of such a test to build, save, load and trace the layers.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.sequential._BLOCKS", ((8, 1), (16, 1)))
+        yield
+
+
+@pytest.fixture
+def shallow_transformer(monkeypatch):
+    """Give the transformer two blocks of its twelve, for the same reason."""
+    models = pytest.importorskip("keras_hub").models
+    build = models.DeiTBackbone
+    monkeypatch.setattr(
+        models, "DeiTBackbone", lambda **options: build(**options | {"num_layers": 2})
     )
 
 

@@ -18,6 +18,8 @@ from models.bundle import ClassProbabilities, save_model
 from models.description import Description
 from models.factory import build_model
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:

@@ -21,6 +21,9 @@ STRONG = AugmentationSettings(
     contrast=0.3,
     color_cast=0.2,
     sharpness=1.0,
+    hair=0.5,
+    vignette=0.5,
+    noise=20.0,
 )
 
 

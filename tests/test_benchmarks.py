@@ -16,7 +16,7 @@ from training.callbacks import EpochLog
 from training.phases import Phase
 
 ROOT = Path(__file__).parent.parent
-SHARED = ("damage", "fitting", "intact", "machine", "uses")
+SHARED = ("artifacts", "corruptions", "damage", "fitting", "intact", "machine", "uses")
 NAMES = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
@@ -191,12 +191,13 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
         "no_skin --images 3",
+        "robustness --images 14 --output {folder}/plot.png",
         "backbones --models sequential,mobilenet --images 64 --epochs 1 --image_size 32 --rounds 1",
     ],
 )
 def test_a_benchmark_ends_with_a_ratio(command, tmp_path):
     write_sample_dataset(tmp_path / "data", images_per_class=15, seed=0)
-    name, *options = command.split()
+    name, *options = command.format(folder=tmp_path).split()
     run = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{name}", "--data_dir", tmp_path / "data", *options],
         cwd=ROOT,

@@ -1,6 +1,7 @@
 """The model file and its description: written, read, upgraded, checked."""
 
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from refused import refusal
 
 from models import ModelError
 from models.bundle import describe, get_description, load_model, save_model
-from models.description import peek_description
+from models.description import FORMAT, peek_description
 from models.factory import build_model
 from models.novelty import fit_detector, read_detector
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
 CLASSES = ("a", "b", "c")
 
 
@@ -32,10 +34,16 @@ def model() -> keras.Model:
     return model
 
 
+@pytest.fixture(scope="module")
+def saved_once(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "good.keras"
+    save_model(model, path)
+    return path
+
+
 @pytest.fixture
-def saved(model, tmp_path) -> Path:
-    save_model(model, tmp_path / "good.keras")
-    return tmp_path / "good.keras"
+def saved(saved_once, tmp_path) -> Path:
+    return Path(shutil.copy(saved_once, tmp_path))
 
 
 def random_images(count: int) -> np.ndarray:
@@ -61,7 +69,7 @@ def test_a_loaded_model_gives_the_same_probabilities_and_description(model, save
     assert (model.predict_on_batch(images) == loaded.predict_on_batch(images)).all()
     description = get_description(loaded)
     assert description == get_description(model)
-    assert description.format == 5
+    assert description.format == FORMAT
     assert description.train_image_ids == ("i1", "i2")
     assert description.train_lesion_ids == ("l1",)
     assert description.validation_lesion_ids == ("l2",)
@@ -69,7 +77,7 @@ def test_a_loaded_model_gives_the_same_probabilities_and_description(model, save
 
 def test_the_file_of_a_compiled_model_holds_no_optimizer(model, saved, tmp_path):
     compiled = keras.Sequential.from_config(model.get_config())
-    compiled.compile("adam", "categorical_crossentropy")
+    compiled.compile("adam", "categorical_crossentropy", run_eagerly=True)
     compiled.fit(np.zeros((4, 32, 32, 3)), np.eye(3)[[0, 1, 2, 0]], verbose=0)
     save_model(compiled, tmp_path / "compiled.keras")
     sizes = [(tmp_path / name).stat().st_size for name in ("good.keras", "compiled.keras")]
@@ -145,7 +153,13 @@ def test_warning_thresholds_are_in_the_file(tmp_path):
     assert (loaded.score(features) == detector.score(features)).all()
 
 
+def make_format_5(description: dict) -> None:
+    description["format"] = 5
+    del description["sources"]
+
+
 def make_format_4(description: dict) -> None:
+    make_format_5(description)
     description["format"] = 4
     for name in ("class_titles", "class_aliases", "train_patient_ids", "validation_patient_ids"):
         del description[name]
@@ -181,6 +195,7 @@ def make_format_1(description: dict) -> None:
         (make_format_2, (0.7, 0.9)),
         (make_format_3, (None, None)),
         (make_format_4, (None, None)),
+        (make_format_5, (None, None)),
     ],
 )
 def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expected):
@@ -189,7 +204,8 @@ def test_a_file_of_an_older_format_still_works(saved, tmp_path, make_older, expe
     assert (older.predict_on_batch(images) == load_model(saved).predict_on_batch(images)).all()
     description = get_description(older)
     assert (description.confidence_threshold, description.threshold_accuracy) == expected
-    assert (description.format, description.detector, description.synthetic) == (5, None, False)
+    assert (description.format, description.sources) == (FORMAT, {})
+    assert (description.detector, description.synthetic) == (None, False)
     save_model(older, tmp_path / "again.keras")
     assert get_description(load_model(tmp_path / "again.keras")) == description
 
@@ -199,6 +215,7 @@ def test_what_a_model_was_trained_on_is_in_the_file(tmp_path):
     facts = {
         "malignant": ("b", "c"),
         "data_name": "HAM10000",
+        "sources": {"rosendahl": 5, "HAM10000": 2},
         "date": "2025-12-31",
         "synthetic": True,
         "melanomas": {"split": "validation", "count": 9, "missed": 2},
@@ -238,7 +255,7 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "expected description format 1 to 5, received 99"),
+        ({"format": 99}, f"expected description format 1 to {FORMAT}, received 99"),
         ({"class_names": [*CLASSES, "z"]}, "the output (None, 4), as its description says"),
         (
             {"class_names": ["a", "a", "b"]},
@@ -260,6 +277,7 @@ def test_a_layer_in_place_of_a_model_is_refused(saved, tmp_path):
         ({"malignant": ["d"]}, "expected different names of its classes as malignant"),
         ({"class_titles": {"d": "x"}}, "for some of its classes as class_titles"),
         ({"class_aliases": {"x": "d"}}, "names and the class of each as class_aliases"),
+        ({"sources": {"x": -1}}, "a number of images for each of at most 1,000 names as sources"),
         ({"train_patient_ids": "p1"}, "a list of strings as train_patient_ids"),
         ({"format": 3, "class_names": 7}, "cannot load the model"),
         ({"format": 3, "train_lesion_ids": 7}, "cannot load the model"),

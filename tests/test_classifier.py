@@ -1,7 +1,5 @@
 """Asking a model: probabilities, features, views, warnings, heat maps; of both kinds of files."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from models.description import Description
 from models.factory import build_model
 from models.novelty import fit_detector
 
-ROOT = Path(__file__).parent.parent
 DESCRIPTION = Description("m", ("a", "b"), 32, confidence_threshold=0.7, threshold_accuracy=0.9)
 
 
@@ -246,12 +243,57 @@ def test_a_threshold_that_no_confidence_reaches_is_named_as_such():
     }
 
 
-def test_predicting_imports_no_package_that_only_training_or_plots_need():
-    code = (
-        "from models.backend import start_tensorflow; start_tensorflow()\n"
-        "import data.class_names, data.pipeline, metrics.prediction, metrics.report\n"
-        "import models.classifier, sys\n"
-        "print({'sklearn', 'pandas', 'matplotlib'} & set(sys.modules))"
+@pytest.fixture
+def scores(monkeypatch) -> list[np.ndarray]:
+    """Score images as photographs by the brightness of their first pixel; collects the images."""
+    seen = []
+
+    def score(images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return images[:, 0, 0, 0].astype(np.float32)
+
+    monkeypatch.setattr("models.classifier.score_photographs", score)
+    return seen
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_images_that_either_detector_finds_are_out_of_distribution(files, scores, tta):
+    images = random_images(20)
+    images[:10, 0, 0], images[10:, 0, 0] = 100, 101
+    model = load_model(files["keras"])
+    unfamiliar = Classifier(model)(images).out_of_distribution
+    assert scores == []
+    describe(model, photograph_threshold=100.0)
+    classifier = Classifier(model)
+    assert classifier.missing_warnings == ""
+    predictions = classifier(images, tta=tta)
+    # A score at the threshold is not above it.
+    expected = unfamiliar | (np.arange(20) >= 10)
+    assert (predictions.out_of_distribution == expected).all()
+    assert 10 < expected.sum() < 20
+    # The images as they are, once, whatever the views.
+    assert [(seen == images).all() for seen in scores] == [True]
+    texts = classifier.warnings(predictions)[-1]
+    assert texts["out_of_distribution"].startswith("Does not look like a dermatoscopic image")
+
+
+def test_a_tflite_file_finds_photographs_and_says_what_it_does_not_find(files, scores, tmp_path):
+    model, images = load_model(files["keras"]), random_images(6)
+    describe(model, photograph_threshold=99.5)
+    convert(model, tmp_path / "model.tflite")
+    images[:4, 0, 0], images[4:, 0, 0] = 99, 100
+    classifier = load_classifier(tmp_path / "model.tflite")
+    assert classifier.description.photograph_threshold == 99.5
+    assert classifier(images, tta=True).out_of_distribution.tolist() == [False] * 4 + [True] * 2
+    assert classifier.missing_warnings == (
+        "This model file cannot warn about images that show no skin."
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert run.stdout.strip() == "set()", run.stderr
+    assert classifier(images[:0]).out_of_distribution.shape == (0,)
+
+
+def test_a_model_with_the_threshold_of_photographs_alone_warns_about_them(scores):
+    model, images = build(), random_images(4)
+    describe(model, photograph_threshold=-1.0)
+    assert Classifier(model)(images.astype(np.float32)).out_of_distribution.all()
+    describe(model, photograph_threshold=255.0)
+    assert not Classifier(model)(images).out_of_distribution.any()

@@ -206,14 +206,20 @@ def test_extra_images_near_to_validation_or_test_stay_out_of_training(scenes_dir
         (extra / row["label"]).mkdir(parents=True, exist_ok=True)
         path = extra / row["label"] / f"{split}.jpg"
         Image.open(row["path"]).transpose(Image.Transpose.ROTATE_90).save(path, quality=70)
-    write_scene(extra / "nv" / "new.jpg", 99)
+    for number in range(90, 94):
+        write_scene(extra / "nv" / f"new{number}.jpg", number)
     capsys.readouterr()
     with pytest.warns(DataWarning, match="no lesion_id"):
         merged = read(scenes_dir, extra_data_dir=(str(extra),))
-    assert set(merged["image_id"][60:]) == {"new", "train"}
+    added = merged[60:].set_index("image_id")
+    assert set(added.index) == {"train", *(f"new{number}" for number in range(90, 94))}
+    assert (added["source"] == "extra").all()
+    # Some go to validation, but not the near-duplicate of a training image.
+    assert added.loc["train", "split"] == "train"
+    assert sorted(added["split"]) == ["train"] * 4 + ["val"]
     assert merged["group"].notna().all()
     printed = capsys.readouterr().out
-    assert "added to the train split: 2 of 4 images" in printed
+    assert "added: 5 of 7 images, 4 to the train and 1 to the validation split" in printed
     assert "0 by pixels, 2 by near-duplicates, 0 of the same lesions" in printed
 
 

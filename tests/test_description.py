@@ -34,6 +34,7 @@ FULL = Description(
     class_titles={"mel": "melanoma"},
     class_aliases={"MM": "mel"},
     data_name="HAM10000",
+    sources={"HAM10000": 7009},
     date="2025-12-31",
     melanomas={"split": "test", "count": 1167, "missed": 52},
     train_image_ids=tuple(f"i{number}" for number in range(7009)),
@@ -58,23 +59,39 @@ def test_a_description_survives_json():
     assert unpack_hashes(FULL.train_pixel_hashes) == {"00ff" * 4}
 
 
+@pytest.mark.parametrize("threshold", [None, 0, -1.5, 2.0])
+def test_the_threshold_of_photographs_is_a_number_or_missing(threshold):
+    description = replace(FULL, photograph_threshold=threshold)
+    check_description(description)
+    assert read_description(json.loads(json.dumps(asdict(description)))) == description
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_the_malignant_classes_of_older_formats_are_known(number):
     upgraded = read_description({**OLD, "format": number})
     check_description(upgraded)
-    assert (upgraded.format, upgraded.malignant) == (5, MALIGNANT)
+    assert (upgraded.format, upgraded.malignant, upgraded.sources) == (6, MALIGNANT, {})
     binary = read_description({**OLD, "format": number, "class_names": ["mel", "nv"]})
     assert binary.malignant == ("mel",)
 
 
 def test_format_4_keeps_its_values_and_has_no_titles_aliases_or_patients():
     values = asdict(FULL) | {"format": 4, "malignant": ["bkl"], "synthetic": True}
-    for name in ("class_titles", "class_aliases", "train_patient_ids", "validation_patient_ids"):
+    lacking = ("class_titles", "class_aliases", "train_patient_ids", "validation_patient_ids")
+    for name in (*lacking, "sources"):
         del values[name]
     upgraded = read_description(values)
     check_description(upgraded)
     expected = {"malignant": ("bkl",), "synthetic": True, "class_titles": {}, "class_aliases": {}}
-    assert upgraded == replace(FULL, **expected, train_patient_ids=())
+    assert upgraded == replace(FULL, **expected, train_patient_ids=(), sources={})
+
+
+def test_format_5_keeps_its_values_and_has_no_sources():
+    values = asdict(FULL) | {"format": 5}
+    del values["sources"]
+    upgraded = read_description(values)
+    check_description(upgraded)
+    assert upgraded == replace(FULL, sources={})
 
 
 @pytest.mark.parametrize(
@@ -120,6 +137,43 @@ def test_a_model_says_what_it_was_trained_on():
     assert bare.origin == "trained on unknown images, on an unknown date"
 
 
+@pytest.mark.parametrize(
+    ("data_name", "sources", "images"),
+    [
+        ("HAM10000", {}, " of HAM10000"),
+        ("HAM10000", {"HAM10000": 7009}, " of HAM10000"),
+        ("HAM10000", {"HAM10000": 70}, " (HAM10000 70, unknown 6,939)"),
+        (
+            "HAM10000 + isic2017_msk",
+            {"isic2017_msk": 1739, "HAM10000": 5270},
+            " (HAM10000 5,270, isic2017_msk 1,739)",
+        ),
+        (
+            "HAM10000",
+            {"vienna_dias": 306, "rosendahl": 6703},
+            " of HAM10000 (rosendahl 6,703, vienna_dias 306)",
+        ),
+        (
+            "HAM10000 + own",
+            {"a": 7000, "x" * 45: 5, "b": 1, "c": 1, "d": 1, "e": 1},
+            f" of HAM10000 + own (a 7,000, {'x' * 39}… 5, b 1, c 1 and 2 more)",
+        ),
+        # As many as a file may have, and images that count twice.
+        (
+            "",
+            {"a": 10**9, "b": 10**9},
+            " of an unknown data set (a 1,000,000,000, b 1,000,000,000)",
+        ),
+    ],
+)
+def test_a_model_names_its_sources_if_there_are_several(data_name, sources, images):
+    description = replace(FULL, data_name=data_name, sources=sources)
+    check_description(description)
+    assert description.origin == f"trained on 7,009 images{images}, 2025-12-31"
+    synthetic = replace(description, synthetic=True)
+    assert synthetic.origin == "trained on 7,009 synthetic images, 2025-12-31"
+
+
 def test_a_model_says_how_many_melanomas_it_misses():
     assert FULL.melanoma_note == (
         "Of the 1,167 melanomas among its test images, this model predicted another class for 52."
@@ -156,8 +210,20 @@ def melanomas(**changes) -> dict:
         {"class_aliases": {f"a{number}": "mel" for number in range(10_001)}},
         *({"train_patient_ids": value} for value in (None, "p", (1,))),
         *({"data_name": value} for value in (None, 7, "x" * 201, "two\nlines", "\x1b[31m")),
+        *(
+            {"sources": value}
+            for value in (
+                *(None, (), "HAM10000", ["HAM10000"], {"": 1}, {"a\nb": 1}, {"x" * 201: 1}),
+                *({"a": 0}, {"a": -1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": None}),
+                *({"a": 10**10}, {"a": {}}, {f"s{number}": 1 for number in range(1001)}),
+            )
+        ),
         *({"date": value} for value in (None, 20251231, "20251231", "2025-W01-1", "2025-02-30")),
         *({"synthetic": value} for value in (None, 0, "false", ())),
+        *(
+            {"photograph_threshold": value}
+            for value in ("0", True, (), float("nan"), float("inf"), float("-inf"), 10**400)
+        ),
         *({"melanomas": value} for value in ({}, (), "9", {"count": 9, "missed": 2})),
         *(melanomas(split=value) for value in ("train", None, ())),
         *(melanomas(count=value) for value in (1, 0, True, 9.0, "9", 10**12)),

@@ -3,6 +3,7 @@ import numpy as np
 from metrics.calibration import calibration_metrics, class_prevalence
 from metrics.classification import classification_metrics, subgroup_metrics
 from metrics.evaluation import Evaluation, evaluation_metrics
+from metrics.sources import source_metrics
 
 NAMES = ("mel", "nv", "bkl")
 
@@ -22,6 +23,8 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         lesion_ids=lesion_ids,
         subgroups=subgroups,
         localization={"images": 3},
+        sources=["A"] * 40 + ["B"] * 20,
+        trained_on={"A": True, "B": False},
     )
     tasks = {"malignant": ("mel", "bkl"), "melanoma": ("mel",)}
     metrics = evaluation_metrics(evaluation, malignant=("mel", "bkl"), melanoma="mel")
@@ -34,6 +37,15 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
     }
     expected["subgroups"] = subgroup_metrics(
         y_true, y_prob, NAMES, malignant=("mel", "bkl"), columns=subgroups, groups=lesion_ids
+    )
+    expected["sources"] = source_metrics(
+        y_true,
+        y_prob,
+        NAMES,
+        melanoma="mel",
+        sources=["A"] * 40 + ["B"] * 20,
+        trained_on={"A": True, "B": False},
+        groups=lesion_ids,
     )
     expected["pointing_game"] = {"images": 3}
     assert metrics == expected
@@ -55,6 +67,7 @@ def test_what_needs_the_malignant_classes_is_left_out_if_they_are_unknown():
     row = metrics["subgroups"]["sex"]["male"]
     assert list(row) == ["images", "small", "accuracy", "balanced_accuracy", "intervals"]
     assert list(row["intervals"]) == ["accuracy", "balanced_accuracy"]
+    assert metrics["sources"] == {}
     # A melanoma is known by its name.
     with_melanoma = evaluation_metrics(evaluation, melanoma="melanoma")
     assert with_melanoma["melanoma"]["roc_auc"] == 0.5

@@ -23,6 +23,8 @@ from models.classifier import load_classifier
 from models.factory import build_model
 from support import InputError
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 @pytest.fixture(scope="module")
 def model_path(sample_dir, tmp_path_factory) -> Path:

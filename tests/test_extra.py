@@ -5,7 +5,7 @@ import pandas as pd
 from PIL import Image
 
 from data.duplicates import pixel_hashes
-from data.extra import add_training_data
+from data.extra import select_extra, split_extra
 
 
 def test_no_image_of_validation_or_test_enters_training(tmp_path):
@@ -39,9 +39,8 @@ def test_no_image_of_validation_or_test_enters_training(tmp_path):
     paths = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
     extra["pixel_hash"], extra["group"] = pixel_hashes(paths), extra["lesion_id"]
     extra = extra.assign(label="mel").drop(columns="number")
-    merged, counts = add_training_data(frame, extra, near_duplicates=[10])
-    assert merged["image_id"].tolist() == ["t", "v", "x", "y", "f", "g"]
-    assert merged["split"].tolist() == ["train", "val", "test", "test", "train", "train"]
+    selected, counts = select_extra(frame, extra, near_duplicates=[10])
+    assert selected["image_id"].tolist() == ["f", "g"]
     assert vars(counts) == {
         "by_id": 2,
         "by_pixels": 1,
@@ -50,7 +49,7 @@ def test_no_image_of_validation_or_test_enters_training(tmp_path):
         "repeated": 3,
         "added": 2,
     }
-    assert merged.index.tolist() == list(range(6))
+    assert selected.index.tolist() == [7, 8]
 
 
 def test_a_patient_of_validation_or_test_enters_training_with_no_image():
@@ -59,11 +58,11 @@ def test_a_patient_of_validation_or_test_enters_training_with_no_image():
     frame = pd.DataFrame(rows, columns=columns)
     rows = [("d", "D", "Q", "4"), ("e", "E", "p", "5"), ("f", "F", "", "6")]
     extra = pd.DataFrame(rows, columns=columns[:-1]).assign(group=["D", "E", "F"])
-    merged, counts = add_training_data(frame, extra)
-    assert merged["image_id"].tolist() == ["a", "b", "c", "e", "f"]
+    selected, counts = select_extra(frame, extra)
+    assert selected["image_id"].tolist() == ["e", "f"]
     assert (counts.by_id, counts.added) == (1, 2)
     # Without patients, lesions decide.
-    assert add_training_data(frame.drop(columns="patient_id"), extra)[1].added == 3
+    assert select_extra(frame.drop(columns="patient_id"), extra)[1].added == 3
 
 
 def test_an_image_of_the_group_of_a_copy_stays_out():
@@ -71,6 +70,30 @@ def test_an_image_of_the_group_of_a_copy_stays_out():
     frame = pd.DataFrame([("a", "A", "1", "train"), ("b", "B", "2", "test")], columns=columns)
     rows = [("c", "C", "2", "C"), ("d", "D", "9", "C"), ("e", "E", "8", "E")]
     extra = pd.DataFrame(rows, columns=[*columns[:-1], "group"])
-    merged, counts = add_training_data(frame, extra)
-    assert merged["image_id"].tolist() == ["a", "b", "e"]
+    selected, counts = select_extra(frame, extra)
+    assert selected["image_id"].tolist() == ["e"]
     assert (counts.by_pixels, counts.by_lesion) == (1, 1)
+
+
+def test_validation_gets_additional_images_of_no_training_lesion_or_patient():
+    columns = ["image_id", "lesion_id", "patient_id", "split"]
+    rows = [("a", "A", "p", "train"), ("b", "B", "q", "val")]
+    frame = pd.DataFrame(rows, columns=columns)
+    extra = pd.DataFrame(
+        {
+            "image_id": [f"x{i}" for i in range(24)],
+            "lesion_id": ["A", *(f"L{i // 2}" for i in range(1, 24))],
+            "patient_id": ["", "p", *[""] * 22],
+            "label": ["nv", "mel"] * 12,
+        }
+    )
+    extra["group"] = extra["lesion_id"]
+    extra.index += 100
+    options = {"seed": 0, "validation_fraction": 0.25}
+    split = split_extra(frame, extra, [104], **options)
+    assert split.index.equals(extra.index)
+    # x0 is of a training lesion, x1 of a training patient, x4 a near-duplicate; x5 is of its group.
+    assert set(split.iloc[[0, 1, 4, 5]]) == {"train"}
+    assert split.groupby(extra["group"]).nunique().eq(1).all()
+    assert 4 <= (split == "val").sum() <= 6
+    assert split_extra(frame, extra, extra.index, **options).eq("train").all()

@@ -201,7 +201,7 @@ def test_a_mask_is_cut_like_its_image(tmp_path):
         discs[name] = (np.hypot(y - 0.4, x - 0.8) < 0.2).astype(np.uint8) * 255
         Image.fromarray(discs[name]).save(tmp_path / name)
     image = load_image(tmp_path / "image.png", 60)[..., 0] >= 128
-    mask = load_mask(tmp_path / "mask.png", 60)
+    mask = load_mask(tmp_path / "mask.png", 60, tmp_path / "image.png")
     assert (mask.shape, mask.dtype) == ((60, 60), bool)
     assert (image & mask).sum() / (image | mask).sum() > 0.95
 
@@ -218,11 +218,12 @@ def test_masks_of_a_batch_are_read_and_broken_ones_named(tmp_path):
     Image.new("L", (9, 9), 255).save(tmp_path / "mask.png")
     (tmp_path / "broken.png").write_bytes(b"not a mask")
     paths = [None, str(tmp_path / "broken.png"), str(tmp_path / "mask.png")]
-    indices, masks, failures = load_masks(paths, 4)
+    make_image().save(tmp_path / "image.png")
+    indices, masks, failures = load_masks(paths, 4, [str(tmp_path / "image.png")] * 3)
     assert indices == [2]
     assert (masks.shape, masks.dtype, masks.all()) == ((1, 4, 4), bool, True)
     assert [failure.startswith(paths[1]) for failure in failures] == [True]
-    assert load_masks([None], 4)[1].shape == (0, 4, 4)
+    assert load_masks([None], 4, ["image.png"])[1].shape == (0, 4, 4)
 
 
 def test_an_image_in_memory_is_read_like_its_file(tmp_path):

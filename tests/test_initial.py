@@ -63,9 +63,11 @@ def test_a_model_of_the_same_classes_predicts_as_the_one_that_it_starts_from(nam
     save_model(build(name, 0, "a", "b"), tmp_path / "model.keras")
     source, target = load_model(tmp_path / "model.keras"), build(name, 1, "a", "b")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
-    assert not np.allclose(source.predict_on_batch(images), target.predict_on_batch(images))
+    # Eagerly: tracing a large model takes many times as long.
+    before, after = (keras.ops.convert_to_numpy(model(images)) for model in (source, target))
+    assert not np.allclose(before, after)
     copy_weights(source, target, {"a": "a", "b": "b"})
-    assert (source.predict_on_batch(images) == target.predict_on_batch(images)).all()
+    assert (keras.ops.convert_to_numpy(target(images)) == before).all()
 
 
 def test_a_model_of_other_layers_is_refused():
@@ -78,7 +80,7 @@ def test_a_model_of_other_layers_is_refused():
 
 
 @needs_hub
-def test_the_positions_of_a_transformer_are_resized():
+def test_the_positions_of_a_transformer_are_resized(shallow_transformer):
     source, target = build("vit", 0, "a", "b"), build("vit", 1, "a", "b", image_size=64)
     copy_weights(source, target, {"a": "a"})
     pairs = zip(

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from PIL import Image
 
 import evaluate
@@ -29,6 +30,7 @@ from data.ham10000 import CLASS_NAMES
 from models.bundle import load_model, save_model
 from models.factory import build_model
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
 TEXT = (Path(__file__).parent.parent / "docs/inputs.md").read_text(encoding="utf-8")
 
 
@@ -650,19 +652,11 @@ def interrupted(sample_dir, tmp_path_factory) -> tuple[Path, int, str]:
     shutil.copytree(sample_dir, root / "data")
     errors = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
+        patch.setattr("keras.Model.fit", tiny.finish_an_epoch)
         patch.setattr("training.callbacks.EpochLog.on_epoch_end", raise_interrupt)
         code = train.main(run_flags(root))
     (run,) = (root / "runs").iterdir()
     return run, code, errors.getvalue()
-
-
-def finish_an_epoch(model, *_, callbacks: list, **__) -> None:
-    """Stand in for `keras.Model.fit`, whose first step takes seconds, and only end an epoch."""
-    metrics = dict.fromkeys(("loss", "accuracy"), 0.5)
-    logs = metrics | {f"val_{name}": 0.5 for name in ("loss", "accuracy", "balanced_accuracy")}
-    epoch = keras.callbacks.CallbackList(callbacks, model=model)
-    epoch.on_epoch_begin(0)
-    epoch.on_epoch_end(0, logs)
 
 
 def edit_settings(run: Path) -> None:
@@ -764,7 +758,7 @@ def test_runs(interrupted, sample_dir, tmp_path, capsys, monkeypatch, title, out
         RESUMED[title](run)
         argv = ["--resume", str(run)]
     elif title in REPLACED:
-        monkeypatch.setattr("keras.Model.fit", finish_an_epoch)
+        monkeypatch.setattr("keras.Model.fit", tiny.finish_an_epoch)
         monkeypatch.setattr(*REPLACED[title])
     elif title in DIVERGED:
         argv += DIVERGED[title]

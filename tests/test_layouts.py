@@ -75,6 +75,7 @@ def test_the_isic_archive_is_read_by_the_most_specific_diagnosis(write):
         "place of the folder to use them",
         "mel = Melanoma Invasive, Superficial spreading",
         "nv = Nevus",
+        "sources: A 2",
     )
 
 

@@ -26,10 +26,11 @@ def sequential(seed: int = 0) -> keras.Model:
 
 
 def test_history_and_the_best_epoch_are_written(tmp_path):
+    keras.utils.set_random_seed(0)
     result = fit(
         tmp_path,
-        model=sequential(),
-        data=tiny_data(32),
+        model=tiny_model(),
+        data=tiny_data(8),
         phases=THREE_EPOCHS,
         augmentation=AUGMENTATION,
     )
@@ -40,7 +41,7 @@ def test_history_and_the_best_epoch_are_written(tmp_path):
     losses = [row["val_loss"] for row in result.history]
     assert result.best_epoch == 1 + int(np.argmin(losses))
     model = load_model(tmp_path / "model.keras")
-    images, targets = tiny_images(32)
+    images, targets = tiny_images(8)
     model.compile(loss="categorical_crossentropy")
     assert model.evaluate(images, targets, verbose=0) == pytest.approx(min(losses), rel=1e-4)
     # The checkpoint is for `--resume`; no unfinished file is left.

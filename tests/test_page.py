@@ -7,7 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from metrics.evaluation import Evaluation, evaluation_metrics
-from metrics.page import Misclassification, ReportContext, build_page
+from metrics.page import Misclassification, ReportContext, binary_task_labels, build_page
+from metrics.sources import source_metrics
 
 NAMES = ("mel", "nv")
 CONTEXT = ReportContext(
@@ -188,6 +189,37 @@ def test_without_known_malignant_classes_the_page_measures_no_malignancy(metrics
     page = build(unknown | {"melanoma": metrics["melanoma"]}, replace(context, binary_tasks=tasks))
     assert [row[0] for row in Structure(page).tables[2]] == ["Task", "Melanoma vs. all others"]
     assert "<p>It is not known which classes of this model are malignant.</p>" in page
+
+
+def test_sources_have_a_section_of_their_own_after_the_subgroups(metrics):
+    y_true = np.arange(40) % 2
+    sources = source_metrics(
+        y_true,
+        np.eye(2)[y_true] * 0.6 + 0.2,
+        NAMES,
+        melanoma="mel",
+        sources=["rosendahl"] * 35 + ["new"] * 5,
+        trained_on={"rosendahl": True, "new": False},
+        groups=range(40),
+    )
+    page = build(metrics | {"sources": sources})
+    index = HEADINGS.index("Subgroups") + 1
+    headings = [*HEADINGS[:index], "Other sources", *HEADINGS[index:]]
+    assert re.findall("<h2>(.*?)</h2>", page) == headings
+    table = Structure(page).tables[6]
+    assert table[0][:6] == [
+        *("Source", "Trained on", "Images", "Classes", "Accuracy", "Balanced accuracy")
+    ]
+    assert table[0][6:] == ["Melanoma ROC AUC", "ECE"]
+    assert table[1][:4] == ["rosendahl", "yes", "35", "2"]
+    assert table[1][4:] == ["1.0001.000 to 1.000"] * 3 + ["0.200"]
+    assert table[2][:4] == ["new", "no", "5", "2"]
+
+
+def test_one_binary_task_is_shown_where_both_are_the_same():
+    assert list(binary_task_labels(("mel",), "mel")) == ["melanoma"]
+    for malignant, melanoma in ((("mel", "bcc"), "mel"), ((), None), (("a",), None)):
+        assert list(binary_task_labels(malignant, melanoma)) == ["malignant", "melanoma"]
 
 
 def test_a_class_without_a_title_is_named_once(metrics):

@@ -98,7 +98,9 @@ def test_predictions_of_nan_are_refused_before_they_are_calibrated(tmp_path, mon
     monkeypatch.setattr("training.calibration.Classifier.read", lambda *_: outputs.values())
     settings = parse(["--model", "sequential", "--batch_size", "8"])
     with pytest.raises(DivergedError, match="finite predictions of the best epoch, received NaN"):
-        calibrate(path, {32: images}, {32: images}, targets.argmax(axis=1), settings)
+        calibrate(
+            path, {32: images}, {32: images}, targets.argmax(axis=1), ["clinic"] * 8, settings
+        )
 
 
 def print_next(split: str, capsys, tmp_path) -> str:

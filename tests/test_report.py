@@ -7,6 +7,7 @@ import pytest
 from metrics.classification import classification_metrics
 from metrics.plots import plot_confusion_matrix
 from metrics.report import PredictionWriter, format_metrics, prediction_table, write_report
+from metrics.sources import source_metrics
 from support import InputError
 
 NAMES = ("a", "b", "c")
@@ -152,6 +153,25 @@ def test_the_printed_table_shows_the_confidence_intervals():
     assert lines[5].split() == ["95%", "CI"]
     assert lines[6].split() == ["accuracy", "0.600", "0.250", "to", "0.875"]
     assert lines[9].split() == ["macro", "F1", "0.650"]
+
+
+def test_sources_are_printed_only_if_they_were_measured():
+    metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
+    assert format_metrics(metrics | {"sources": {}}) == format_metrics(metrics)
+    sources = source_metrics(
+        Y_TRUE,
+        Y_PROB,
+        NAMES,
+        melanoma=None,
+        sources=["A"] * 3 + ["B"] * 2,
+        trained_on={"A": True, "B": False},
+        groups=range(5),
+    )
+    lines = format_metrics(metrics | {"sources": sources}).splitlines()
+    assert lines[-4].split()[:3] == ["source", "trained", "on"]
+    assert lines[-3].split() == ["A", "yes", "3", "0.667", "0.667", "0.433"]
+    assert lines[-2].split() == ["B", "no", "2", "0.500", "0.500", "0.550"]
+    assert "balanced: mean recall of the classes that occur" in lines[-1]
 
 
 def test_the_printed_table_keeps_its_columns_with_long_names():

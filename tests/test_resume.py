@@ -1,11 +1,14 @@
 """An interrupted training resumes to the same end as without the interruption."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -23,6 +26,7 @@ from training.checkpoint import load_checkpoint
 from training.phases import Phase
 from training.run import Run
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
 # The head phase trains on smaller images.
 PHASES = [Phase("head", 2, 1e-3, image_size=6), Phase("train", 4, 2e-3)]
 
@@ -106,23 +110,35 @@ def test_a_damaged_checkpoint_or_that_of_another_model_is_refused(tmp_path):
 SMALL = ["--model", "sequential", "--image_size", "32", "--batch_size", "8"]
 
 
-@pytest.fixture
-def stopped_run(sample_dir, tmp_path, monkeypatch, capsys) -> Path:
+@pytest.fixture(scope="module")
+def stopped_once(sample_dir, tmp_path_factory) -> Path:
     """A run on a copy of the synthetic images, interrupted by Ctrl-C after its second epoch."""
-    shutil.copytree(sample_dir, tmp_path / "data")
+    root = tmp_path_factory.mktemp("stopped")
+    shutil.copytree(sample_dir, root / "data")
 
     def interrupt(self, epoch, logs=None):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    argv = ["--data_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "runs")]
-    with monkeypatch.context() as patch:
+    argv = ["--data_dir", str(root / "data"), "--output_dir", str(root / "runs")]
+    errors = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
         patch.setattr(EpochLog, "on_epoch_end", interrupt)
         assert train.main([*SMALL, *argv, "--epochs", "3"]) == 130
-    (run,) = (tmp_path / "runs").iterdir()
-    message = capsys.readouterr().err.splitlines()[-1]
+    (run,) = (root / "runs").iterdir()
+    message = errors.getvalue().splitlines()[-1]
     assert message.endswith(f"resume with: python train.py --resume {run}")
     return run
+
+
+@pytest.fixture
+def stopped_run(stopped_once, tmp_path) -> Iterator[Path]:
+    """The same run; it and its images, which it finds by their path, are restored afterwards."""
+    root = stopped_once.parent.parent
+    shutil.copytree(root, tmp_path / "copy")
+    yield stopped_once
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "copy", root)
 
 
 def test_the_command_that_ctrl_c_prints_finishes_the_run(stopped_run, capsys):

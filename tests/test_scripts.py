@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from PIL import Image
 
 import config
@@ -32,6 +33,7 @@ from models.conversion import convert
 from models.description import SYNTHETIC_WARNING
 from training.run import Run
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
 ROOT = Path(__file__).parent.parent
 SMALL = ["--image_size", "32", "--batch_size", "8"]
 
@@ -48,13 +50,29 @@ def run_dir(sample_dir, tmp_path_factory) -> Path:
     return found
 
 
+def run_evaluation(folder: Path, *argv: str) -> Path:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert evaluate.main([*argv]) == 0
+    (folder / "output.txt").write_text(out.getvalue())
+    return folder
+
+
 @pytest.fixture(scope="module")
 def evaluation(run_dir) -> Path:
     """The evaluation of the test split, beside the model."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert evaluate.main(["--model_path", str(run_dir / "model.keras")]) == 0
-    (run_dir / "evaluation-test" / "output.txt").write_text(out.getvalue())
-    return run_dir / "evaluation-test"
+    model = str(run_dir / "model.keras")
+    return run_evaluation(run_dir / "evaluation-test", "--model_path", model)
+
+
+@pytest.fixture(scope="module")
+def evaluations(run_dir, tmp_path_factory) -> dict[str, Path]:
+    """The evaluations of the other splits, elsewhere."""
+    found = {}
+    for split in ("val", "all"):
+        folder = tmp_path_factory.mktemp(split)
+        argv = ["--model_path", str(run_dir / "model.keras"), "--split", split]
+        found[split] = run_evaluation(folder, *argv, "--output_dir", str(folder))
+    return found
 
 
 def test_a_run_folder_holds_settings_split_history_and_model(run_dir, sample_dir):
@@ -116,15 +134,13 @@ def test_images_stored_in_a_file_give_the_same_history(
     assert str(tmp_path / "cache") in capsys.readouterr().out
 
 
-def test_evaluating_the_validation_split_repeats_its_metrics(run_dir, tmp_path, capsys):
-    argv = ["--model_path", str(run_dir / "model.keras"), "--split", "val"]
-    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "out")]) == 0
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+def test_evaluating_the_validation_split_repeats_its_metrics(run_dir, evaluations):
+    metrics = json.loads((evaluations["val"] / "metrics.json").read_text())
     history = pd.read_csv(run_dir / "history.csv")
     best = history.loc[history["val_balanced_accuracy"].idxmax()]
     assert metrics["accuracy"] == pytest.approx(best["val_accuracy"], abs=1e-6)
     assert metrics["balanced_accuracy"] == pytest.approx(best["val_balanced_accuracy"], abs=1e-6)
-    assert "config.json" in capsys.readouterr().out
+    assert "config.json" in (evaluations["val"] / "output.txt").read_text()
 
 
 def test_evaluate_uses_the_test_split_and_writes_beside_the_model(run_dir, evaluation):
@@ -159,16 +175,13 @@ def test_metrics_have_intervals_calibration_and_subgroups(run_dir, evaluation):
         == get_description(load_model(run_dir / "model.keras")).temperature
     )
     assert set(metrics["subgroups"]) == {"sex", "age", "localization", "dx_type"}
+    assert metrics["sources"] == {}
     assert metrics["pointing_game"] is None
 
 
-def test_training_fits_a_temperature_to_the_validation_images(run_dir, tmp_path):
-    path = str(run_dir / "model.keras")
-    assert get_description(load_model(path)).temperature != 1.0
-    assert (
-        evaluate.main(["--model_path", path, "--split", "val", "--output_dir", str(tmp_path)]) == 0
-    )
-    calibration = json.loads((tmp_path / "metrics.json").read_text())["calibration"]
+def test_training_fits_a_temperature_to_the_validation_images(run_dir, evaluations):
+    assert get_description(load_model(run_dir / "model.keras")).temperature != 1.0
+    calibration = json.loads((evaluations["val"] / "metrics.json").read_text())["calibration"]
     before, after = calibration["before"], calibration["after"]
     assert after["negative_log_likelihood"] < before["negative_log_likelihood"]
 
@@ -199,7 +212,8 @@ def test_a_model_file_without_thresholds_works_and_names_what_it_lacks(
     run_dir, sample_dir, tmp_path, capsys
 ):
     model = load_model(run_dir / "model.keras")
-    describe(model, confidence_threshold=None, threshold_accuracy=None, detector=None)
+    missing = ("confidence_threshold", "threshold_accuracy", "detector", "photograph_threshold")
+    describe(model, **dict.fromkeys(missing))
     save_model(model, tmp_path / "model.keras")
     image = str(next(sample_dir.rglob("*.jpg")))
     assert predict.main(["--model_path", str(tmp_path / "model.keras"), "--image", image]) == 0
@@ -219,6 +233,28 @@ def test_undefined_metrics_are_null_and_the_report_is_written(run_dir, write_ham
     assert metrics["malignant"]["sensitivity_at_specificity"]["0.90"] is None
     assert metrics["subgroups"]["sex"]["male"]["malignant_sensitivity"] is None
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_sources_are_measured_apart_and_known_by_their_images(
+    run_dir, sample_dir, tmp_path, capsys
+):
+    data = tmp_path / "clinics"
+    shutil.copytree(sample_dir, data)
+    table = pd.read_csv(data / "HAM10000_metadata.csv", dtype=str)
+    table["dataset"] = ["vidir", "rosendahl"] * 35
+    table.to_csv(data / "HAM10000_metadata.csv", index=False)
+    argv = ["--model_path", str(run_dir / "model.keras"), "--data_dir", str(data)]
+    out = tmp_path / "out"
+    assert evaluate.main([*argv, "--output_dir", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics["sources"]) == {"vidir", "rosendahl"}
+    assert sum(row["images"] for row in metrics["sources"].values()) == metrics["images"]
+    # The table of the training named no sources.
+    assert all(row["trained_on"] for row in metrics["sources"].values())
+    assert "<h2>Other sources</h2>" in (out / "report.html").read_text()
+    printed = capsys.readouterr().out
+    assert "sources: vidir 35, rosendahl 35" in printed
+    assert re.search(r"vidir +yes +\d", printed)
 
 
 def test_the_report_is_one_file_without_external_resources(evaluation):
@@ -342,7 +378,9 @@ def test_the_layout_of_a_challenge_gives_the_same_metrics(run_dir, sample_dir, t
 
 
 @pytest.mark.slow
-def test_extra_data_join_the_train_split_without_images_of_the_others(sample_dir, tmp_path, capsys):
+def test_extra_data_join_the_training_without_images_of_the_other_splits(
+    sample_dir, tmp_path, capsys
+):
     extra = tmp_path / "more" / "ISIC"
     as_challenge(sample_dir, extra)
     # Ten new images under new ids.
@@ -366,24 +404,30 @@ def test_extra_data_join_the_train_split_without_images_of_the_others(sample_dir
     held = (split["split"] != "train").sum()
     assert f"{held} by image or lesion id, 0 by pixels" in out
     assert f"since they are in the train split already: {70 - held}" in out
-    assert "added to the train split: 10 of 11 images" in out
+    assert "added: 10 of 11 images, 8 to the train and 2 to the validation split" in out
+    assert "Training images (drawn in an epoch): classes 8 (" in out
     assert "0 by image or lesion id, 1 by pixels" in out
     (run,) = (tmp_path / "more-runs").iterdir()
     more = pd.read_csv(run / "split.csv")
     assert more[: len(split)].equals(split)
-    assert set(more["split"][len(split) :]) == {"train"}
-    model = run / "model.keras"
-    assert {f"other-{i}" for i in range(10)} <= set(
-        get_description(load_model(model)).train_image_ids
-    )
+    assert more["split"][len(split) :].value_counts().to_dict() == {"train": 8, "val": 2}
+    description = get_description(load_model(run / "model.keras"))
+    assert {f"other-{i}" for i in range(10)} <= {
+        *description.train_image_ids,
+        *description.validation_image_ids,
+    }
+    assert description.sources == {sample_dir.name: (split["split"] == "train").sum(), "classes": 8}
 
 
-def test_many_missing_images_stop_a_training_unless_allowed(sample_dir, tmp_path, capsys):
+def test_many_missing_images_stop_a_training_unless_allowed(
+    sample_dir, tmp_path, capsys, monkeypatch
+):
     data = tmp_path / "data"
     shutil.copytree(sample_dir, data)
     sorted(data.glob("*/*.jpg"))[0].unlink()
     argv = ["--model", "sequential", *SMALL, "--epochs", "1", "--data_dir", str(data)]
     argv += ["--output_dir", str(tmp_path / "runs")]
+    monkeypatch.setattr("keras.Model.fit", tiny.finish_an_epoch)
     assert train.main(argv) == 2
     assert "99% of the labels, but 1 of 70 labels: no image file" in capsys.readouterr().err
     assert train.main([*argv, "--allow_missing"]) == 1
@@ -466,7 +510,7 @@ def test_what_a_model_does_not_know_of_its_classes_is_left_out_everywhere(
 
 @pytest.mark.parametrize("ending", ["csv", "json"])
 def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
-    run_dir, sample_dir, tmp_path, capsys, ending
+    run_dir, evaluations, sample_dir, tmp_path, ending
 ):
     output = tmp_path / f"table.{ending}"
     argv = ["--image", str(sample_dir), "--model_path", str(run_dir / "model.keras")]
@@ -476,9 +520,7 @@ def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     assert list(table)[:3] == ["image", "predicted", "confidence"]
     assert list(table)[3:5] == ["uncertain", "out_of_distribution"]
     assert table["uncertain"].dtype == table["out_of_distribution"].dtype == bool
-    argv = ["--model_path", str(run_dir / "model.keras"), "--split", "all"]
-    assert evaluate.main([*argv, "--output_dir", str(tmp_path / "all")]) == 0
-    measured = pd.read_csv(tmp_path / "all" / "predictions.csv").set_index("image")
+    measured = pd.read_csv(evaluations["all"] / "predictions.csv").set_index("image")
     table.index = [Path(path).stem for path in table["image"]]
     measured = measured.loc[table.index]
     assert (table["prob_mel"] - measured["prob_mel"]).abs().max() < 1e-5
@@ -667,6 +709,7 @@ def test_training_skips_broken_and_missing_images(sample_dir, tmp_path, capsys, 
     for image in images[12:24]:
         image.write_bytes(image.read_bytes()[:-500])
     argv = ["--model", "sequential", "--data_dir", str(data), "--output_dir", str(tmp_path / "r")]
+    monkeypatch.setattr("keras.Model.fit", tiny.finish_an_epoch)
     assert train.main([*argv, *SMALL, "--epochs", "1"]) == 1
     errors = capsys.readouterr().err
     assert errors.count("skipped ") - errors.count("truncated") == 12

@@ -16,6 +16,8 @@ from models.bundle import describe, load_model, save_model
 from models.conversion import convert
 from models.factory import build_model
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once", "shallow_baseline")
+
 
 @pytest.fixture(scope="module")
 def files(sample_dir, tmp_path_factory) -> dict[str, Path]:

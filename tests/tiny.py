@@ -98,3 +98,12 @@ def fit(
         early_stopping=EarlyStopping(monitor, patience),
         run=Run(folder),
     )
+
+
+def finish_an_epoch(model, *_, callbacks: list, **__) -> None:
+    """Stand in for `keras.Model.fit`, whose first step takes seconds, and only end an epoch."""
+    metrics = dict.fromkeys(("loss", "accuracy", "balanced_accuracy"), 0.5)
+    logs = metrics | {f"val_{name}": value for name, value in metrics.items()}
+    epoch = keras.callbacks.CallbackList(callbacks, model=model)
+    epoch.on_epoch_begin(0)
+    epoch.on_epoch_end(0, logs)

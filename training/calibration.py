@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from config import TrainConfig
+from data.balance import balance_sources
 from data.classes import melanoma_class
 from data.pipeline import scale_batch
 from models.bundle import describe, get_description, load_model, save_model
@@ -20,6 +21,7 @@ from models.calibration import (
 )
 from models.classifier import Classifier
 from models.novelty import fit_detector
+from models.photographs import DEFAULT_THRESHOLD, score_photographs
 from training import DivergedError
 
 
@@ -28,20 +30,21 @@ def calibrate(
     train_images: dict[int, np.ndarray],
     validation_images: dict[int, np.ndarray],
     y_true: np.ndarray,
+    data_sets: Sequence[str],
     settings: TrainConfig,
 ) -> float:
     """Fit temperature and warnings of a saved model, and save them in its file.
 
-    How many melanomas of the validation images it misses is saved as well.
-
-    The temperature, the confidence threshold and the threshold of the out-of-distribution detector
-    are fitted to the validation images, the detector itself to the training images.
+    The temperature and all thresholds are fitted to the validation images, the out-of-distribution
+    detector itself to the training images. How many melanomas of the validation images it misses
+    is saved as well.
 
     Args:
         model_path: the model; replaced.
         train_images: uint8 `[images, size, size, 3]` by image size, perhaps stored larger.
         validation_images: uint8 `[images, size, size, 3]` by image size.
         y_true: int `[images]`, classes of the validation images.
+        data_sets: of the validation images; they count as evenly as those of the training.
         settings: of the training.
 
     Returns:
@@ -67,13 +70,17 @@ def calibrate(
             )
         return y_prob, features
 
-    y_prob, features = read(validation_images[image_size])
+    y_prob, features = read(images := validation_images[image_size])
     # A run may have been interrupted after its calibration.
     y_prob = at_temperature_one(y_prob, description.temperature)
-    temperature = fit_temperature(y_true, y_prob)
+    draws = balance_sources(data_sets, settings.source_balance)
+    weights = draws.per_image() if draws else None
+    temperature = fit_temperature(y_true, y_prob, weights)
     # In the precision of the model, whose confidences are compared with the threshold.
     calibrated = apply_temperature(y_prob, temperature).astype(np.float32)
-    threshold = fit_confidence_threshold(y_true, calibrated, accuracy=settings.threshold_accuracy)
+    threshold = fit_confidence_threshold(
+        y_true, calibrated, accuracy=settings.threshold_accuracy, weights=weights
+    )
     _, train_features = read(train_images[image_size])
     detector = fit_detector(train_features, components=settings.detector_components)
     limit = np.quantile(detector.score(features), settings.in_distribution_fraction)
@@ -83,10 +90,33 @@ def calibrate(
         confidence_threshold=threshold,
         threshold_accuracy=settings.threshold_accuracy,
         detector=replace(detector, threshold=float(limit)).to_config(),
+        photograph_threshold=fit_photograph_threshold(images, data_sets, settings),
         melanomas=count_melanomas(y_true, calibrated, description.class_names),
     )
     save_model(model, model_path)
     return temperature
+
+
+def fit_photograph_threshold(
+    images: np.ndarray, data_sets: Sequence[str], settings: TrainConfig
+) -> float:
+    """Return the score above which images are photographs without a dermatoscope.
+
+    A model that is trained on such photographs must not warn about them. Few among many other
+    images, they would all be above a quantile of all scores, so each data set has its own.
+
+    Args:
+        images: uint8 `[images, size, size, 3]`, those of the validation.
+        data_sets: of each image.
+        settings: of the training.
+    """
+    scores, names = score_photographs(images), np.asarray(data_sets)
+    # Of a few images, none is above.
+    limits = [
+        np.quantile(scores[names == name], settings.in_distribution_fraction, method="higher")
+        for name in np.unique(names)
+    ]
+    return float(max(DEFAULT_THRESHOLD, *limits))
 
 
 def count_melanomas(

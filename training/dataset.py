@@ -6,16 +6,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from config import TrainConfig
 from data import DataError
 from data.classes import HAM10000, ClassScheme, scheme_of_model
 from data.duplicates import Fingerprints, pixel_hashes, read_fingerprints
-from data.extra import add_training_data
+from data.extra import select_extra, split_extra
 from data.known import Excluded, exclude_known, find_known, is_known
 from data.near_duplicates import Pair, find_near_duplicates
+from data.provenance import name_folder, name_sources
 from data.sample import write_sample_dataset
 from data.splits import (
     complete_split,
@@ -47,7 +47,8 @@ class LabeledImages:
 
     Attributes:
         frame: one row per image, with `image_id`, `lesion_id`, `label`, `path`, `pixel_hash`,
-            `group` (what a split keeps together) and `split`, and perhaps `patient_id`.
+            `group` (what a split keeps together), `split`, `data_set` (the name of its data folder)
+            and `source` (that of the table, else the same), and perhaps `patient_id`.
         unused: number of labels without an image file or of other classes.
         classes: of the labels.
         initial: what the model that the training starts from says about itself; None without one.
@@ -75,6 +76,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
     # Everything may be missing if the user allows it.
     limit = 1.0 if settings.allow_missing else settings.missing_image_limit
     classes, initial = choose_classes(settings.classes), None
+    name, *extra_names = _name_data_sets([settings.data_dir, *settings.extra_data_dir])
     with naming_flag("--data_dir"):
         frame, unused, classes = read_training_labels(
             settings.data_dir, limit=limit, classes=classes
@@ -82,6 +84,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         if settings.classes != TrainConfig.classes:
             print(describe_classes(frame, classes), flush=True)
         check_classes(frame, settings.data_dir)
+        frame["data_set"], frame["source"] = name, name_sources(frame, name)
         fingerprints = _read_fingerprints(frame)
         frame["pixel_hash"] = pd.Series(fingerprints.hashes, index=frame.index, dtype=object)
         frame["group"] = _join(frame, _search(fingerprints.thumbnails))
@@ -91,13 +94,12 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         path, initial = read_initial_model(settings.init_from)
         with naming_flag("--init_from"):
             frame["split"] = respect_initial(frame, path, initial, is_given=is_given)
-    held_out = np.flatnonzero(frame["split"] != "train")
-    held_out_thumbnails = _take(fingerprints.thumbnails, held_out)
-    del fingerprints
-    for folder in settings.extra_data_dir:
+    thumbnails = fingerprints.thumbnails
+    for folder, name in zip(settings.extra_data_dir, extra_names, strict=True):
         with naming_flag("--extra_data_dir"):
             extra, unused_extra, _ = read_training_labels(folder, limit=limit, classes=classes)
-        frame = _add_extra(frame, extra, held_out_thumbnails)
+        extra["data_set"], extra["source"] = name, name_sources(extra, name)
+        frame, thumbnails = _add_extra(frame, extra, thumbnails, settings)
         unused += unused_extra
     return LabeledImages(frame, unused, classes, initial)
 
@@ -168,6 +170,12 @@ def _describe_excluded(excluded: Excluded, count: int, same: str) -> str:
     )
 
 
+def _name_data_sets(folders: list[str]) -> list[str]:
+    """Return a name for each data folder; those of one name are numbered."""
+    names = [name_folder(folder) for folder in folders]
+    return [f"{n} ({i})" if names.count(n) > 1 else n for i, n in enumerate(names, start=1)]
+
+
 def _read_fingerprints(frame: pd.DataFrame) -> Fingerprints:
     """Read all images once, to find copies and near-duplicates."""
     progress = Progress("comparing images")
@@ -177,10 +185,6 @@ def _read_fingerprints(frame: pd.DataFrame) -> Fingerprints:
 def _search(thumbnails: Thumbnails, against: Thumbnails | None = None) -> list[Pair]:
     progress = Progress("searching near-duplicates", unit="steps")
     return find_near_duplicates(thumbnails, against, on_progress=progress.update)
-
-
-def _take(thumbnails: Thumbnails, places: np.ndarray) -> Thumbnails:
-    return Thumbnails(thumbnails.pixels[places], thumbnails.usable[places])
 
 
 def _join(frame: pd.DataFrame, pairs: list[Pair]) -> pd.Series:
@@ -252,20 +256,32 @@ def _or_patient(frame: pd.DataFrame) -> str:
 
 
 def _add_extra(
-    frame: pd.DataFrame, extra: pd.DataFrame, held_out_thumbnails: Thumbnails
-) -> pd.DataFrame:
-    """Add images to the train split, and print how many were excluded."""
+    frame: pd.DataFrame, extra: pd.DataFrame, thumbnails: Thumbnails, settings: TrainConfig
+) -> tuple[pd.DataFrame, Thumbnails]:
+    """Add images to the train and validation splits, and print how many were excluded."""
     fingerprints = _read_fingerprints(extra)
     extra["pixel_hash"] = pd.Series(fingerprints.hashes, index=extra.index, dtype=object)
     extra["group"] = join_lesions(extra, _search(fingerprints.thumbnails))
-    pairs = _search(fingerprints.thumbnails, held_out_thumbnails)
-    near_duplicates = extra.index[[pair.first for pair in pairs]]
-    frame, counts = add_training_data(frame, extra, near_duplicates)
+    is_train = (frame["split"] == "train").to_numpy()
+    pairs = _search(fingerprints.thumbnails, thumbnails)
+    near_train, near_held_out = (
+        extra.index[[pair.first for pair in pairs if is_train[pair.second] == wanted]]
+        for wanted in (True, False)
+    )
+    added, counts = select_extra(frame, extra, near_held_out)
+    split = split_extra(
+        frame,
+        added,
+        near_train,
+        seed=settings.seed,
+        validation_fraction=settings.validation_fraction,
+    )
     ids, same = "image or lesion", "lesions"
     if "patient_id" in extra:
         ids, same = "image, lesion or patient", "lesions or patients"
     print(
-        f"  added to the train split: {counts.added:,} of {len(extra):,} images\n"
+        f"  added: {counts.added:,} of {len(extra):,} images, {(split == 'train').sum():,} to the "
+        f"train and {(split == 'val').sum():,} to the validation split\n"
         "  excluded, since they are in the validation or test split: "
         f"{counts.by_id:,} by {ids} id, {counts.by_pixels:,} by pixels, "
         f"{counts.by_near_duplicates:,} by near-duplicates, "
@@ -273,4 +289,6 @@ def _add_extra(
         f"  excluded, since they are in the train split already: {counts.repeated:,}",
         flush=True,
     )
-    return frame
+    indices = extra.index.get_indexer(added.index)
+    merged = pd.concat([frame, added.assign(split=split)], ignore_index=True)
+    return merged, thumbnails.append(fingerprints.thumbnails.take(indices))

@@ -35,18 +35,22 @@ def list_image_facts(frame: pd.DataFrame, images: Mapping[str, np.ndarray]) -> d
     return facts
 
 
-def list_facts(classes: ClassScheme, initial: Description | None) -> dict[str, Any]:
+def list_facts(
+    classes: ClassScheme, initial: Description | None, sources: Mapping[str, int]
+) -> dict[str, Any]:
     """Return what else has to be unchanged, by its name, as JSON values.
 
     Args:
         classes: of the training.
         initial: of the model that the training starts from; None without one.
+        sources: number of training images by source.
     """
     facts: dict[str, Any] = {
         "classes": list(classes.names),
         "descriptions of the classes": dict(classes.titles),
         "malignant classes": list(classes.malignant),
         "other names of the classes": dict(classes.aliases),
+        "sources of the training images": dict(sources),
     }
     if initial is not None:
         text = json.dumps(dataclasses.asdict(initial), sort_keys=True)

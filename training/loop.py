@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.augmentation import AugmentationSettings, build_augmentation
+from data.balance import SourceDraws
 from data.pipeline import count_steps, even_batch_size, make_dataset
 from models.transfer import at_size, unfreeze
 from support.cli import naming_flag
@@ -40,6 +41,7 @@ class TrainingData:
         validation_targets: float32 `[images, classes]`, one-hot.
         batch_size: images per step.
         seed: of shuffling, augmentation and dropout.
+        draws: how often the training images of each source are drawn; None for each image once.
     """
 
     train_images: dict[int, np.ndarray]
@@ -49,6 +51,7 @@ class TrainingData:
     validation_targets: np.ndarray
     batch_size: int
     seed: int = 0
+    draws: SourceDraws | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -71,6 +74,7 @@ class TrainingData:
             weights=self.train_weights,
             batch_size=self.batch_size,
             augmentation=build_augmentation(augmentation, image_size),
+            draws=self.draws,
             seed=self.seed,
             first_epoch=first_epoch,
         )

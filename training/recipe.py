@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ import pandas as pd
 from config import TrainConfig
 from data import DataError
 from data.augmentation import AugmentationSettings
+from data.balance import balance_sources
 from data.classes import ClassScheme, scheme_of_model
 from data.pipeline import check_images, decode_images
+from data.provenance import count_sources, name_folder
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
 from metrics.plots import plot_learning_curves
 from metrics.report import save_figure
@@ -87,7 +88,8 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     frame = labeled.frame.drop(index=unreadable)
     last_size = plan_phases(settings)[-1].image_size
     image_facts = list_image_facts(frame, {s: images[s, last_size] for s in ("train", "val")})
-    facts = list_facts(labeled.classes, labeled.initial)
+    sources = count_sources(frame[frame["split"] == "train"], "")
+    facts = list_facts(labeled.classes, labeled.initial, sources)
     if run.is_started:
         with naming_flag("--resume"):
             run.check_images(image_facts, facts)
@@ -106,11 +108,13 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     started = time.monotonic()
     with run.explaining_interruption():
         result = fit(model, dataclasses.replace(labeled, frame=frame), images, settings, run)
+        validation_rows = frame[frame["split"] == "val"]
         temperature = calibrate(
             run.model,
             _of_split(images, "train"),
             _of_split(images, "val"),
-            class_indices(frame.loc[frame["split"] == "val", "label"], classes.names),
+            class_indices(validation_rows["label"], classes.names),
+            validation_rows["data_set"].tolist(),
             settings,
         )
         title = f"{settings.model}, {settings.image_size} px, {len(frame):,} images"
@@ -252,11 +256,16 @@ def fit(
         date=datetime.date.today().isoformat(),
         synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist())
         or (initial is not None and initial.synthetic),
+        sources=(initial.sources if initial else {}) | count_sources(train_rows, ""),
         **describe_images(frame, initial),
     )
     labels = train_rows["label"]
-    weights = class_weights(labels, settings.class_weights, classes.names)
-    log_fractions = np.log(class_fractions(labels, classes.names))
+    draws = balance_sources(train_rows["data_set"], settings.source_balance)
+    if draws:
+        print(f"Training images (drawn in an epoch): {draws.describe()}.", flush=True)
+    per_image = draws.per_image() if draws else None
+    weights = class_weights(labels, settings.class_weights, classes.names, per_image)
+    log_fractions = np.log(class_fractions(labels, classes.names, per_image))
     return train_model(
         model,
         TrainingData(
@@ -267,6 +276,7 @@ def fit(
             validation_targets=one_hot(validation_rows["label"], classes.names),
             batch_size=settings.batch_size,
             seed=settings.seed,
+            draws=draws,
         ),
         phases=plan_phases(settings),
         loss=LogitAdjustedCrossentropy(
@@ -292,8 +302,7 @@ def name_data(settings: TrainConfig, initial: str = "") -> str:
         settings: of the training.
         initial: name of the data of the model that the training starts from.
     """
-    paths = [Path(os.path.abspath(name)) for name in (settings.data_dir, *settings.extra_data_dir)]
-    names = [(path.parent if path.is_file() else path).name for path in paths]
+    names = map(name_folder, (settings.data_dir, *settings.extra_data_dir))
     names = dict.fromkeys([*initial.split(" + "), *names])
     return one_line(" + ".join(filter(None, names)))[:MAX_NAME_LENGTH]
 
@@ -309,6 +318,9 @@ def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:
         contrast=settings.contrast,
         color_cast=settings.color_cast,
         sharpness=settings.sharpness,
+        hair=settings.hair,
+        vignette=settings.vignette,
+        noise=settings.noise,
     )
 
 
