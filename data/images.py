@@ -204,7 +204,7 @@ def is_mask(path: str | os.PathLike, *, strict: bool = False) -> bool:
     pixels = np.asarray(sample if strict else sample.convert("RGB")).astype(int)
     if strict:
         return pixels.min() == 0 and set(np.unique(pixels)) in ({0, 1}, {0, 255})
-    colors = len(np.unique(pixels.reshape(-1, 3), axis=0))
+    colors = len(np.unique(pixels @ [1 << 16, 1 << 8, 1]))
     is_gray = np.ptp(pixels, axis=2).max() <= _GRAY_EDGE
     is_extreme = (pixels <= _GRAY_EDGE) | (pixels >= 255 - _GRAY_EDGE)
     return colors <= 2 or bool(is_gray and is_extreme.mean() > 0.9)

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 
@@ -56,8 +56,17 @@ def find_mask_files(images: Sequence[str], root: str | os.PathLike) -> set[str]:
             groups["added", re.sub(r"\d+", "#", addition), suffix.lower()].append(path)
         else:
             groups["alone", folder, suffix.lower()].append(path)
-    for (reason, *_), paths in groups.items():
-        masks.update(_masks_of_group(paths, strict=reason == "alone"))
+    # All groups at once: there may be thousands, of a file each.
+    found = _are_masks([(path, group) for group in groups for path in _sample(groups[group])])
+    undecided = []
+    for group, paths in groups.items():
+        sample = {found[path] for path in _sample(paths)}
+        if _is_strict(group) or len(sample) == 1 or len(paths) <= _SAMPLES:
+            continue
+        undecided += [(path, group) for path in paths if path not in found]
+    found |= _are_masks(undecided)
+    for group, paths in groups.items():
+        masks.update(_masks_of_group(paths, found, strict=_is_strict(group)))
     return masks
 
 
@@ -75,15 +84,35 @@ def _addition(stem: str, stems: Counter[str]) -> str:
     return ""
 
 
-def _masks_of_group(paths: Sequence[str], *, strict: bool) -> list[str]:
-    """Return the masks among files that are named alike, by the content of as few as possible."""
-    if len(paths) > _SAMPLES:
-        step = (len(paths) - 1) / (_SAMPLES - 1)
-        found = {is_mask(paths[round(i * step)], strict=strict) for i in range(_SAMPLES)}
-        if len(found) == 1 or strict:
-            return list(paths) if found == {True} else []
+def _is_strict(group: tuple) -> bool:
+    """Tell whether all files of a group, whose names say nothing, have to look like masks."""
+    return group[0] == "alone"
+
+
+def _sample(paths: Sequence[str]) -> list[str]:
+    """Return a few of the files of a group, or all of a small one."""
+    if len(paths) <= _SAMPLES:
+        return list(paths)
+    step = (len(paths) - 1) / (_SAMPLES - 1)
+    return [paths[round(i * step)] for i in range(_SAMPLES)]
+
+
+def _are_masks(files: Sequence[tuple[str, tuple]]) -> dict[str, bool]:
+    """Tell by their content which files, with the group of each, are masks."""
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = list(pool.map(lambda path: is_mask(path, strict=strict), paths))
-    if strict and not all(found):
-        return []
-    return [path for path, is_one in zip(paths, found, strict=True) if is_one]
+        found = pool.map(lambda item: is_mask(item[0], strict=_is_strict(item[1])), files)
+        return {path: is_one for (path, _), is_one in zip(files, found, strict=True)}
+
+
+def _masks_of_group(paths: Sequence[str], found: Mapping[str, bool], *, strict: bool) -> list[str]:
+    """Return the masks among files that are named alike.
+
+    Args:
+        paths: the files.
+        found: whether they are masks; of a group whose sample agrees, only the sample.
+        strict: whether all of them are masks or none.
+    """
+    known = [found[path] for path in paths if path in found]
+    if all(known):
+        return list(paths)
+    return [] if strict or not any(known) else [path for path in paths if found[path]]

@@ -1,4 +1,5 @@
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from data import DataError, DataWarning
 from data.folders import describe_masks, find_images, list_folder, match_images
 from data.ham10000 import find_masks
+from data.masks import find_mask_files
 
 
 def write_image(path: Path, seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
@@ -121,6 +123,19 @@ def test_masks_alone_are_recognized_by_their_content(tmp_path):
     for i in range(7):
         write_mask(tmp_path / f"ISIC_{i}.png")
     assert listed(tmp_path)[0] == []
+
+
+def test_many_folders_with_files_of_one_name_share_a_thread_pool(tmp_path, monkeypatch):
+    paths = [str(write_image(tmp_path / f"f{i}" / "a.png", i)) for i in range(20)]
+    pools = []
+
+    def open_pool(workers):
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr("data.masks.ThreadPoolExecutor", open_pool)
+    assert find_mask_files(paths, tmp_path) == set()
+    assert len(pools) <= 2
 
 
 def test_a_folder_of_images_with_some_masks_is_divided(tmp_path):
