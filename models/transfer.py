@@ -11,10 +11,13 @@ from models import ModelError, WeightsUnavailableError
 from models.backbones import BACKBONES, Backbone
 from models.backend import import_keras_hub
 from models.bundle import ClassProbabilities, describe
+from models.efficientnet_lite import build_efficientnet_lite0
 from models.weights import fetch_weights, load_weights
 
 # Name of the layer that holds the backbone.
 BACKBONE = "backbone"
+# Constructors that keras.applications does not have.
+_OWN = {"EfficientNetLite0": build_efficientnet_lite0}
 
 
 def build_transfer(
@@ -153,6 +156,8 @@ def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> ke
 def _build_network(entry: Backbone, image_size: int) -> keras.Model:
     """Return the network without head and with random weights, from scaled pixels to features."""
     shape = (image_size, image_size, 3)
+    if entry.application in _OWN:
+        return _OWN[entry.application](shape)
     if entry.application is not None:
         build = getattr(keras.applications, entry.application)
         return build(input_shape=shape, include_top=False, weights=None, **entry.options)
@@ -172,11 +177,12 @@ def _build_network(entry: Backbone, image_size: int) -> keras.Model:
 
 
 def _load_imagenet(backbone: keras.Model, entry: Backbone, image_size: int) -> None:
-    path = fetch_weights(*entry.find_weights(image_size))
+    url, file_name = entry.find_weights(image_size)
+    path = fetch_weights(url, file_name, commands=entry.weights_commands)
     try:
         load_weights(backbone, path, entry.title)
     except ModelError as error:
-        raise WeightsUnavailableError(f"{error}; delete the file to download it again") from error
+        raise WeightsUnavailableError(f"{error}; delete the file, and start again") from error
 
 
 def copy_resized(

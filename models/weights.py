@@ -18,24 +18,20 @@ import keras
 import numpy as np
 
 from models import ModelError, WeightsUnavailableError
+from models.backbones import cached_path
 from models.hdf5 import check_hdf5
 from support.files import first_line
 
 CONNECT_SECONDS = 10
 
 
-def cached_path(file_name: str) -> Path:
-    """Return where Keras keeps a weights file, whether or not it exists."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return home / "models" / file_name
-
-
-def fetch_weights(url: str, file_name: str) -> Path:
+def fetch_weights(url: str | None, file_name: str, *, commands: str | None = None) -> Path:
     """Return a weights file, downloaded if it is not in Keras's cache.
 
     Args:
-        url: of the file.
+        url: of the file; None if it cannot be downloaded.
         file_name: in the cache.
+        commands: what to run for a file that cannot be downloaded.
 
     Raises:
         WeightsUnavailableError: it is not in the cache and cannot be downloaded; without a network
@@ -44,9 +40,12 @@ def fetch_weights(url: str, file_name: str) -> Path:
     path = cached_path(file_name)
     if path.exists():
         return path
-    remedy = (
-        f"download {url} to {path}, or start from a weights file of your own or from random weights"
-    )
+    other_start = "or start from a weights file of your own or from random weights"
+    if url is None:
+        raise WeightsUnavailableError(
+            f"the ImageNet weights are not in {path.parent}; run {commands}, {other_start}"
+        )
+    remedy = f"download {url} to {path}, {other_start}"
     parts = urllib.parse.urlsplit(url)
     site = f"{parts.scheme}://{parts.netloc}/"
     if not _is_reachable(site):

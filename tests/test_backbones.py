@@ -28,14 +28,19 @@ def test_the_table_needs_the_standard_library_alone():
 def test_every_backbone_has_a_name_and_presets():
     assert ("sequential", *BACKBONES) == MODEL_NAMES
     assert PRESETS["mobilenet"] == {"image_size": 192, "fine_tune_layers": 126}
+    assert PRESETS["efficientnet_lite"] == {"image_size": 224, "fine_tune_layers": 114}
     for name in ("efficientnet", "convnext", "vit"):
         assert PRESETS[name] == {"image_size": 224, "fine_tune_layers": -1}
     assert PRESETS.keys() == BACKBONES.keys()
 
 
-def test_every_application_is_a_constructor_of_keras():
-    for entry in BACKBONES.values():
-        assert entry.application is None or callable(getattr(keras.applications, entry.application))
+def test_every_application_is_a_constructor_of_keras_or_of_the_project():
+    own = {"vit": None, "efficientnet_lite": "EfficientNetLite0"}
+    for name, entry in BACKBONES.items():
+        if name in own:
+            assert entry.application == own[name]
+        else:
+            assert callable(getattr(keras.applications, entry.application))
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "convnext", "vit"])
@@ -48,6 +53,12 @@ def test_pixels_are_scaled_as_keras_scales_them(name):
     assert np.allclose(layer(pixels), (pixels - mean) / deviation, atol=1e-4)
 
 
+def test_pixels_of_efficientnet_lite_are_scaled_as_its_authors_scale_them():
+    entry = BACKBONES["efficientnet_lite"]
+    layer = keras.layers.Rescaling(entry.scale, offset=entry.offset)
+    assert np.array_equal(layer(np.array([127.0, 255.0, 0.0])), [0, 1, -127 / 128])
+
+
 def test_weights_of_the_image_size_are_chosen_and_else_the_largest():
     mobilenet = BACKBONES["mobilenet"]
     for image_size, expected in ((96, 96), (192, 192), (64, 224), (500, 224)):
@@ -57,6 +68,10 @@ def test_weights_of_the_image_size_are_chosen_and_else_the_largest():
     url, name = BACKBONES["vit"].find_weights(224)
     assert url.endswith("/model.weights.h5")
     assert name == "deit_small_distilled_patch16_224_imagenet.weights.h5"
+    assert BACKBONES["efficientnet_lite"].find_weights(96) == (
+        None,
+        "efficientnet_lite0_notop.weights.h5",
+    )
 
 
 def test_only_convolutional_backbones_take_any_size():

@@ -109,13 +109,24 @@ def test_a_failed_write_keeps_the_existing_file(model, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["efficientnet", "convnext"])
+@pytest.mark.parametrize("name", ["efficientnet", "efficientnet_lite", "convnext"])
 def test_other_backbones_predict_the_same_after_conversion(name, tmp_path):
     model = build_model(name, image_size=32, class_names=("a", "b", "c"))
     convert(model, tmp_path / "m.tflite")
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     y_prob = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
     assert np.allclose(y_prob, model.predict_on_batch(images), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("quantize", "tolerance"), [("float16", 1e-3), ("int8", 0.1)])
+def test_efficientnet_lite_is_converted_to_smaller_numbers(quantize, tolerance, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = build_model("efficientnet_lite", image_size=64, class_names=("a", "b", "c"))
+    images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
+    convert(model, tmp_path / "m.tflite", quantize=quantize, images=images)
+    y_prob = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
+    assert np.allclose(y_prob, model.predict_on_batch(images), atol=tolerance)
 
 
 @pytest.mark.slow

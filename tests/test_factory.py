@@ -43,12 +43,15 @@ def test_a_model_gives_probabilities_for_raw_pixels_and_describes_itself(name):
     "name",
     [
         "mobilenet",
+        "efficientnet_lite",
         pytest.param("vit", marks=[needs_hub, pytest.mark.slow]),
         pytest.param("efficientnet", marks=pytest.mark.slow),
         pytest.param("convnext", marks=pytest.mark.slow),
     ],
 )
-def test_a_backbone_trains_a_step_and_predicts_the_same_after_loading(name, tmp_path):
+def test_a_backbone_trains_a_step_and_predicts_the_same_after_loading(
+    name, shallow_efficientnet_lite, tmp_path
+):
     model, images = build(name), random_images(3)
     unfreeze(model, -1)
     before = model.get_layer("logits").get_weights()[0], model.get_layer(BACKBONE).get_weights()
