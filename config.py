@@ -34,6 +34,14 @@ class TrainConfig(Settings):
     sample: bool = flag(
         False, "data", f"generate a small synthetic data set in {SAMPLE_DIR} and train on it"
     )
+    split_seed: int = flag(0, "data", "seed of the split by lesion", minimum=0)
+    test_fraction: float = flag(
+        0.15, "data", "fraction of the images for the test split", minimum=0.0, maximum=0.8
+    )
+    folds: int = flag(
+        0, "data", "number of folds of a cross-validation over the other images; 0: none", minimum=0
+    )
+    fold: int = flag(0, "data", "fold that validates, from 0; the others train", minimum=0)
     image_size: int = flag(
         MISSING, "data", "side length of the model's input, pixels", minimum=32, maximum=2048
     )
@@ -46,45 +54,29 @@ class TrainConfig(Settings):
         None, "model", "start from a model of train.py: .keras file or run", metavar="MODEL"
     )
     fine_tune_layers: int = flag(
-        MISSING,
-        "model",
-        "number of final backbone layers to fine-tune (0: none, -1: all)",
-        minimum=-1,
+        MISSING, "model", "final backbone layers to fine-tune (0: none, -1: all)", minimum=-1
     )
-    dropout: float = flag(0.3, "model", "dropout before the last layer", minimum=0.0, maximum=0.95)
+    teacher: tuple[str, ...] = flag(
+        (), "model", "models of train.py whose predictions are learned as well", metavar="MODEL"
+    )
 
     head_epochs: int = flag(1, "optimization", "epochs with a frozen backbone", minimum=0)
     epochs: int = flag(16, "optimization", "epochs after the head phase", minimum=0)
     batch_size: int = flag(32, "optimization", "images per step", minimum=1)
-    head_learning_rate: float = flag(2e-3, "optimization", "peak rate, head phase", minimum=0.0)
-    learning_rate: float = flag(1e-3, "optimization", "peak rate after the head phase", minimum=0.0)
-    lr_schedule: str = flag(
-        "cosine",
-        "optimization",
-        "warm-up, then cosine decay to zero or a constant rate",
-        choices=("cosine", "constant"),
+    learning_rate: float = flag(
+        1e-3, "optimization", "peak rate after the head phase, of a cosine schedule", minimum=0.0
     )
     class_weights: str = flag(
         "sqrt",
         "optimization",
-        "weight of a class in the loss: none, inverse frequency (balanced), or its square root",
+        "weight of a class in the loss: inverse frequency (balanced) or its square root",
         choices=("none", "balanced", "sqrt"),
     )
-    monitor: str = flag(
-        "loss",
-        "optimization",
-        "validation metric for the best epoch and early stopping",
-        choices=("loss", "balanced_accuracy"),
-    )
-    patience: int = flag(20, "optimization", "epochs without improvement to stop after", minimum=1)
 
     output_dir: str = flag(RUNS_DIR, "run", "folder in which the run <model>-<time> is created")
-    seed: int = flag(0, "run", "seed of split, shuffling, augmentation and dropout", minimum=0)
+    seed: int = flag(0, "run", "seed of shuffling, augmentation and dropout", minimum=0)
     strategy: str = flag(
-        "none",
-        "run",
-        "none: one device; mirrored: all visible GPUs of this machine share each batch",
-        choices=("none", "mirrored"),
+        "none", "run", "mirrored: all visible GPUs share each batch", choices=("none", "mirrored")
     )
     mixed_precision: bool = flag(
         False, "run", "compute in float16 on GPUs that support it; the head stays in float32"
@@ -95,25 +87,31 @@ class TrainConfig(Settings):
 
     sample_images_per_class: int = 100
     validation_fraction: float = 0.15
-    test_fraction: float = 0.15
     # Few enough to be download errors; a missing archive is many more.
     missing_image_limit: float = 0.01
     # Training images are stored larger than the input by this factor, so that crops stay sharp. At
     # 192 px that is 225 px, half of the 450 px of HAM10000's originals, and the JPEG decoder can
     # halve those itself: twice as fast as with a factor of 1.2.
     stored_size_factor: float = 1.17
-    # "auto" keeps decoded images in memory if they take at most half of what is free.
+    # "auto": decoded images stay in memory if they take at most half of what is free.
     image_store: str = field(default="auto", metadata={"choices": ("auto", "memory", "file")})
-    # The head phase and this fraction of the later epochs train on smaller images, whose size is
-    # this fraction of the full size, rounded to a multiple of 32, the stride of the backbone.
+    # The head phase and this fraction of the later epochs train on images of this fraction of the
+    # full size, rounded to a multiple of 32, the stride of the backbone.
     small_epochs_fraction: float = 0.75
     small_size_fraction: float = 2 / 3
+    head_learning_rate: float = 2e-3
+    # Warm-up, then cosine decay to zero, or a constant rate.
+    lr_schedule: str = field(default="cosine", metadata={"choices": ("cosine", "constant")})
     warmup_fraction: float = 0.1
     weight_decay: float = 1e-4
     label_smoothing: float = 0.05
+    dropout: float = 0.3  # before the last layer
     train_batch_norm: bool = True
     # With the 0.999 of Keras, moving statistics lag behind the weights by thousands of steps.
     batch_norm_momentum: float = 0.98
+    # Of the teachers in the loss, the labels have the rest; their temperature.
+    distillation_fraction: float = 0.5
+    distillation_temperature: float = 2.0
     # Multiplies the log class frequencies that are added to the logits in training. 0.3 raises the
     # recall of rare classes, and costs more accuracy than it gains balanced accuracy.
     logit_adjustment: float = 0.0
@@ -135,7 +133,15 @@ class TrainConfig(Settings):
     # fraction of the validation images stays below.
     threshold_accuracy: float = 0.9
     in_distribution_fraction: float = 0.99
+    # A data set of whose validation images more than this fraction look like photographs taken
+    # without a dermatoscope has such photographs; the model then does not warn about them.
+    photograph_fraction: float = 0.05
+    # A prediction set has to hold the true class in this fraction of cases.
+    set_coverage: float = 0.9
     detector_components: int = 64
+    # The validation metric that chooses the best epoch, and for how many epochs it may not improve.
+    monitor: str = field(default="loss", metadata={"choices": ("loss", "balanced_accuracy")})
+    patience: int = 20
     # The model is evaluated and saved with weights averaged over about this many epochs; 0: none.
     average_epochs: float = 0.6
 
@@ -148,6 +154,12 @@ class TrainConfig(Settings):
                 f"--model sequential has random initial weights, received --weights {self.weights}"
                 "; remove --weights, or choose --model mobilenet"
             )
+        if self.fold >= max(self.folds, 1):
+            raise ValueError(
+                f"--fold should be below --folds, received {self.fold} of {self.folds} folds"
+            )
+        if self.folds == 1:
+            raise ValueError("--folds should be at least 2, or 0 for none, received 1")
         if self.epochs + self.head_epochs == 0:
             raise ValueError("--epochs and --head_epochs are both 0, so there is nothing to train")
 
@@ -209,26 +221,25 @@ PRESETS: dict[str, dict[str, Any]] = {
 class EvaluateConfig(Settings):
     """Settings of `evaluate.py`."""
 
-    model_path: str = flag(
-        "",
-        "input",
-        "model to evaluate: a .keras or .tflite file, or the folder of a run",
-        required=True,
+    model_path: tuple[str, ...] = flag(
+        (), "input", ".keras or .tflite files, or folders of runs; several: ensemble", required=True
     )
     data_dir: str | None = flag(
+        None, "input", f"labels and images (default: those of the model's run, else {DATA_DIR})"
+    )
+    split: str | None = flag(
         None,
         "input",
-        f"folder of labels and images (default: that of the model's run, else {DATA_DIR})",
-    )
-    split: str = flag(
-        "test",
-        "input",
         "test: images whose lesions are in neither the train nor the validation split; all: every "
-        "image",
+        "image (default: test; val, out of fold, for the folds of one split)",
         choices=("train", "val", "test", "all"),
     )
     output_dir: str | None = flag(
-        None, "output", "folder of the results (default: evaluation-<split>/ beside the model)"
+        None, "output", "folder of the results (default: evaluation-<split>/ beside the models)"
+    )
+    compare: str | None = flag(None, "input", "predictions.csv to compare with", metavar="FILE")
+    prevalence: tuple[str, ...] = flag(
+        (), "output", "also give PPV and NPV where so many are, such as malignant=0.05"
     )
     tta: bool = flag(
         False, "run", "test-time augmentation: mean over eight flips and rotations, 8 times slower"
@@ -241,15 +252,12 @@ class PredictConfig(Settings):
     """Settings of `predict.py`."""
 
     image: tuple[str, ...] = flag(
+        (), "input", "image files, folders, and patterns such as 'dir/*.jpg'", required=True
+    )
+    model_path: tuple[str, ...] = flag(
         (),
         "input",
-        "image files, folders of images, and patterns such as 'dir/*.jpg'",
-        required=True,
-    )
-    model_path: str | None = flag(
-        None,
-        "input",
-        "a .keras or .tflite file, or the folder of a run (default: newest run in "
+        ".keras or .tflite files, or folders of runs; several: ensemble (default: newest run in "
         f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     top_k: int = flag(3, "output", "number of classes shown per image", minimum=1)
@@ -273,20 +281,19 @@ class PredictConfig(Settings):
             raise ValueError(f"--output should end in .csv or .json, received {self.output!r}")
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class needs --explain DIR; give both")
-        if self.explain is not None and (self.model_path or "").endswith(".tflite"):
-            raise ValueError(
-                f"--explain needs the .keras file of the model, received {self.model_path}"
-            )
+        for path in self.model_path if self.explain is not None else ():
+            if path.endswith(".tflite"):
+                raise ValueError(f"--explain needs the .keras file of the model, received {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig(Settings):
     """Settings of `python -m app`."""
 
-    model_path: str | None = flag(
-        None,
+    model_path: tuple[str, ...] = flag(
+        (),
         "input",
-        "a .keras file or the folder of a run (default: newest run in "
+        ".keras files or folders of runs; several: ensemble (default: newest run in "
         f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     host: str = flag("127.0.0.1", "run", "address to listen on; 127.0.0.1: this machine only")
@@ -294,17 +301,14 @@ class AppConfig(Settings):
 
     max_upload_bytes: int = 20_000_000
     max_pixels: int = 50_000_000
-    # Requests in work or waiting; above that, the page asks to try again later.
-    max_waiting: int = 8
-    # An upload that takes longer is rejected.
-    upload_seconds: float = 60.0
+    max_waiting: int = 8  # requests in work or waiting, before others have to try again later
+    upload_seconds: float = 60.0  # an upload that takes longer is rejected
     # A connection on which no complete header of a request arrives for so long is closed.
     request_seconds: float = 10.0
     # Above these, the connection that has waited longest for a request is closed.
     max_connections: int = 128
     max_connections_per_address: int = 64
-    # Side length of the images shown, pixels.
-    shown_size: int = 480
+    shown_size: int = 480  # side length of the images shown, pixels
 
 
 @dataclass(frozen=True, kw_only=True)

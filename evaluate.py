@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +11,14 @@ from typing import TYPE_CHECKING
 from config import EvaluateConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import make_folder, one_line
-from support.terminal import Progress, format_seconds, red
-from training.run import choose_data_dir, find_model
+from support.files import list_names, make_folder, one_line
+from support.terminal import format_seconds, red
+from training.run import choose_data_dir, common_folder, find_model
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from metrics.evaluation import Evaluation
     from metrics.page import Misclassification
-    from models.classifier import Classifier, Predictions
+    from models.predictions import BaseClassifier
+    from training.evaluation import Prediction, Selection
 
 PROGRAM = "evaluate.py"
 NOTICE = "For research and teaching only; not a medical device, not medical advice."
@@ -42,141 +39,108 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(settings: EvaluateConfig) -> int:
-    """Load the model, select the images, predict, measure, and write the report."""
+    """Load the models, select the images, predict, measure, and write the report."""
     started = time.monotonic()
+    from metrics.operating_points import read_prevalence
+
+    with cli.naming_flag("--prevalence"):
+        prevalence = read_prevalence(settings.prevalence)
     with cli.naming_flag("--model_path"):
-        settings = replace(settings, model_path=str(find_model(settings.model_path)))
-    data_dir, origin = choose_data_dir(settings.data_dir, settings.model_path)
+        paths = [find_model(path) for path in settings.model_path]
+    data_dir, origin = choose_data_dir(settings.data_dir, paths[0])
 
     from models.backend import start_tensorflow
 
     start_tensorflow()
 
     from data.classes import melanoma_class
+    from metrics.comparison import read_predictions
     from metrics.evaluation import evaluation_metrics
     from metrics.report import format_metrics
-    from models.classifier import load_classifier
-    from training.dataset import select_images
+    from models.ensemble import load_predictor
+    from training.evaluation import count_images, predict, select
 
-    classifier = load_classifier(settings.model_path)
+    classifier = load_predictor(paths)
     description = classifier.description
     if description.synthetic:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
-    frame = select_images(data_dir, settings.split, description)
+    selection = select(classifier, data_dir, settings.split)
+    frame, other = selection.frame, None
+    if settings.compare is not None:
+        labels = dict(zip(frame["image_id"], frame["label"], strict=True))
+        with cli.naming_flag("--compare"):
+            other = read_predictions(settings.compare, description.class_names, labels)
+    name = one_line(list_names(map(str, paths), 3))
     print(
-        f"{settings.model_path}, split {settings.split}: {len(frame):,} images of "
-        f"{frame['lesion_id'].nunique():,} lesions in {one_line(data_dir)} ({origin})",
+        f"{name}, split {selection.split}{', out of fold' if selection.is_out_of_fold else ''}: "
+        f"{count_images(frame)} in {one_line(data_dir)} ({origin})",
         flush=True,
     )
-    notes = list_notes(classifier, frame)
+    notes = list_notes(classifier, selection, prevalence)
     print(*notes, sep="\n", file=sys.stderr, end="\n" if notes else "")
     if description.synthetic:
         notes.insert(0, SYNTHETIC_WARNING)
-    default = Path(settings.model_path).parent / f"evaluation-{settings.split}"
+    default = common_folder(paths) / f"evaluation-{selection.split}"
     with cli.naming_flag("--output_dir"):
         output_dir = make_folder(settings.output_dir or default)
     times = [started, time.monotonic()]
-    read, predictions, evaluation = predict(classifier, frame, data_dir, settings)
+    prediction = predict(selection, data_dir, settings)
     times.append(time.monotonic())
     melanoma = melanoma_class(description.class_names)
-    metrics = evaluation_metrics(evaluation, malignant=description.malignant, melanoma=melanoma)
-    write(classifier, read, predictions, evaluation, metrics, notes, settings, output_dir)
+    metrics = evaluation_metrics(
+        prediction.evaluation,
+        malignant=description.malignant,
+        melanoma=melanoma,
+        prevalence=prevalence,
+        other=other,
+    )
+    write(selection, prediction, metrics, notes, settings, name, output_dir)
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
     print(
         f"\n{format_metrics(metrics)}\n\nStart {start}, inference {inference}, report {report}.\n"
         f"Written to {output_dir}: report.html, metrics.json, predictions.csv, plots."
     )
-    return 1 if len(read) < len(frame) else 0
+    return 1 if len(prediction.frame) < len(frame) else 0
 
 
-def list_notes(classifier: Classifier, frame: pd.DataFrame) -> list[str]:
+def list_notes(
+    classifier: BaseClassifier, selection: Selection, prevalence: dict[str, float]
+) -> list[str]:
     """Return what a reader has to know before the metrics."""
     from data.splits import count_known
 
-    notes = []
-    if known := count_known(frame, classifier.description):
+    description, frame, notes = classifier.description, selection.frame, []
+    if selection.is_out_of_fold:
+        notes.append(
+            f"Out of fold: {len(selection.parts)} models, each predicts the images that validated "
+            "it. These chose its best epoch and its temperature, so its metrics are a little too "
+            "high."
+        )
+    elif known := count_known(frame, description):
         notes.append(
             f"{known:,} of these {len(frame):,} images, or other images of their lesions, were "
             "used to train or validate the model: its metrics are too high."
         )
-    if not classifier.description.train_pixel_hashes:
+    if not description.train_pixel_hashes:
         notes.append(NO_HASHES)
-    if classifier.description.temperature == 1.0:
+    if description.temperature == 1.0:
         notes.append("The probabilities are not calibrated (temperature 1).")
+    for task in sorted(set(prevalence) - set(description.operating_points or {})):
+        notes.append(
+            f"Without PPV and NPV at the stated prevalence of {task}: the model has no thresholds "
+            "for it that were fixed on validation images."
+        )
     return notes if classifier.can_explain else [*notes, NO_HEAT_MAPS]
 
 
-def predict(
-    classifier: Classifier, frame: pd.DataFrame, data_dir: str, settings: EvaluateConfig
-) -> tuple[pd.DataFrame, Predictions, Evaluation]:
-    """Predict all images and, where there are masks, compare heat maps with them.
-
-    Returns:
-        The rows of the images that could be read, and their predictions twice: with the warnings,
-        and as the metrics need them.
-    """
-    import numpy as np
-
-    from data import DataError
-    from data.ham10000 import find_masks, subgroup_columns
-    from data.images import load_masks
-    from data.pipeline import iterate_batches
-    from data.provenance import compare_sources
-    from data.splits import class_indices
-    from metrics.evaluation import Evaluation
-    from metrics.localization import compare_with_masks, pointing_game
-    from models.classifier import join_predictions
-
-    description = classifier.description
-    image_size = description.image_size
-    masks = find_masks(data_dir) if classifier.can_explain else {}
-    progress = Progress("evaluating")
-    used, batches, comparisons, done = [], [], [], 0
-    for indices, images, failures in iterate_batches(
-        frame["path"].tolist(), image_size=image_size, batch_size=settings.batch_size
-    ):
-        predictions = classifier(images, tta=settings.tta)
-        used += indices
-        batches.append(predictions)
-        mask_paths = [masks.get(image_id) for image_id in frame["image_id"].iloc[indices]]
-        image_paths = frame["path"].iloc[indices]
-        masked, batch_masks, mask_failures = load_masks(mask_paths, image_size, image_paths)
-        if masked:
-            heat_maps = classifier.explain(images[masked], predictions.class_indices[masked])
-            comparisons.append(compare_with_masks(heat_maps, batch_masks))
-        progress.clear()
-        for message in [*failures.values(), *mask_failures]:
-            print(f"skipped {message}", file=sys.stderr)
-        done += len(indices) + len(failures)
-        progress.update(done, len(frame))
-    if not used:
-        raise DataError(f"expected readable images, received {len(frame)} that cannot be read")
-    rows, predictions = frame.iloc[used].reset_index(drop=True), join_predictions(batches)
-    sources, trained_on = compare_sources(rows, data_dir, description)
-    evaluation = Evaluation(
-        class_names=description.class_names,
-        y_true=class_indices(rows["label"], description.class_names),
-        y_prob=predictions.y_prob,
-        uncalibrated=predictions.uncalibrated,
-        temperature=description.temperature,
-        lesion_ids=rows["lesion_id"].tolist(),
-        subgroups=subgroup_columns(rows),
-        localization=pointing_game(np.concatenate(comparisons)) if comparisons else None,
-        sources=sources,
-        trained_on=trained_on,
-    )
-    return rows, predictions, evaluation
-
-
 def write(
-    classifier: Classifier,
-    frame: pd.DataFrame,
-    predictions: Predictions,
-    evaluation: Evaluation,
+    selection: Selection,
+    prediction: Prediction,
     metrics: dict,
     notes: list[str],
     settings: EvaluateConfig,
+    name: str,
     output_dir: Path,
 ) -> None:
     """Write the report."""
@@ -185,25 +149,29 @@ def write(
     from data.ham10000 import SUBGROUP_NAMES
     from metrics.page import ReportContext, binary_task_labels, build_page
     from metrics.plots import plot_evaluation
-    from metrics.report import prediction_table, write_report
+    from metrics.prediction_table import prediction_table
+    from metrics.report import write_report
+    from training.evaluation import count_images
 
-    description = classifier.description
+    description, frame, predictions = (
+        selection.description,
+        prediction.frame,
+        prediction.predictions,
+    )
     table = prediction_table(
         frame["image_id"],
         predictions.y_prob,
         description.class_names,
-        uncertain=predictions.uncertain,
-        out_of_distribution=predictions.out_of_distribution,
+        **predictions.columns,
     )
     table[["label", "lesion_id"]] = frame[["label", "lesion_id"]]
-    title = f"split {settings.split}, {len(frame):,} images"
+    title = f"split {selection.split}, {len(frame):,} images"
     size = f"central square, or visible field, at {description.image_size} pixels"
     context = ReportContext(
         title=f"{description.model}: evaluation, {title}",
         facts={
-            "Model": f"{settings.model_path}, {description.origin}",
-            "Evaluated on": f"{len(frame):,} images of {frame['lesion_id'].nunique():,} "
-            f"lesions, split {settings.split}",
+            "Model": f"{name}, {description.origin}",
+            "Evaluated on": f"{count_images(frame)}, split {selection.split}",
             "Input": size + (", mean over eight flips and rotations" if settings.tta else ""),
         },
         notes=[NOTICE, *notes],
@@ -213,37 +181,35 @@ def write(
             description.malignant, melanoma_class(description.class_names)
         ),
     )
-    figures = plot_evaluation(evaluation, metrics, title=title)
-    errors = find_errors(classifier, frame, evaluation)
+    figures = plot_evaluation(prediction.evaluation, metrics, title=title)
+    errors = find_errors(selection, prediction)
     page = build_page(metrics, context, figures=figures, errors=errors)
+    # What `python -m app.card` needs besides.
+    metrics = metrics | {"facts": dict(context.facts), "notes": notes}
     write_report(output_dir, metrics=metrics, predictions=table, figures=figures, page=page)
 
 
-def find_errors(
-    classifier: Classifier, frame: pd.DataFrame, evaluation: Evaluation
-) -> list[Misclassification]:
-    """Return the most confident errors, with their heat maps if the model gives them."""
-    import numpy as np
-
+def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassification]:
+    """Return the most confident errors, with their heat maps if the models give them."""
     from data.images import load_image
     from metrics.classification import most_confident_errors
     from metrics.page import Misclassification
     from models.grad_cam import overlay
 
+    evaluation = prediction.evaluation
     y_prob, class_names = evaluation.y_prob, evaluation.class_names
-    found = most_confident_errors(evaluation.y_true, y_prob, evaluation.lesion_ids)
-    rows, class_indices = frame.iloc[found], y_prob[found].argmax(axis=1)
-    images = [load_image(path, classifier.description.image_size) for path in rows["path"]]
-    overlays = [None] * len(images)
-    if classifier.can_explain and images:
-        heat_maps = classifier.explain(np.stack(images), class_indices)
-        overlays = list(map(overlay, images, heat_maps))
-    return [
-        Misclassification(image_id, label, class_names[k], float(y_prob[i, k]), image, shown)
-        for image_id, label, k, i, image, shown in zip(
-            rows["image_id"], rows["label"], class_indices, found, images, overlays, strict=True
+    errors = []
+    for i in most_confident_errors(evaluation.y_true, y_prob, evaluation.lesion_ids):
+        row, predicted = prediction.frame.iloc[i], y_prob[i : i + 1].argmax(axis=1)
+        classifier = selection.parts[row["part"]][0]
+        image, shown = load_image(row["path"], classifier.description.image_size), None
+        if classifier.can_explain:
+            shown = overlay(image, classifier.explain(image[None], predicted)[0])
+        label, probability = class_names[predicted[0]], float(y_prob[i].max())
+        errors.append(
+            Misclassification(row["image_id"], row["label"], label, probability, image, shown)
         )
-    ]
+    return errors
 
 
 if __name__ == "__main__":

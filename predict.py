@@ -12,7 +12,7 @@ from models.description import SYNTHETIC_WARNING
 from support import cli
 from support.files import list_names, make_folder, one_line, safe_name
 from support.terminal import Progress, red
-from training.run import choose_model
+from training.run import choose_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from metrics.prediction import Prediction
-    from models.classifier import Classifier, Predictions
     from models.description import Description
+    from models.predictions import BaseClassifier, Predictions
 
 PROGRAM = "predict.py"
 NOTICE = "For research and teaching only; not medical advice."
@@ -50,11 +50,11 @@ def predict(settings: PredictConfig) -> int:
     from data.class_names import class_titles
     from data.pipeline import iterate_batches
     from metrics.prediction import format_block, format_line, line_heading
-    from metrics.report import PredictionWriter, prediction_table
-    from models.classifier import load_classifier
+    from metrics.prediction_table import PredictionWriter, prediction_table
+    from models.ensemble import load_predictor
 
-    model_path, origin = choose_model(settings.model_path)
-    classifier = load_classifier(model_path)
+    model_paths, origin = choose_models(settings.model_path)
+    classifier = load_predictor(model_paths)
     description = classifier.description
     titles = class_titles(description.class_names, description.class_titles)
     explanations = Explanations(classifier, settings) if settings.explain else None
@@ -88,19 +88,13 @@ def predict(settings: PredictConfig) -> int:
             if explanations:
                 explanations.write(names, images, predictions)
             if writer:
-                table = prediction_table(
-                    names,
-                    predictions.y_prob,
-                    description.class_names,
-                    uncertain=predictions.uncertain,
-                    out_of_distribution=predictions.out_of_distribution,
-                )
-                writer.write(table)
+                y_prob, columns = predictions.y_prob, predictions.columns
+                writer.write(prediction_table(names, y_prob, description.class_names, **columns))
             predicted += len(names)
             skipped += len(failures)
             progress.update(predicted + skipped, len(paths))
     if predicted:
-        print(f"\n{NOTICE} {description.melanoma_note}")
+        print(f"\n{NOTICE} {description.melanoma_note} {description.calibration_note}")
     if explanations:
         print(f"\n{explanations.count} heat maps written to {settings.explain}")
     if writer:
@@ -109,14 +103,14 @@ def predict(settings: PredictConfig) -> int:
 
 
 def describe(
-    classifier: Classifier, names: list[str], predictions: Predictions
+    classifier: BaseClassifier, names: list[str], predictions: Predictions
 ) -> Iterator[Prediction]:
     """Yield what is shown of each prediction of a batch."""
-    from metrics.prediction import Prediction
+    from metrics.prediction import Prediction, set_names
 
     description = classifier.description
     malignant = classifier.malignant_probability(predictions)
-    warnings = classifier.warnings(predictions)
+    warnings, sets = classifier.warnings(predictions), predictions.prediction_set
     for i, name in enumerate(names):
         yield Prediction(
             image=one_line(name),
@@ -124,6 +118,10 @@ def describe(
             malignant=description.malignant,
             malignant_probability=None if malignant is None else float(malignant[i]),
             warnings=warnings[i],
+            prediction_set=()
+            if sets is None
+            else set_names(predictions.y_prob[i], sets[i], description.class_names),
+            coverage=(description.prediction_sets or {}).get("coverage"),
         )
 
 
@@ -142,7 +140,7 @@ def find_class_index(name: str, description: Description) -> int:
 class Explanations:
     """Writes a PNG per image: the image beside the same image under its Grad-CAM heat map."""
 
-    def __init__(self, classifier: Classifier, settings: PredictConfig) -> None:
+    def __init__(self, classifier: BaseClassifier, settings: PredictConfig) -> None:
         self.classifier, self.folder = classifier, Path(settings.explain)
         self.class_index = None
         if settings.explain_class is not None:
@@ -161,8 +159,7 @@ class Explanations:
         """Explain a batch."""
         import numpy as np
 
-        from metrics.plots import plot_explanation
-        from metrics.report import save_figure
+        from metrics.plots import plot_explanation, save_figure
         from models.grad_cam import overlay
 
         class_indices = predictions.class_indices

@@ -5,7 +5,7 @@ import sys
 from app.listener import get_url, is_loopback, open_listener
 from config import AppConfig
 from support import cli
-from training.run import choose_model
+from training.run import choose_models
 
 PROGRAM = "python -m app"
 
@@ -34,11 +34,11 @@ def serve(settings: AppConfig) -> int:
         from app.examples import generate_examples
         from app.prediction import DISCLAIMER, Predictor, describe_model
         from data.classes import scheme_of_model
-        from models.classifier import load_classifier
         from models.description import SYNTHETIC_WARNING
+        from models.ensemble import load_predictor
 
-        model_path, origin = choose_model(settings.model_path)
-        classifier = load_classifier(model_path)
+        model_paths, origin = choose_models(settings.model_path)
+        classifier = load_predictor(model_paths)
         local, address = is_loopback(listener), listener.getsockname()[0]
         app = build_app(
             Predictor(classifier, settings),

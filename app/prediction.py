@@ -18,10 +18,12 @@ from metrics.prediction import (
     class_label,
     format_percent,
     heading,
+    set_names,
+    set_text,
 )
-from models.classifier import Classifier, Predictions
 from models.description import SYNTHETIC_WARNING
 from models.grad_cam import overlay
+from models.predictions import BaseClassifier, Predictions
 from support.files import one_line
 
 DISCLAIMER = (
@@ -54,7 +56,7 @@ class Predictor:
         ModelError: the classifier has no heat maps.
     """
 
-    def __init__(self, classifier: Classifier, settings: AppConfig) -> None:
+    def __init__(self, classifier: BaseClassifier, settings: AppConfig) -> None:
         self._classifier, self._settings = classifier, settings
         # The first call builds what all later ones use.
         size = classifier.description.image_size
@@ -80,7 +82,9 @@ class Predictor:
         title = result["classes"][0]["title"]
         return result | {
             "model": describe_model(self._classifier),
-            "disclaimer": f"{DISCLAIMER} {description.melanoma_note}",
+            "disclaimer": " ".join(
+                (DISCLAIMER, description.melanoma_note, description.calibration_note)
+            ),
             "image": _data_url(shown),
             "heat_map": _data_url(overlay(shown, np.asarray(scaled).clip(0, 1))),
             "heat_map_caption": f"{effect} the score for {title} (Grad-CAM)",
@@ -106,6 +110,11 @@ class Predictor:
         )
         total = self._classifier.malignant_probability(predictions)
         (warnings,) = self._classifier.warnings(predictions)
+        likely = []
+        if predictions.prediction_set is not None and not outside:
+            names = set_names(y_prob, predictions.prediction_set[0], description.class_names)
+            likely = [titles.get(name, name) for name in names]
+        coverage = (description.prediction_sets or {}).get("coverage")
         return {
             "heading": heading(
                 _capitalize(classes[0]["title"]),
@@ -116,6 +125,7 @@ class Predictor:
             "prediction": classes[0],
             # Below a heading that names no class.
             "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
+            "set": _capitalize(set_text(likely, coverage)),
             "malignant": _describe_malignant(
                 None if total is None else float(total[0]),
                 [titles.get(name, name) for name in description.malignant],
@@ -127,7 +137,7 @@ class Predictor:
         }
 
 
-def describe_model(classifier: Classifier) -> dict:
+def describe_model(classifier: BaseClassifier) -> dict:
     """Return what the page says about its model, as JSON values."""
     description, path = classifier.description, classifier.path
     # Where the folder lies is nobody's business who uses the page from another machine.

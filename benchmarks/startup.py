@@ -22,9 +22,9 @@ def done(name): clock.append((name, time.perf_counter()))
 import predict, data.images; done("import the standard library, Pillow, NumPy")
 from models.backend import start_tensorflow; start_tensorflow()
 done("import TensorFlow and Keras")
-import data.pipeline, data.ham10000, metrics.report
-from models.classifier import load_classifier; done("import the modules of this project")
-classifier = load_classifier(sys.argv[1]); done("load the model")
+import data.pipeline, data.ham10000, metrics.prediction_table
+from models.ensemble import load_predictor; done("import the modules of this project")
+classifier = load_predictor([sys.argv[1]]); done("load the model")
 image = data.images.load_image(sys.argv[2], classifier.description.image_size); done("decode")
 classifier(image[None]); done("first call")
 classifier(image[None]); done("second call")

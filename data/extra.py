@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from data.known import match_ids
-from data.splits import split_by_lesion
+from data.splits import Fold, split_by_lesion
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def split_extra(
     *,
     seed: int,
     validation_fraction: float,
+    fold: Fold | None = None,
 ) -> pd.Series:
     """Assign additional images to training and validation, by lesion.
 
@@ -87,6 +88,7 @@ def split_extra(
             images.
         seed: as for `data.splits.split_by_lesion`.
         validation_fraction: fraction of the images.
+        fold: as for `data.splits.split_by_lesion`.
 
     Returns:
         `train` or `val` for each row, under the index of `extra`. Images that show a lesion or a
@@ -101,6 +103,12 @@ def split_extra(
     split = pd.Series("train", index=extra.index, name="split", dtype=object)
     if not tied.all():
         free = extra[~tied]
-        options = {"seed": seed, "validation_fraction": validation_fraction, "test_fraction": 0.0}
-        split.update(split_by_lesion(free, **options))
+        own = split_by_lesion(
+            free,
+            seed=seed,
+            validation_fraction=validation_fraction,
+            test_fraction=0.0,
+            fold=fold,
+        )
+        split.update(own)
     return split

@@ -18,6 +18,7 @@ from data.table_layouts import (
     PLAIN,
     SPECIFIC,
     has_images,
+    is_artifacts,
     is_ground_truth,
     is_ham10000,
     is_metadata,
@@ -59,7 +60,10 @@ def find_label_tables(
     unknown = [
         path
         for path, layout in layouts.items()
-        if not layout and has_images(headers[path]) and not is_metadata(path)
+        if not layout
+        and has_images(headers[path])
+        and not is_metadata(path)
+        and not is_artifacts(path)
     ]
     if specific:
         return _read_specific(specific, folder, classes)

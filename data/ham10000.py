@@ -44,6 +44,9 @@ SUBGROUP_NAMES = {
     "confocal": "confocal microscopy",
 }
 
+# What the tables of HAM10000, and those of the ISIC archive, call it.
+_HISTOLOGY = ("histo", "histopathology")
+
 
 def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
     """Find the segmentation masks of lesions.
@@ -83,6 +86,18 @@ def subgroup_columns(frame: pd.DataFrame) -> dict[str, list[str]]:
         else:
             columns[name] = frame[name].replace("", "unknown").fillna("unknown").tolist()
     return columns
+
+
+def confirmed_by_histology(frame: pd.DataFrame) -> list[bool]:
+    """Tell which diagnoses histopathology confirmed.
+
+    Args:
+        frame: of a `data.sources.Dataset`.
+
+    Returns:
+        One value per row; empty if the frame does not say how they were confirmed.
+    """
+    return frame["dx_type"].isin(_HISTOLOGY).tolist() if "dx_type" in frame else []
 
 
 def _decade(age: float) -> str:

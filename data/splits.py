@@ -1,7 +1,8 @@
 """Which images are for training, validation and test; labels as numbers; class weights."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,26 @@ from support.files import csv_cell, replacing
 SPLIT_NAMES = ("train", "val", "test")
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation, which validates a model trained on all others.
+
+    Attributes:
+        index: of the fold, from 0.
+        count: number of folds, at least 2.
+    """
+
+    index: int
+    count: int
+
+
 def split_by_lesion(
-    frame: pd.DataFrame, *, seed: int, validation_fraction: float, test_fraction: float
+    frame: pd.DataFrame,
+    *,
+    seed: int,
+    validation_fraction: float,
+    test_fraction: float,
+    fold: Fold | None = None,
 ) -> pd.Series:
     """Assign each group of lesions, with all their images, to training, validation or test.
 
@@ -37,6 +56,8 @@ def split_by_lesion(
         validation_fraction: fraction of the images, in (0, 1).
         test_fraction: fraction of the images, in [0, 1); 0 for a split into training and validation
             alone.
+        fold: divides what is not for the test into folds of equal size instead, of which this one
+            is for validation. The test images are the same as without folds.
 
     Returns:
         `train`, `val` or `test` for each row, under the index of the frame.
@@ -54,8 +75,22 @@ def split_by_lesion(
             "fractions of training, validation and test should be above 0, received "
             f"{list(fractions.values())}"
         )
-    names = [name for name in SPLIT_NAMES if fractions[name]]
-    targets = np.array([fractions[name] for name in names])
+    split = _assign(frame, {name: part for name, part in fractions.items() if part}, seed)
+    return split if fold is None else _choose_fold(frame, split, fold, seed)
+
+
+def _choose_fold(frame: pd.DataFrame, split: pd.Series, fold: Fold, seed: int) -> pd.Series:
+    """Return a split with the same test images, whose validation images are those of a fold."""
+    rest = frame[split != "test"]
+    folds = _assign(rest, {index: 1 / fold.count for index in range(fold.count)}, seed)
+    split = split.copy()
+    split.update(folds.map(lambda index: "val" if index == fold.index else "train"))
+    return split
+
+
+def _assign(frame: pd.DataFrame, fractions: Mapping, seed: int) -> pd.Series:
+    """Assign groups to parts of the given fractions; see `split_by_lesion`."""
+    names, targets = list(fractions), np.array(list(fractions.values()))
     lesion_ids = join_lesions(frame)
     groups = frame.get("group", lesion_ids)
     group_of = groups.groupby(lesion_ids).first()
@@ -91,15 +126,20 @@ def join_lesions(frame: pd.DataFrame, pairs: Iterable[Pair] = ()) -> pd.Series:
     )
 
 
-def complete_split(frame: pd.DataFrame, *, seed: int, validation_fraction: float) -> pd.Series:
+def complete_split(
+    frame: pd.DataFrame, *, seed: int, validation_fraction: float, fold: Fold | None = None
+) -> pd.Series:
     """Return a split that the data set gives, with validation images taken from training if needed.
 
     Args:
         frame: as for `split_by_lesion`, with `split`.
         seed: as for `split_by_lesion`.
         validation_fraction: fraction of the training images.
+        fold: as for `split_by_lesion`; its images replace the validation images of the data set.
     """
     split = frame["split"].copy()
+    if fold is not None:
+        return _choose_fold(frame, split, fold, seed)
     if "val" not in set(split):
         train = frame[split == "train"]
         options = {"seed": seed, "validation_fraction": validation_fraction, "test_fraction": 0.0}

@@ -113,6 +113,11 @@ def is_metadata(path: Path) -> bool:
     return name.endswith(("lesiongroupings", "metadata")) or name.startswith("ham10000metadata")
 
 
+def is_artifacts(path: Path) -> bool:
+    """Tell whether a table is named as one of artifacts in images, such as hair and rulers."""
+    return path.stem.lower() in ("artifacts", "artefacts")
+
+
 def class_columns(header: Sequence[str]) -> dict[str, list[str]]:
     """Return the columns of each class and of other diagnoses, those named as codes alone."""
     columns: dict[str, list[str]] = {}

@@ -11,6 +11,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 RESAMPLES = 1000
+# What is resampled, where it is not said otherwise.
+LESIONS = "lesions"
+UNKNOWN_LESIONS = (
+    "Images of one lesion that look different count as independent, so the intervals may be a "
+    "little too narrow."
+)
 
 # Elements of the weight matrix that are processed at a time, to bound the memory.
 _CHUNK_ELEMENTS = 4_000_000

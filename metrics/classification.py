@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from metrics.bootstrap import confidence_intervals
+from metrics.operating_points import wilson_interval
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
@@ -49,7 +50,8 @@ def classification_metrics(
         predicting it; `images`, their number; `per_class`, a dict from class name to `precision`,
         `recall`, `f1`, `roc_auc`, `average_precision`, `support`; under the name of each binary
         task its `roc_auc` and `sensitivity_at_specificity`; and with `groups`, `intervals`: 95%
-        bootstrap confidence intervals by metric.
+        bootstrap confidence intervals by metric, also in `per_class`, of the recall: where that is
+        0 or 1, Wilson's for as many lesions.
 
     Raises:
         ValueError: there are no images, or the shapes disagree.
@@ -63,10 +65,10 @@ def classification_metrics(
     binary_tasks = binary_tasks or {}
 
     def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return _weighted_metrics(y_true, y_prob, class_names, binary_tasks, weights)
+        return weighted_metrics(y_true, y_prob, class_names, binary_tasks, weights)
 
     values = _unweighted(weighted, len(y_true))
-    per_class = _per_class(y_true, y_prob, class_names)
+    per_class = _per_class(y_true, y_prob, class_names, groups)
     support = [row["support"] for row in per_class.values()]
     metrics = {
         "accuracy": values["accuracy"],
@@ -193,14 +195,26 @@ def most_confident_errors(
     return wrong[np.sort(first)[:limit]]
 
 
-def _weighted_metrics(
+def weighted_metrics(
     y_true: np.ndarray,
     y_prob: np.ndarray,
     class_names: Sequence[str],
     binary_tasks: dict[str, Sequence[str]],
     weights: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Compute all metrics with an interval, `[resamples]` each, for `[resamples, images]`."""
+    """Compute all metrics with an interval, for many weightings of the images at once.
+
+    Args:
+        y_true: int `[images]`, indices into `class_names`.
+        y_prob: float `[images, classes]`.
+        class_names: names of the columns of `y_prob`.
+        binary_tasks: as for `classification_metrics`.
+        weights: float `[resamples, images]`, at least 0.
+
+    Returns:
+        By metric, as the `intervals` of `classification_metrics` name them, float64 `[resamples]`,
+        NaN where undefined.
+    """
     sums = _class_sums(y_true, y_prob.argmax(axis=1), len(class_names), weights)
     areas = [roc_auc(y_true == i, y_prob[:, i], weights) for i in range(len(class_names))]
     values = {
@@ -222,10 +236,12 @@ def _weighted_metrics(
 
 def _unweighted(compute_metrics, image_count: int) -> dict[str, float | None]:
     values = compute_metrics(np.ones((1, image_count)))
-    return {name: _optional(value[0]) for name, value in values.items()}
+    return {name: optional(value[0]) for name, value in values.items()}
 
 
-def _per_class(y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str]) -> dict:
+def _per_class(
+    y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], groups: Sequence | None
+) -> dict:
     ones = np.ones((1, len(y_true)))
     sums = _class_sums(y_true, y_prob.argmax(axis=1), len(class_names), ones)
     recall, f1 = _recall(sums)[0], _f1(sums)[0]
@@ -236,14 +252,38 @@ def _per_class(y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str
         # Without positives scikit-learn returns 0 and warns.
         average_precision = average_precision_score(positive, score) if positive.any() else np.nan
         rows[name] = {
-            "precision": _optional(precision[i]),
-            "recall": _optional(recall[i]),
-            "f1": _optional(f1[i]),
-            "roc_auc": _optional(roc_auc(positive, score, ones)[0]),
-            "average_precision": _optional(average_precision),
+            "precision": optional(precision[i]),
+            "recall": optional(recall[i]),
+            "f1": optional(f1[i]),
+            "roc_auc": optional(roc_auc(positive, score, ones)[0]),
+            "average_precision": optional(average_precision),
             "support": int(positive.sum()),
         }
+    if groups is not None:
+        intervals = _recall_intervals(y_true, y_prob.argmax(axis=1), class_names, groups)
+        for name, interval in intervals.items():
+            rows[name]["intervals"] = {"recall": interval}
     return rows
+
+
+def _recall_intervals(
+    y_true: np.ndarray, y_pred: np.ndarray, class_names: Sequence[str], groups: Sequence
+) -> dict[str, tuple[float, float] | None]:
+    """Return the interval of the recall of each class; Wilson's where no resample differs."""
+
+    def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
+        recall = _recall(_class_sums(y_true, y_pred, len(class_names), weights))
+        return dict(zip(class_names, recall.T, strict=True))
+
+    intervals = confidence_intervals(weighted, groups)
+    groups, correct = np.asarray(groups), y_true == y_pred
+    for i in np.unique(y_true):
+        rows = y_true == i
+        if correct[rows].all() or not correct[rows].any():
+            lesions = len(np.unique(groups[rows]))
+            hits = lesions if correct[rows].all() else 0
+            intervals[class_names[i]] = wilson_interval(hits, lesions)
+    return intervals
 
 
 @dataclass(frozen=True)
@@ -305,5 +345,6 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
-def _optional(value: float) -> float | None:
+def optional(value: float) -> float | None:
+    """Return a metric as JSON holds it: None if it is NaN."""
     return None if np.isnan(value) else float(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from metrics.markup import format_number, format_table
+
 
 def compare_with_masks(heat_maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Compare heat maps with lesion segmentation masks, image by image.
@@ -52,3 +54,36 @@ def pointing_game(rows: np.ndarray) -> dict:
         "without_lesion": int((~used).sum()),
         **dict(zip(names, means, strict=True)),
     }
+
+
+def format_localization_section(game: dict | None) -> str:
+    """Return the section of the report as HTML.
+
+    Args:
+        game: from `pointing_game`; None if not measured.
+    """
+    if game is None:
+        return (
+            "<p>Not measured: there are no lesion masks next to the images, or the model file "
+            "gives no heat maps.</p>"
+        )
+    rows = [
+        [
+            "Hit rate: maximum of the heat map inside the lesion",
+            format_number(game["hit_fraction"]),
+        ],
+        [
+            "Energy: fraction of the heat map inside the lesion",
+            format_number(game["energy_fraction"]),
+        ],
+        ["Chance level: fraction of the image inside the lesion", format_number(game["chance"])],
+    ]
+    excluded = ""
+    if count := game["without_lesion"]:
+        excluded = f" ({count:,} excluded: no part of the lesion is in the crop)"
+    return (
+        "<p>Grad-CAM (Selvaraju et al. 2017) maps the evidence for the predicted class. The "
+        "pointing game (Zhang et al. 2018) tests whether the maximum of the map lies inside the "
+        f"lesion mask. Images: {game['images']:,}{excluded}.</p>"
+        + format_table(["Metric", "Mean"], rows)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import re
 from collections.abc import Sequence
@@ -68,21 +69,27 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 
 def format_plot(figure: Figure, name: str) -> str:
     """Return a figure as an image that scrolls where it is wider than the page."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_PNG_DPI)
     inches = figure.get_figwidth()
     kind = "scroll wide" if inches > 6 else "scroll"
-    source = _data_url(file, "image/png")
+    source = _data_url(render_png(figure), "image/png")
     image = f'<img alt="{name}" style="--inches: {inches:.1f}" src="{source}">'
     return f'<figure class="{kind}">{image}</figure>'
+
+
+@functools.lru_cache(maxsize=8)
+def render_png(figure: Figure) -> bytes:
+    """Return a figure as PNG; a report needs each twice, and rendering takes most of its time."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_PNG_DPI)
+    return file.getvalue()
 
 
 def encode_jpeg(pixels: np.ndarray) -> str:
     """Return an image, uint8 `[height, width, 3]`, as the address that contains it."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="JPEG", quality=_JPEG_QUALITY)
-    return _data_url(file, "image/jpeg")
+    return _data_url(file.getvalue(), "image/jpeg")
 
 
-def _data_url(file: io.BytesIO, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+def _data_url(content: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrics.bootstrap import RESAMPLES
+from metrics.artifacts import format_artifact_section
+from metrics.bootstrap import LESIONS, RESAMPLES, UNKNOWN_LESIONS
 from metrics.calibration import BINS
 from metrics.classification import SMALL_SUBGROUP, SPECIFICITIES, sensitivity_key
+from metrics.comparison import format_comparison_section
+from metrics.confirmation import format_histology
+from metrics.conformal import format_set_section
+from metrics.decision_curve import format_decision_section
+from metrics.folds import format_fold_section
+from metrics.localization import format_localization_section
 from metrics.markup import (
     encode_jpeg,
     format_interval,
@@ -23,7 +30,10 @@ from metrics.markup import (
     format_table,
     with_interval,
 )
+from metrics.occlusion import format_occlusion_section
+from metrics.operating_points import format_operating_section
 from metrics.prediction import UNKNOWN_MALIGNANT, class_label
+from metrics.selective import format_selective_section
 from metrics.sources import format_source_section
 
 if TYPE_CHECKING:
@@ -97,24 +107,37 @@ def build_page(
     Args:
         metrics: the content of `metrics.json`.
         context: what the page says besides the metrics.
-        figures: `confusion_matrix`, `roc` and `reliability`, from `plot_evaluation`.
+        figures: from `plot_evaluation`.
         errors: the images of the gallery.
 
     Returns:
         HTML that contains its style sheet and images.
     """
     sections = {
+        **_if_measured("Folds", metrics["folds"], format_fold_section),
         "Per-class metrics": _per_class(metrics, context)
         + format_plot(figures["confusion_matrix"], "Confusion matrix"),
         "ROC curves": "<p>One curve per class, one-vs-rest.</p>"
         + format_plot(figures["roc"], "ROC curves"),
         "Screening metrics": _screening(metrics, context),
+        "Operating points fixed on validation": format_operating_section(
+            metrics["operating_points"], context.binary_tasks
+        ),
         "Calibration": _calibration(metrics)
         + format_plot(figures["reliability"], "Reliability diagram"),
+        "Prediction sets": format_set_section(metrics["prediction_sets"], context.names),
+        "Selective prediction": format_selective_section(metrics["selective_prediction"])
+        + format_plot(figures["risk_coverage"], "Risk-coverage curve"),
+        "Decision curve": _decision(metrics, figures),
         "Predicted versus true prevalence": _prevalence(metrics, context),
         "Subgroups": _subgroups(metrics, context),
-        **_sources(metrics),
-        "Grad-CAM localization (pointing game)": _localization(metrics),
+        **_if_measured("Other sources", metrics["sources"], format_source_section),
+        **_if_measured("Artifacts", metrics["artifacts"], format_artifact_section),
+        **_if_measured("Occlusion", metrics["occlusion"], format_occlusion_section),
+        **_if_measured("Comparison", metrics["comparison"], format_comparison_section),
+        "Grad-CAM localization (pointing game)": format_localization_section(
+            metrics["pointing_game"]
+        ),
         "Most confident errors": _gallery(errors, context),
     }
     title = escape(context.title)
@@ -155,9 +178,11 @@ def _summary(metrics: dict) -> str:
         f"<span>{format_interval(metrics['intervals'].get(key))}</span><span>{note}</span></div>"
         for key, (label, note) in tiles.items()
     )
+    grouping = metrics["grouping"]
+    note = "" if grouping == LESIONS else f" {UNKNOWN_LESIONS}"
     return (
         f'<div class="tiles">{cells}</div><p class="muted">Ranges are 95% confidence intervals: '
-        f"percentile bootstrap with {RESAMPLES:,} resamples of lesions.</p>"
+        f"percentile bootstrap with {RESAMPLES:,} resamples of {escape(grouping)}.{note}</p>"
     )
 
 
@@ -166,7 +191,7 @@ def _per_class(metrics: dict, context: ReportContext) -> str:
     rows = [
         [
             format_name(class_label(name, context.names)),
-            *(format_number(row[key]) for key in keys),
+            *(_with_own_interval(row, key) for key in keys),
             f"{row['support']:,}",
         ]
         for name, row in metrics["per_class"].items()
@@ -177,6 +202,12 @@ def _per_class(metrics: dict, context: ReportContext) -> str:
         "average precision, which summarizes the precision-recall curve, are one-vs-rest. Support "
         "is the number of images.</p>" + format_table(heads, rows)
     )
+
+
+def _with_own_interval(row: Mapping, key: str) -> str:
+    if key not in row["intervals"]:
+        return format_number(row[key])
+    return with_interval(row[key], row["intervals"][key])
 
 
 def _screening(metrics: dict, context: ReportContext) -> str:
@@ -199,7 +230,8 @@ def _screening(metrics: dict, context: ReportContext) -> str:
     return (
         f"<p>{note}</p>"
         "<p>The score of a task is the sum of the probabilities of its positive classes. "
-        "Sensitivity at a given specificity is read from the ROC curve of these images.</p>"
+        "Sensitivity at a given specificity is read from the ROC curve of these images, so its "
+        "threshold is chosen after the test; those of the next section were fixed before.</p>"
         + format_table(heads, rows)
     )
 
@@ -218,7 +250,8 @@ def _calibration(metrics: dict) -> str:
         columns = {"Temperature 1 (uncalibrated)": calibration["before"]} | columns
         note = (
             "The probabilities are calibrated by temperature scaling: the logits are divided by a "
-            f"temperature of {temperature:.3f}, fitted on the validation images."
+            f"temperature of {temperature:.3f}, fitted on validation images. They hold for images "
+            "like these; on those of other clinics, confidence is usually too high."
         )
     rows = [
         [label, *(format_number(values[key]) for values in columns.values())]
@@ -271,42 +304,23 @@ def _subgroups(metrics: dict, context: ReportContext) -> str:
     return (
         f"<p>{note}Balanced accuracy is the mean recall of the classes that occur in the "
         f"subgroup. Subgroups of fewer than {SMALL_SUBGROUP} images are gray: too small for "
-        "reliable estimates.</p>" + format_table(heads, body)
+        "reliable estimates.</p>"
+        + format_table(heads, body)
+        + format_histology(metrics, metrics["histology"])
     )
 
 
-def _sources(metrics: dict) -> dict[str, str]:
-    found = metrics["sources"]
-    return {"Other sources": format_source_section(found)} if found else {}
+def _decision(metrics: dict, figures: Mapping[str, Figure]) -> str:
+    section = format_decision_section(metrics["decision_curve"])
+    if "decision_curve" not in figures:
+        return section
+    return section + format_plot(figures["decision_curve"], "Decision curve")
 
 
-def _localization(metrics: dict) -> str:
-    game = metrics["pointing_game"]
-    if game is None:
-        return (
-            "<p>Not measured: there are no lesion masks next to the images, or the model file "
-            "gives no heat maps.</p>"
-        )
-    rows = [
-        [
-            "Hit rate: maximum of the heat map inside the lesion",
-            format_number(game["hit_fraction"]),
-        ],
-        [
-            "Energy: fraction of the heat map inside the lesion",
-            format_number(game["energy_fraction"]),
-        ],
-        ["Chance level: fraction of the image inside the lesion", format_number(game["chance"])],
-    ]
-    excluded = ""
-    if count := game["without_lesion"]:
-        excluded = f" ({count:,} excluded: no part of the lesion is in the crop)"
-    return (
-        "<p>Grad-CAM (Selvaraju et al. 2017) maps the evidence for the predicted class. The "
-        "pointing game (Zhang et al. 2018) tests whether the maximum of the map lies inside the "
-        f"lesion mask. Images: {game['images']:,}{excluded}.</p>"
-        + format_table(["Metric", "Mean"], rows)
-    )
+def _if_measured(
+    heading: str, metrics: Mapping, build_section: Callable[[Mapping], str]
+) -> dict[str, str]:
+    return {heading: build_section(metrics)} if metrics else {}
 
 
 def _gallery(errors: Sequence[Misclassification], context: ReportContext) -> str:

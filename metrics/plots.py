@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
@@ -14,9 +15,11 @@ from sklearn.metrics import auc, roc_curve
 
 from metrics.calibration import Reliability, reliability
 from metrics.classification import confusion_counts
+from metrics.curves import plot_decision_curve, plot_risk_coverage
 from metrics.evaluation import Evaluation
+from metrics.markup import render_png
 from metrics.prediction import short_names
-from support.files import one_line
+from support.files import one_line, replacing
 
 _TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
 # The palette of Okabe and Ito, which color-blind readers can distinguish.
@@ -131,7 +134,8 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
         title: title of each figure.
 
     Returns:
-        `confusion_matrix`, `roc` and `reliability`.
+        `confusion_matrix`, `roc`, `reliability`, `risk_coverage` and, if the malignant classes are
+        known, `decision_curve`.
     """
     y_true, y_prob, title = evaluation.y_true, evaluation.y_prob, one_line(title)
     names = [one_line(name) for name in evaluation.class_names]
@@ -143,10 +147,13 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
         f"accuracy {metrics['accuracy']:.3f}, balanced accuracy {metrics['balanced_accuracy']:.3f}"
     )
     counts = confusion_counts(y_true, y_prob, len(names))
+    curve = metrics["decision_curve"]
     return {
         "confusion_matrix": plot_confusion_matrix(counts, names, title=f"{title}\n{summary}"),
         "roc": plot_roc(y_true, y_prob, names, title=title),
         "reliability": plot_reliability(panels, title=title),
+        "risk_coverage": plot_risk_coverage(metrics["selective_prediction"], title=title),
+        **({"decision_curve": plot_decision_curve(curve, title=title)} if curve else {}),
     }
 
 
@@ -334,3 +341,9 @@ def plot_explanation(
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(render_png(figure))

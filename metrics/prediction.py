@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 # At least so many classes are shown with a warning.
 FEWEST_SHOWN = 3
 MALIGNANT_TITLE = "Malignant or premalignant"
@@ -32,6 +34,8 @@ class Prediction:
         malignant: names of the malignant and premalignant classes; empty if unknown.
         malignant_probability: of these classes together, 0..1; None if they are unknown.
         warnings: sentences by kind, from `models.classifier.Classifier.warnings`.
+        prediction_set: names of the classes in its prediction set; empty if the model has no sets.
+        coverage: fraction of cases in which the set is meant to hold the true class.
     """
 
     image: str
@@ -39,6 +43,8 @@ class Prediction:
     malignant: Sequence[str]
     malignant_probability: float | None
     warnings: Mapping[str, str]
+    prediction_set: Sequence[str] = ()
+    coverage: float | None = None
 
     @property
     def short_warnings(self) -> list[str]:
@@ -109,8 +115,40 @@ def malignant_text(probability: float, malignant: Sequence[str]) -> str:
     return f"{MALIGNANT_TITLE} ({names}): {format_percent(probability)}{together}"
 
 
+def set_names(y_prob: np.ndarray, members: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Return the classes of a prediction set, the most probable one first.
+
+    Args:
+        y_prob: float `[classes]`.
+        members: bool `[classes]`.
+        class_names: their names.
+    """
+    return [class_names[i] for i in np.argsort(-y_prob, kind="stable") if members[i]]
+
+
+def set_text(names: Sequence[str], coverage: float | None) -> str:
+    """Say among which classes the true one is; empty if there are fewer than two.
+
+    Args:
+        names: what to call the classes of a prediction set.
+        coverage: fraction of cases in which the set is meant to hold the true class.
+    """
+    if len(names) < 2:
+        return ""
+    shown = list(names)
+    if len(names) > _MOST_NAMED:
+        shown = [*names[:_MOST_NAMED], f"one of {len(names) - _MOST_NAMED} more"]
+    # Names hold commas and "or" themselves.
+    separator = " or " if len(shown) == 2 else "; or "
+    classes = f"{'; '.join(shown[:-1])}{separator}{shown[-1]}"
+    return (
+        f"{classes} (set that holds the truth in {100 * coverage:.0f} % of cases, on images like "
+        "those of the validation)"
+    )
+
+
 def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str]) -> str:
-    """Format a prediction as a block: heading, malignant classes if known, bars, warnings.
+    """Format a prediction as a block: heading, malignant classes and set if known, bars, warnings.
 
     Args:
         prediction: for one image.
@@ -130,6 +168,10 @@ def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str
         bar = _bar(total)
         lines.append(f"  {malignant_text(total, prediction.malignant)}")
         lines.append(f"  {bar}{'░' * (_BAR_WIDTH - len(bar))}")
+    likely = [class_label(name, titles) for name in prediction.prediction_set]
+    text = set_text(likely, prediction.coverage)
+    if text and "out_of_distribution" not in kinds:
+        lines.append(f"  {text}")
     lines.append("")
     labels = [shorten(class_label(name, titles), _LABEL_WIDTH) for name, _ in top]
     width = max(map(len, labels))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from metrics.markup import format_number
+from metrics.comparison import format_comparison
+from metrics.conformal import format_set_line
+from metrics.folds import format_folds
+from metrics.occlusion import format_occlusion_line
+from metrics.operating_points import format_operating_lines
+from metrics.plots import save_figure
 from metrics.prediction import short_names, shorten
-from support import InputError
-from support.files import csv_cell, escape_controls, make_folder, replacing, write_text
+from metrics.prediction_table import PredictionWriter
+from metrics.sources import format_sources
+from support.files import make_folder, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 # Longest name of a class in the table that `evaluate.py` prints.
 _CLASS_WIDTH = 30
-_SOURCE_WIDTH = 22
-# Whether a model was trained on a source.
-TRAINED_ON = {True: "yes", False: "no", None: "unknown"}
 # The rows of the summary that `evaluate.py` prints.
 _SUMMARY = {
     "accuracy": "accuracy",
@@ -32,101 +30,6 @@ _SUMMARY = {
     "macro_f1": "macro F1",
     "macro_roc_auc": "macro ROC AUC",
 }
-
-
-def prediction_table(
-    images: Sequence[str],
-    y_prob: np.ndarray,
-    class_names: Sequence[str],
-    *,
-    uncertain: np.ndarray | None,
-    out_of_distribution: np.ndarray | None,
-) -> pd.DataFrame:
-    """Build the table of predictions that all commands write.
-
-    Args:
-        images: a name or path for each row.
-        y_prob: float `[images, classes]`.
-        class_names: names of the columns of `y_prob`.
-        uncertain: bool `[images]`; None where the model cannot tell.
-        out_of_distribution: bool `[images]`; None where the model cannot tell.
-
-    Returns:
-        `image`, `predicted`, `confidence` (the highest probability), `uncertain` and
-        `out_of_distribution` (True, False, or None: an empty cell in CSV, null in JSON), and one
-        `prob_<class>` column per class; probabilities have six decimals.
-    """
-    # Imported here because predictions without a table do not need pandas, which is slow to import.
-    import pandas as pd
-
-    table = pd.DataFrame({"image": list(images)})
-    table["predicted"] = [class_names[i] for i in y_prob.argmax(axis=1)]
-    y_prob = np.round(y_prob.astype(np.float64), 6)
-    table["confidence"] = y_prob.max(axis=1)
-    table["uncertain"] = uncertain
-    table["out_of_distribution"] = out_of_distribution
-    columns = [f"prob_{name}" for name in class_names]
-    return pd.concat([table, pd.DataFrame(y_prob, columns=columns)], axis=1)
-
-
-class PredictionWriter:
-    """Writes prediction tables, one after the other, to a CSV or JSON file.
-
-    A context manager: the file appears when the block ends, unless it raises. Names come from
-    anybody: control characters are escaped, and in CSV a cell that begins with `=`, `+`, `-` or `@`
-    gets an apostrophe in front, since spreadsheets would take it for a formula.
-
-    Args:
-        path: ends in `.csv` or `.json` (a list of objects).
-
-    Raises:
-        InputError: the path has another suffix.
-    """
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
-        if self.path.suffix not in (".csv", ".json"):
-            raise InputError(
-                f"expected a file name ending in .csv or .json, received {str(path)!r}"
-            )
-        self.rows = 0
-
-    def __enter__(self) -> PredictionWriter:
-        self._context = self._open()
-        self._file = self._context.__enter__()
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._context.__exit__(*exception)
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator:
-        options = {"encoding": "utf-8", "newline": ""}
-        with replacing(self.path) as temporary, temporary.open("w", **options) as file:
-            yield file
-            if self.path.suffix == ".json":
-                file.write("\n]\n" if self.rows else "[]\n")
-
-    def write(self, table: pd.DataFrame) -> None:
-        """Append the rows of a table from `prediction_table`."""
-        if table.empty:
-            return
-        if self.path.suffix == ".csv":
-            table = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
-            table = table.rename(columns=csv_cell)
-            table.to_csv(self._file, index=False, header=self.rows == 0, float_format="%.6f")
-        else:
-            for i, row in enumerate(table.to_dict(orient="records"), start=self.rows):
-                # Escaped as JSON does it: reading the file gives the names as they are.
-                line = escape_controls(json.dumps(row, ensure_ascii=False))
-                self._file.write(("[\n" if i == 0 else ",\n") + line)
-        self.rows += len(table)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
 
 
 def write_report(
@@ -179,39 +82,22 @@ def format_metrics(metrics: dict) -> str:
         if key == "accuracy":
             lines.append(f"{majority:<{width}}{metrics['majority_fraction']:>8.3f}")
     lines.append(f"{'images':<{width}}{metrics['images']:>8}")
+    if intervals and "grouping" in metrics:
+        lines.append(f"(95% CI: bootstrap over {metrics['grouping']})")
+    if points := metrics.get("operating_points"):
+        lines += ["", *format_operating_lines(points)]
+    if sets := metrics.get("prediction_sets"):
+        lines += ["", format_set_line(sets)]
+    if folds := metrics.get("folds"):
+        lines += ["", *format_folds(folds)]
     if sources := metrics.get("sources"):
         lines += ["", *format_sources(sources)]
+    if occlusion := metrics.get("occlusion"):
+        lines += ["", format_occlusion_line(occlusion)]
+    if comparison := metrics.get("comparison"):
+        lines += ["", *format_comparison(comparison)]
     return "\n".join(lines)
 
 
 def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def format_sources(sources: Mapping[str, dict]) -> list[str]:
-    """Return the lines of the table that `evaluate.py` prints.
-
-    Args:
-        sources: from `metrics.sources.source_metrics`, at least one.
-    """
-    names = short_names(list(sources), _SOURCE_WIDTH)
-    width = max(8, *map(len, names))
-    keys = _source_columns(sources)
-    heads = "".join(f"{head:>{size}}" for head, size in keys.values())
-    lines = [f"{'source':<{width}}{'trained on':>12}{'images':>8}{heads}"]
-    for name, row in zip(names, sources.values(), strict=True):
-        cells = "".join(f"{format_number(row[key]):>{size}}" for key, (_, size) in keys.items())
-        lines.append(f"{name:<{width}}{TRAINED_ON[row['trained_on']]:>12}{row['images']:>8}{cells}")
-    note = "balanced: mean recall of the classes that occur in the source"
-    return [*lines, f"({note}; ECE: expected calibration error)"]
-
-
-def _source_columns(sources: Mapping[str, dict]) -> dict[str, tuple[str, int]]:
-    """Return the heading and width of each metric."""
-    keys = {
-        "accuracy": ("accuracy", 10),
-        "balanced_accuracy": ("balanced", 10),
-        "melanoma_roc_auc": ("mel. AUC", 10),
-        "expected_calibration_error": ("ECE", 7),
-    }
-    return {key: value for key, value in keys.items() if key in next(iter(sources.values()))}

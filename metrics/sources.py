@@ -9,9 +9,13 @@ import numpy as np
 from metrics.calibration import BINS, calibration_metrics
 from metrics.classification import SMALL_SUBGROUP, classification_metrics
 from metrics.markup import format_name, format_number, format_row, format_table, with_interval
-from metrics.report import TRAINED_ON
+from metrics.prediction import short_names
 
 _KEYS = ("accuracy", "balanced_accuracy")
+# Whether a model was trained on a source.
+TRAINED_ON = {True: "yes", False: "no", None: "unknown"}
+# Longest name of a source in the table that `evaluate.py` prints.
+_NAME_WIDTH = 22
 
 
 def source_metrics(
@@ -100,3 +104,32 @@ def format_source_section(sources: Mapping[str, dict]) -> str:
         f"fewer than {SMALL_SUBGROUP} images are gray: too small for reliable estimates.</p>"
         + format_table([*heads, "ECE"], rows, stacked=True)
     )
+
+
+def format_sources(sources: Mapping[str, dict]) -> list[str]:
+    """Return the lines of the table that `evaluate.py` prints.
+
+    Args:
+        sources: from `source_metrics`, at least one.
+    """
+    names = short_names(list(sources), _NAME_WIDTH)
+    width = max(8, *map(len, names))
+    keys = _source_columns(sources)
+    heads = "".join(f"{head:>{size}}" for head, size in keys.values())
+    lines = [f"{'source':<{width}}{'trained on':>12}{'images':>8}{heads}"]
+    for name, row in zip(names, sources.values(), strict=True):
+        cells = "".join(f"{format_number(row[key]):>{size}}" for key, (_, size) in keys.items())
+        lines.append(f"{name:<{width}}{TRAINED_ON[row['trained_on']]:>12}{row['images']:>8}{cells}")
+    note = "balanced: mean recall of the classes that occur in the source"
+    return [*lines, f"({note}; ECE: expected calibration error)"]
+
+
+def _source_columns(sources: Mapping[str, dict]) -> dict[str, tuple[str, int]]:
+    """Return the heading and width of each metric."""
+    keys = {
+        "accuracy": ("accuracy", 10),
+        "balanced_accuracy": ("balanced", 10),
+        "melanoma_roc_auc": ("mel. AUC", 10),
+        "expected_calibration_error": ("ECE", 7),
+    }
+    return {key: value for key, value in keys.items() if key in next(iter(sources.values()))}

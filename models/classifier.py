@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -14,54 +12,16 @@ import numpy as np
 from models import ModelError
 from models.bundle import get_description, load_model
 from models.calibration import at_temperature_one
+from models.conformal import find_sets
 from models.description import Description
 from models.grad_cam import Explainer
 from models.novelty import read_detector
 from models.photographs import score_photographs
+from models.predictions import BaseClassifier, Predictions
 from models.tflite import TFLiteModel
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The predictions for a batch of images, which may be empty.
-
-    Attributes:
-        y_prob: float32 `[images, classes]`, rows that sum to 1.
-        uncalibrated: float64 `[images, classes]`, the same at temperature 1.
-        uncertain: bool `[images]`, whether the confidence is below the threshold of the model; None
-            if it has no threshold.
-        out_of_distribution: bool `[images]`, whether the score of the model's detector, or that of
-            photographs without a dermatoscope, is above its threshold; None if the model has
-            neither threshold.
-    """
-
-    y_prob: np.ndarray
-    uncalibrated: np.ndarray
-    uncertain: np.ndarray | None
-    out_of_distribution: np.ndarray | None
-
-    @property
-    def class_indices(self) -> np.ndarray:
-        """Index of the predicted class, int `[images]`."""
-        return self.y_prob.argmax(axis=1)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """Probability of the predicted class, float32 `[images]`."""
-        return self.y_prob.max(axis=1)
-
-
-def join_predictions(batches: Sequence[Predictions]) -> Predictions:
-    """Join the predictions of one model for several batches, at least one."""
-
-    def join(name: str) -> np.ndarray | None:
-        parts = [getattr(batch, name) for batch in batches]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    return Predictions(**{field.name: join(field.name) for field in fields(Predictions)})
-
-
-class Classifier:
+class Classifier(BaseClassifier):
     """Predicts and explains the class of images; for one thread at a time.
 
     Args:
@@ -135,33 +95,8 @@ class Classifier:
             uncalibrated=at_temperature_one(by_view, self.description.temperature).mean(axis=0),
             uncertain=uncertain,
             out_of_distribution=self._find_unfamiliar(images, outputs[0][1]),
+            prediction_set=self._find_sets(y_prob),
         )
-
-    def warnings(self, predictions: Predictions) -> list[dict[str, str]]:
-        """Return the warnings for each image of a batch; see `warning_texts`."""
-        unknown = np.zeros(len(predictions.y_prob), bool)
-        columns = (
-            predictions.confidence,
-            unknown if predictions.uncertain is None else predictions.uncertain,
-            unknown if predictions.out_of_distribution is None else predictions.out_of_distribution,
-        )
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [warning_texts(*row, self.description) for row in rows]
-
-    def malignant_probability(self, predictions: Predictions) -> np.ndarray | None:
-        """Return the summed probability of the malignant and premalignant classes of each image.
-
-        Args:
-            predictions: for a batch.
-
-        Returns:
-            float32 `[images]`, 0..1; None if the model does not know which classes are malignant.
-        """
-        names, malignant = self.description.class_names, self.description.malignant
-        if not malignant:
-            return None
-        columns = [names.index(name) for name in malignant]
-        return predictions.y_prob[:, columns].sum(axis=1).clip(0, 1)
 
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and pooled features, the input of the last layer, in one pass.
@@ -223,6 +158,13 @@ class Classifier:
             flags.append(scores > photograph_threshold)
         return np.logical_or.reduce(flags) if flags else None
 
+    def _find_sets(self, y_prob: np.ndarray) -> np.ndarray | None:
+        """Return the prediction set of each image, see `Predictions`."""
+        if self.description.prediction_sets is None:
+            return None
+        thresholds = self.description.prediction_sets["thresholds"]
+        return find_sets(y_prob, np.array([thresholds[n] for n in self.description.class_names]))
+
     def _predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and features of one view; a `.tflite` file has no features."""
         if len(images) == 0:
@@ -249,40 +191,6 @@ def load_classifier(path: str | os.PathLike) -> Classifier:
         return Classifier(model, path)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-
-
-def warning_texts(
-    confidence: float, uncertain: bool, out_of_distribution: bool, description: Description
-) -> dict[str, str]:
-    """Return what a reader of a prediction should know.
-
-    Args:
-        confidence: of the prediction, in 0..1.
-        uncertain: from `Predictions`.
-        out_of_distribution: from `Predictions`.
-        description: of the model.
-
-    Returns:
-        Sentences by kind: `out_of_distribution`, first, since it makes the prediction meaningless,
-        and `uncertain`; empty if there is nothing to warn about.
-    """
-    texts = {}
-    if out_of_distribution:
-        texts["out_of_distribution"] = (
-            "Does not look like a dermatoscopic image, so the prediction means nothing. The model "
-            "predicts one of its classes for any image."
-        )
-    if uncertain:
-        accuracy = f"{100 * description.threshold_accuracy:.0f} %"
-        threshold = description.confidence_threshold
-        texts["uncertain"] = f"Low confidence ({100 * confidence:.0f} %). " + (
-            f"On validation images, predictions above {100 * threshold:.0f} % were correct "
-            f"{accuracy} of the time."
-            if threshold < 1
-            else f"On validation images, no confidence was high enough for {accuracy} correct "
-            "predictions."
-        )
-    return texts
 
 
 def _flips_and_rotations(images: np.ndarray) -> list[np.ndarray]:

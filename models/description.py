@@ -21,6 +21,8 @@ from models.field_checks import (
     are_hashes,
     are_melanomas,
     are_names,
+    are_operating_points,
+    are_prediction_sets,
     are_strings,
     is_date,
     is_fraction_or_none,
@@ -31,9 +33,10 @@ from support.files import MAX_JSON_BYTES, list_names, parse_json
 
 # Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
 # trained on, its malignant classes, the melanomas that it misses, and hashes of its images; format
-# 5 added what its classes are called, other names for them, and patients; format 6 added sources.
-FORMAT = 6
-_OLD_FORMATS = (1, 2, 3, 4, 5)
+# 5 added what its classes are called, other names for them, and patients; format 6 added sources;
+# format 7 added operating points and prediction sets.
+FORMAT = 7
+_OLD_FORMATS = (1, 2, 3, 4, 5, 6)
 # They do not say which classes are malignant, nor whether images are synthetic.
 _OLDEST_FORMATS = (1, 2, 3)
 _OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
@@ -87,6 +90,10 @@ class Description:
         detector: for out-of-distribution images, see `models.novelty.read_detector`; None without.
         photograph_threshold: images with a higher score, see `models.photographs`, are photographs
             without a dermatoscope; None if the model cannot tell.
+        operating_points: thresholds of the scores of the tasks `malignant` and `melanoma`, each by
+            its name such as "specificity_0.90", which they reach on the validation images; None if
+            unknown.
+        prediction_sets: `coverage` and, by class, `thresholds`, see `models.conformal`; or None.
         format: version of this description.
     """
 
@@ -115,6 +122,8 @@ class Description:
     threshold_accuracy: float | None = None
     detector: dict | None = None
     photograph_threshold: float | None = None
+    operating_points: dict | None = None
+    prediction_sets: dict | None = None
     format: int = FORMAT
 
     @property
@@ -146,6 +155,16 @@ class Description:
             name = ""
         listed = (f"{_cut(source)} {count:,}" for source, count in counts)
         return f"{name} ({list_names(listed, _SHOWN_SOURCES)})"
+
+    @property
+    def calibration_note(self) -> str:
+        """For which images the probabilities hold, as a sentence."""
+        if self.temperature == 1.0 or self.synthetic:
+            return "Its probabilities are not calibrated."
+        return (
+            "Its probabilities are calibrated on images like those that it was trained on; on "
+            "images of other clinics, confidence is usually too high."
+        )
 
     @property
     def melanoma_note(self) -> str:
@@ -242,6 +261,10 @@ def check_description(description: Description) -> None:
         "threshold_accuracy": fraction,
         "detector": ("an object or null", lambda value: isinstance(value, dict | None)),
         "photograph_threshold": ("a finite number or null", is_number_or_none),
+        "operating_points": (
+            "thresholds of malignant and melanoma in 0..1, by point, or null",
+            are_operating_points,
+        ),
     }
     for name, (expected, is_valid) in checks.items():
         value = getattr(description, name)
@@ -305,6 +328,13 @@ def _class_checks(description: Description) -> dict[str, tuple[str, Callable[[An
         "class_aliases": (
             f"at most {MAX_NAMES:,} names and the class of each",
             lambda value: are_names(value) and are_classes(value.values()),
+        ),
+        "prediction_sets": (
+            "a coverage and thresholds in 0..1 of all its classes, or null",
+            lambda value: (
+                are_prediction_sets(value)
+                and (not value or set(value["thresholds"]) == set(description.class_names))
+            ),
         ),
     }
 

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import re
 import sys
 
 MAX_NAME_LENGTH = 200
@@ -11,6 +12,9 @@ HASH_BYTES = 8
 MAX_NAMES = 10_000
 MAX_SOURCES = 1000
 _MAX_COUNT = 10**9
+_TASKS = {"malignant", "melanoma"}
+# What an operating point fixes, and at which fraction.
+_POINT = re.compile(r"(sensitivity|specificity)_0\.\d\d")
 
 
 def are_strings(value: object) -> bool:
@@ -88,6 +92,42 @@ def are_hashes(value: object) -> bool:
 def is_fraction_or_none(value: object) -> bool:
     """Tell whether a value is a number from 0 to 1, or None."""
     return value is None or (isinstance(value, int | float) and 0 <= value <= 1)
+
+
+def are_operating_points(value: object) -> bool:
+    """Tell whether a value has thresholds by operating point and binary task, or is None."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or not set(value) <= _TASKS:
+        return False
+    return all(
+        isinstance(points, dict)
+        and all(
+            isinstance(name, str) and _POINT.fullmatch(name) and is_fraction(threshold)
+            for name, threshold in points.items()
+        )
+        for points in value.values()
+    )
+
+
+def are_prediction_sets(value: object) -> bool:
+    """Tell whether a value has a coverage and a threshold by class, or is None."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {"coverage", "thresholds"}:
+        return False
+    thresholds = value["thresholds"]
+    return (
+        is_fraction(value["coverage"])
+        and 0 < value["coverage"] < 1
+        and isinstance(thresholds, dict)
+        and all(map(is_fraction, thresholds.values()))
+    )
+
+
+def is_fraction(value: object) -> bool:
+    """Tell whether a value is a number from 0 to 1."""
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def is_number_or_none(value: object) -> bool:

@@ -68,7 +68,7 @@ class Settings:
                 raise ValueError(f"--{name} should be at least {low}, received {value}")
             if high is not None and value is not None and not value <= high:
                 raise ValueError(f"--{name} should be at most {high}, received {value}")
-            if choices and value not in choices:
+            if choices and value is not None and value not in choices:
                 raise ValueError(
                     f"--{name} should be one of {', '.join(choices)}, received {value!r}"
                 )

@@ -40,9 +40,9 @@ def sample_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _search_images_once():
     """Search the same images for near-duplicates once: many tests train on the sample data."""
-    from training import dataset
+    from training import duplicates
 
-    search, found = dataset.find_near_duplicates, {}
+    search, found = duplicates.find_near_duplicates, {}
 
     def remember(*sets, on_progress=None):
         key = tuple(images and (images.pixels.tobytes(), *images.usable) for images in sets)
@@ -51,7 +51,7 @@ def _search_images_once():
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "find_near_duplicates", remember)
+        patch.setattr(duplicates, "find_near_duplicates", remember)
         yield
 
 
@@ -83,6 +83,14 @@ def shallow_baseline():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.sequential._BLOCKS", ((8, 1), (16, 1)))
         yield
+
+
+@pytest.fixture
+def shallow_efficientnet_lite(monkeypatch):
+    """Give EfficientNet-Lite three blocks of its sixteen, with all kinds of layers."""
+    from models import efficientnet_lite
+
+    monkeypatch.setattr(efficientnet_lite, "_STAGES", efficientnet_lite._STAGES[:2])
 
 
 @pytest.fixture

@@ -137,9 +137,11 @@ def test_the_prediction_is_that_of_predict(predictor, tmp_path, capsys):
 @pytest.fixture
 def show(predictor, monkeypatch):
     """A function that returns what the page shows for given probabilities of the seven classes."""
-    from models.classifier import Predictions
+    from models.predictions import Predictions
 
-    def show(*y_prob, uncertain=False, out_of_distribution=False, **description) -> dict:
+    def show(
+        *y_prob, uncertain=False, out_of_distribution=False, prediction_set=None, **description
+    ) -> dict:
         classifier = predictor._classifier
         changed = dataclasses.replace(classifier.description, **description)
         monkeypatch.setattr(classifier, "description", changed)
@@ -150,6 +152,7 @@ def show(predictor, monkeypatch):
             out_of_distribution=None
             if out_of_distribution is None
             else np.array([False]) | out_of_distribution,
+            prediction_set=prediction_set and np.array([prediction_set]),
         )
         heat_map = np.zeros((192, 192), np.float32)
         monkeypatch.setattr(predictor, "_predict", lambda image: (predictions, heat_map))
@@ -192,6 +195,18 @@ def test_below_the_threshold_the_heading_is_uncertain_with_the_top_three_classes
     assert [item["name"] for item in result["top"]] == ["bkl", "nv", "akiec"]
     assert result["malignant"]["text"].endswith(" 47.0 %")
     assert [item["kind"] for item in result["warnings"]] == ["uncertain"]
+
+
+def test_a_set_of_several_classes_is_named_unless_the_image_is_out_of_distribution(show):
+    sets = {"prediction_sets": {"coverage": 0.9, "thresholds": {}}}
+    several = {"prediction_set": [False] * 4 + [True, True, False], **sets}
+    assert show(*MOLE, **several)["set"] == (
+        "Melanocytic nevus or melanoma (set that holds the truth in 90 % of cases, on images like "
+        "those of the validation)"
+    )
+    assert show(*MOLE, **several, out_of_distribution=True)["set"] == ""
+    assert show(*MOLE, prediction_set=[False] * 5 + [True, False], **sets)["set"] == ""
+    assert show(*MOLE)["set"] == ""
 
 
 def test_an_image_out_of_distribution_gets_a_heading_of_its_own(show):
@@ -340,6 +355,7 @@ def test_help_does_not_load_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_command_stores_nothing_and_ctrl_c_stops_it(tmp_path):
     home, temporary, work = (tmp_path / name for name in ("home", "temporary", "work"))
     for folder in (home, temporary, work):

@@ -19,7 +19,7 @@ START = """
 import sys
 from models.backend import start_tensorflow
 print(start_tensorflow())
-import data.class_names, data.pipeline, metrics.prediction, metrics.report, models.classifier
+import data.class_names, data.pipeline, metrics.prediction_table, models.ensemble
 loaded = {"sklearn", "pandas", "matplotlib"} & set(sys.modules)
 assert not loaded, loaded
 import matplotlib.pyplot, pandas, sklearn.metrics

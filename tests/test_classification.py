@@ -43,6 +43,30 @@ def test_metrics_of_a_hand_made_case():
     assert metrics["images"] == 5
 
 
+def test_the_recall_of_each_class_has_an_interval_by_lesion():
+    # Four lesions of the first class, of 1 to 4 images; the largest is predicted wrongly.
+    groups = [*"abbcccdddd", *"ef"]
+    y_true = np.array([0] * 10 + [1] * 2)
+    y_prob = np.eye(3)[[0] * 6 + [1] * 4 + [1] * 2]
+    metrics = classification_metrics(y_true, y_prob, NAMES, groups=groups)
+    assert "intervals" not in classification_metrics(y_true, y_prob, NAMES)["per_class"]["a"]
+    a, b, c = (metrics["per_class"][name] for name in NAMES)
+    assert a["recall"] == 0.6
+    low, high = a["intervals"]["recall"]
+    # A third of the resamples are without the largest lesion.
+    assert low < 0.5
+    assert high == 1
+    # No resample has a recall other than 1: Wilson's interval of 2 of 2 lesions.
+    assert b["intervals"]["recall"] == pytest.approx((2 / (2 + 1.959964**2), 1.0))
+    assert c["intervals"]["recall"] is None
+
+
+def test_the_interval_of_a_recall_is_that_of_the_accuracy_on_images_of_one_class():
+    y_true, y_prob = np.zeros(300, int), random_case()[1]
+    metrics = classification_metrics(y_true, y_prob, NAMES, groups=np.arange(300) // 3)
+    assert metrics["per_class"]["a"]["intervals"]["recall"] == metrics["intervals"]["accuracy"]
+
+
 def test_a_perfect_classifier_scores_one_everywhere():
     metrics = classification_metrics(np.arange(3), np.eye(3), NAMES)
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc"):

@@ -10,17 +10,12 @@ import pytest
 from models import ModelError
 from models.bundle import describe, load_model, save_model
 from models.calibration import at_temperature_one
-from models.classifier import (
-    Classifier,
-    _flips_and_rotations,
-    join_predictions,
-    load_classifier,
-    warning_texts,
-)
+from models.classifier import Classifier, _flips_and_rotations, load_classifier
 from models.conversion import convert
 from models.description import Description
 from models.factory import build_model
 from models.novelty import fit_detector
+from models.predictions import join_predictions, warning_texts
 
 DESCRIPTION = Description("m", ("a", "b"), 32, confidence_threshold=0.7, threshold_accuracy=0.9)
 
@@ -59,6 +54,18 @@ def files(tmp_path_factory) -> dict[str, Path]:
     save_model(model, folder / "model.keras")
     convert(load_model(folder / "model.keras"), folder / "model.tflite")
     return {"keras": folder / "model.keras", "tflite": folder / "model.tflite"}
+
+
+def test_the_set_of_an_image_follows_from_the_mean_of_its_views():
+    model, images = build(), random_images(6)
+    assert Classifier(model)(images).prediction_set is None
+    describe(model, prediction_sets={"coverage": 0.9, "thresholds": {"b": 0.45, "a": 0.49}})
+    for tta in (False, True):
+        predictions = Classifier(model)(images, tta=tta)
+        expected = predictions.y_prob >= [0.49, 0.45]
+        expected[np.arange(6), predictions.class_indices] = True
+        assert np.array_equal(predictions.prediction_set, expected)
+    assert Classifier(model)(images[:0]).prediction_set.shape == (0, 2)
 
 
 def test_eight_views_are_all_different_and_keep_the_pixels():

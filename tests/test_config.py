@@ -50,7 +50,10 @@ def test_presets_name_existing_fields_only():
     ("argv", "message"),
     [
         (["--epochs", "-1"], "--epochs should be at least 0, received -1"),
-        (["--dropout", "1.5"], "--dropout should be at most 0.95, received 1.5"),
+        (["--source_balance", "1.5"], "--source_balance should be at most 1.0, received 1.5"),
+        (["--folds", "5", "--fold", "5"], "--fold should be below --folds, received 5 of 5 folds"),
+        (["--fold", "1"], "--fold should be below --folds, received 1 of 0 folds"),
+        (["--folds", "1"], "--folds should be at least 2, or 0 for none, received 1"),
         (["--learning_rate", "nan"], "--learning_rate should be at least 0.0, received nan"),
         (["--epochs", "0", "--head_epochs", "0"], "nothing to train"),
         (["--model", "sequential", "--weights", "imagenet"], "choose --model mobilenet"),
@@ -59,7 +62,7 @@ def test_presets_name_existing_fields_only():
         (["--epochs", "many"], "invalid int value: 'many'"),
         (["--model", "resnet"], "invalid choice: 'resnet'"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
-        (["--lr_schedule", "step"], "invalid choice: 'step'"),
+        (["--class_weights", "cube"], "invalid choice: 'cube'"),
     ],
 )
 def test_a_wrong_flag_ends_with_one_line_and_code_2(argv, message, capsys):

@@ -12,7 +12,7 @@ from PIL import Image
 from data import DataError, DataWarning
 from data.ham10000 import CLASS_NAMES
 from models.description import Description
-from training.dataset import read_labeled_images, read_labels, select_images
+from training.dataset import read_labeled_images, read_labels, select_images, select_out_of_fold
 from training.settings import build_train_config
 
 
@@ -116,6 +116,51 @@ def test_a_copy_of_a_training_image_under_another_name_is_no_test_image(data_dir
     )
 
 
+@pytest.mark.parametrize("split", ["test", "all", "val"])
+def test_images_of_unknown_lesions_are_grouped_by_duplicates_in_an_evaluation(scenes_dir, split):
+    add_copy(scenes_dir, 3, near=True)
+    original, copy = "ISIC_0000003", "ISIC_0000003 (1)"
+    shutil.copy(scenes_dir / "ISIC_0000005.jpg", scenes_dir / "same.jpg")
+    table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv")
+    row = table[table["image_id"] == "ISIC_0000005"].assign(image_id="same")
+    table = pd.concat([table, row])
+    # Only two images still have a lesion_id, that of each other.
+    table["lesion_id"] = np.where(table["image_id"].isin(["ISIC_0000007", "ISIC_0000014"]), "L", "")
+    table.to_csv(scenes_dir / "HAM10000_metadata.csv", index=False)
+    known = ["none"] if split != "val" else table["image_id"].tolist()
+    description = Description(
+        model="none", class_names=CLASS_NAMES, image_size=32, validation_image_ids=tuple(known)
+    )
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        frame = select_images(str(scenes_dir), split, description)
+    assert len(frame) == 62
+    group = frame.set_index("image_id")["group"]
+    assert group[original] == group[copy]
+    assert group["ISIC_0000005"] == group["same"]
+    assert group["ISIC_0000007"] == group["ISIC_0000014"] == "L"
+    assert group.nunique() == 59
+    assert frame["pixel_hash"].nunique() == 61
+
+
+def test_the_folds_of_one_split_are_grouped_together(scenes_dir):
+    add_copy(scenes_dir, 3, near=True)
+    table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv").drop(columns="lesion_id")
+    table.to_csv(scenes_dir / "HAM10000_metadata.csv", index=False)
+    ids = table["image_id"].tolist()
+    folds = [
+        Description(
+            model="none", class_names=CLASS_NAMES, image_size=32, validation_image_ids=tuple(names)
+        )
+        for names in (ids[:40], ids[40:])
+    ]
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        frames = select_out_of_fold(str(scenes_dir), folds)
+    assert [frame["image_id"].tolist() for frame in frames] == [ids[:40], ids[40:]]
+    groups = pd.concat(frames).set_index("image_id")["group"]
+    assert groups["ISIC_0000003"] == groups["ISIC_0000003 (1)"]
+    assert groups.nunique() == 60
+
+
 def test_a_split_that_the_data_set_gives_is_kept_and_its_leaks_are_counted(data_dir):
     table = pd.read_csv(data_dir / "HAM10000_metadata.csv")
     table["split"] = ["train"] * 40 + ["val"] * 10 + ["test"] * 10
@@ -179,7 +224,7 @@ def test_a_near_duplicate_of_a_training_image_is_no_test_image(scenes_dir, capsy
         f"excluded 3 of {len(test_images) + 4} images, since the model was trained or validated on "
         "them: 2 by near-duplicates, 1 of the same lesions\n"
     )
-    assert "group" not in selected
+    assert selected["group"].tolist() == selected["lesion_id"].tolist()
     # Nothing is excluded from the other splits.
     assert len(select_images(str(scenes_dir), "all", description)) == 64
     train = select_images(str(scenes_dir), "train", description)
@@ -298,3 +343,9 @@ def test_a_model_is_evaluated_on_the_classes_that_it_has_in_common(tmp_path, cap
         pytest.raises(DataError, match=r"^--data_dir: .* x, y.* wart"),
     ):
         select_images(str(tmp_path / "data"), "all", other)
+
+
+def test_without_images_that_a_model_does_not_know_the_way_on_is_named(data_dir):
+    frame = read(data_dir, test_fraction=0.0)
+    with pytest.raises(DataError, match=r"^--split: .*the split 'all'.*data\.download --test_set"):
+        select_images(str(data_dir), "test", describe(frame))

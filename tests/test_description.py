@@ -42,6 +42,8 @@ FULL = Description(
     train_patient_ids=("P1",),
     train_pixel_hashes=pack_hashes(["00ff" * 4]),
 )
+POINTS = {"malignant": {"specificity_0.90": 0.25, "sensitivity_0.95": 0}, "melanoma": {}}
+SETS = {"coverage": 0.9, "thresholds": dict.fromkeys(CLASS_NAMES, 0.25) | {"mel": 0}}
 OLD = {"model": "m", "class_names": [*CLASS_NAMES], "image_size": 32, "format": 3}
 
 
@@ -59,6 +61,12 @@ def test_a_description_survives_json():
     assert unpack_hashes(FULL.train_pixel_hashes) == {"00ff" * 4}
 
 
+def test_operating_points_and_prediction_sets_survive_json():
+    description = replace(FULL, operating_points=POINTS, prediction_sets=SETS)
+    check_description(description)
+    assert read_description(json.loads(json.dumps(asdict(description)))) == description
+
+
 @pytest.mark.parametrize("threshold", [None, 0, -1.5, 2.0])
 def test_the_threshold_of_photographs_is_a_number_or_missing(threshold):
     description = replace(FULL, photograph_threshold=threshold)
@@ -70,7 +78,7 @@ def test_the_threshold_of_photographs_is_a_number_or_missing(threshold):
 def test_the_malignant_classes_of_older_formats_are_known(number):
     upgraded = read_description({**OLD, "format": number})
     check_description(upgraded)
-    assert (upgraded.format, upgraded.malignant, upgraded.sources) == (6, MALIGNANT, {})
+    assert (upgraded.format, upgraded.malignant, upgraded.sources) == (7, MALIGNANT, {})
     binary = read_description({**OLD, "format": number, "class_names": ["mel", "nv"]})
     assert binary.malignant == ("mel",)
 
@@ -92,6 +100,14 @@ def test_format_5_keeps_its_values_and_has_no_sources():
     upgraded = read_description(values)
     check_description(upgraded)
     assert upgraded == replace(FULL, sources={})
+
+
+def test_format_6_keeps_its_values_and_has_neither_operating_points_nor_sets():
+    values = asdict(FULL) | {"format": 6}
+    del values["operating_points"], values["prediction_sets"]
+    upgraded = read_description(values)
+    check_description(upgraded)
+    assert upgraded == FULL
 
 
 @pytest.mark.parametrize(
@@ -183,6 +199,13 @@ def test_a_model_says_how_many_melanomas_it_misses():
     assert replace(FULL, synthetic=True).melanoma_note == unknown
 
 
+def test_a_model_says_for_which_images_it_is_calibrated():
+    calibrated = replace(FULL, temperature=1.2)
+    assert "on images like those that it was trained on;" in calibrated.calibration_note
+    for other in (replace(FULL, temperature=1.0), replace(calibrated, synthetic=True)):
+        assert other.calibration_note == "Its probabilities are not calibrated."
+
+
 def melanomas(**changes) -> dict:
     return {"melanomas": {"split": "test", "count": 9, "missed": 2, **changes}}
 
@@ -223,6 +246,27 @@ def melanomas(**changes) -> dict:
         *(
             {"photograph_threshold": value}
             for value in ("0", True, (), float("nan"), float("inf"), float("-inf"), 10**400)
+        ),
+        *(
+            {"operating_points": value}
+            for value in (
+                *((), "0.5", 0.5, {"nevus": {}}, {"melanoma": None}, {"melanoma": 0.5}, {1: {}}),
+                *({"melanoma": {name: 0.5}} for name in ("", "f1_0.90", "specificity_1.90", 7)),
+                *({"melanoma": {"specificity_0.90": t}} for t in (None, True, "0", -0.1, 1.1)),
+                *({"melanoma": {"specificity_0.90": t}} for t in (float("nan"), float("inf"))),
+            )
+        ),
+        *(
+            {"prediction_sets": value}
+            for value in (
+                *((), "0.5", 0.9, {}, {"coverage": 0.9}, {**SETS, "more": 1}),
+                *({**SETS, "coverage": value} for value in (None, True, "0.9", 0, 1, float("nan"))),
+                *({**SETS, "thresholds": value} for value in (None, [0.1] * 7, {}, {"mel": 0.5})),
+                *(
+                    {**SETS, "thresholds": SETS["thresholds"] | change}
+                    for change in ({"x": 0.5}, {"mel": None}, {"mel": -0.1}, {"mel": True})
+                ),
+            )
         ),
         *({"melanomas": value} for value in ({}, (), "9", {"count": 9, "missed": 2})),
         *(melanomas(split=value) for value in ("train", None, ())),

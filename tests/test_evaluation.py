@@ -2,7 +2,12 @@ import numpy as np
 
 from metrics.calibration import calibration_metrics, class_prevalence
 from metrics.classification import classification_metrics, subgroup_metrics
+from metrics.confirmation import histology_metrics
+from metrics.conformal import set_metrics
+from metrics.decision_curve import decision_curve
 from metrics.evaluation import Evaluation, evaluation_metrics
+from metrics.operating_points import operating_point_metrics
+from metrics.selective import selective_metrics
 from metrics.sources import source_metrics
 
 NAMES = ("mel", "nv", "bkl")
@@ -25,9 +30,14 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         localization={"images": 3},
         sources=["A"] * 40 + ["B"] * 20,
         trained_on={"A": True, "B": False},
+        thresholds={"melanoma": {"sensitivity_0.90": 0.25}},
+        sets=y_prob > 0.2,
+        set_coverage=0.8,
+        histology=[True, True, False] * 20,
     )
     tasks = {"malignant": ("mel", "bkl"), "melanoma": ("mel",)}
-    metrics = evaluation_metrics(evaluation, malignant=("mel", "bkl"), melanoma="mel")
+    options = {"malignant": ("mel", "bkl"), "melanoma": "mel", "prevalence": {"melanoma": 0.1}}
+    metrics = evaluation_metrics(evaluation, **options)
     expected = classification_metrics(y_true, y_prob, NAMES, binary_tasks=tasks, groups=lesion_ids)
     expected["calibration"] = {
         "temperature": 1.5,
@@ -47,6 +57,32 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         trained_on={"A": True, "B": False},
         groups=lesion_ids,
     )
+    points = operating_point_metrics(
+        y_true == 0, y_prob[:, 0], {"sensitivity_0.90": 0.25}, groups=lesion_ids, prevalence=0.1
+    )
+    expected["operating_points"] = {"melanoma": points}
+    expected["prediction_sets"] = set_metrics(
+        *(y_true, y_prob > 0.2, NAMES),
+        stated_coverage=0.8,
+        groups=lesion_ids,
+        sources=["A"] * 40 + ["B"] * 20,
+    )
+    expected["selective_prediction"] = selective_metrics(
+        y_true, y_prob, NAMES, melanoma="mel", groups=lesion_ids
+    )
+    malignant, score = y_true != 1, y_prob[:, [0, 2]].sum(axis=1)
+    expected["decision_curve"] = decision_curve(malignant, score, groups=lesion_ids)
+    expected["histology"] = histology_metrics(
+        y_true,
+        y_prob,
+        NAMES,
+        histology=[True, True, False] * 20,
+        binary_tasks=tasks,
+        groups=lesion_ids,
+    )
+    expected["grouping"] = "lesions"
+    expected["artifacts"] = expected["occlusion"] = {}
+    expected["comparison"] = expected["folds"] = {}
     expected["pointing_game"] = {"images": 3}
     assert metrics == expected
 
@@ -68,6 +104,9 @@ def test_what_needs_the_malignant_classes_is_left_out_if_they_are_unknown():
     assert list(row) == ["images", "small", "accuracy", "balanced_accuracy", "intervals"]
     assert list(row["intervals"]) == ["accuracy", "balanced_accuracy"]
     assert metrics["sources"] == {}
+    assert metrics["operating_points"] == metrics["prediction_sets"] == {}
+    assert metrics["decision_curve"] == []
+    assert metrics["histology"] == {}
     # A melanoma is known by its name.
     with_melanoma = evaluation_metrics(evaluation, melanoma="melanoma")
     assert with_melanoma["melanoma"]["roc_auc"] == 0.5

@@ -6,6 +6,7 @@ from PIL import Image
 
 from data.duplicates import pixel_hashes
 from data.extra import select_extra, split_extra
+from data.splits import Fold
 
 
 def test_no_image_of_validation_or_test_enters_training(tmp_path):
@@ -97,3 +98,6 @@ def test_validation_gets_additional_images_of_no_training_lesion_or_patient():
     assert split.groupby(extra["group"]).nunique().eq(1).all()
     assert 4 <= (split == "val").sum() <= 6
     assert split_extra(frame, extra, extra.index, **options).eq("train").all()
+    folds = [split_extra(frame, extra, [104], **options, fold=Fold(i, 4)) for i in range(4)]
+    validated = sum((fold == "val").astype(int) for fold in folds)
+    assert validated.tolist() == [0, 0, 1, 1, 0, 0, *[1] * 18]

@@ -10,7 +10,7 @@ from models.factory import build_model
 from models.grad_cam import Explainer, overlay
 
 
-@pytest.mark.parametrize("name", ["sequential", "mobilenet"])
+@pytest.mark.parametrize("name", ["sequential", pytest.param("mobilenet", marks=pytest.mark.slow)])
 def test_heat_maps_are_scaled_and_the_same_after_loading(name, tmp_path):
     keras.utils.set_random_seed(0)
     model = build_model(name, image_size=64, class_names=("a", "b", "c"))

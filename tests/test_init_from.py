@@ -136,7 +136,7 @@ def test_the_new_model_knows_the_images_of_the_initial_one_too():
     ]
     columns = ["image_id", "lesion_id", "patient_id", "pixel_hash", "split"]
     frame = pd.DataFrame(rows, columns=columns)
-    fields = describe_images(frame, INITIAL)
+    fields = describe_images(frame, [INITIAL])
     assert fields["train_image_ids"] == ("n1", "t1", "t2", "v2")
     assert fields["train_lesion_ids"] == ("N1", "T1", "T2", "V2")
     assert fields["train_patient_ids"] == ("p1", "p3")
@@ -145,7 +145,7 @@ def test_the_new_model_knows_the_images_of_the_initial_one_too():
     assert fields["validation_lesion_ids"] == ("N2", "v1")
     assert fields["validation_patient_ids"] == ("P2", "p9")
     assert unpack_hashes(fields["validation_pixel_hashes"]) == {"bb" * 8}
-    alone = describe_images(frame.drop(columns="patient_id"), None)
+    alone = describe_images(frame.drop(columns="patient_id"), [])
     assert alone["train_image_ids"] == ("n1",)
     assert alone["train_patient_ids"] == alone["validation_patient_ids"] == ()
 
@@ -192,7 +192,7 @@ def test_a_model_that_does_not_say_what_it_knows_gives_a_warning():
 def first_run(sample_dir, tmp_path_factory) -> SimpleNamespace:
     """A model that was trained on the synthetic images with another seed, hence another split."""
     data = ["--data_dir", str(sample_dir), "--batch_size", "16"]
-    argv = ["--model", "sequential", "--image_size", "32", "--epochs", "1", "--seed", "1"]
+    argv = ["--model", "sequential", "--image_size", "32", "--epochs", "1", "--split_seed", "1"]
     folder = tmp_path_factory.mktemp("first")
     assert train.main([*argv, *data, "--output_dir", str(folder)]) == 0
     (run,) = folder.iterdir()

@@ -58,7 +58,7 @@ def test_the_head_is_copied_for_the_classes_that_agree():
         assert (after[..., 2] == before[..., 0]).all()
 
 
-@pytest.mark.parametrize("name", ["sequential", "mobilenet"])
+@pytest.mark.parametrize("name", ["sequential", pytest.param("mobilenet", marks=pytest.mark.slow)])
 def test_a_model_of_the_same_classes_predicts_as_the_one_that_it_starts_from(name, tmp_path):
     save_model(build(name, 0, "a", "b"), tmp_path / "model.keras")
     source, target = load_model(tmp_path / "model.keras"), build(name, 1, "a", "b")

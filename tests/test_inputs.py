@@ -737,8 +737,12 @@ def tiny_network(units: int) -> keras.Model:
     return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Dense(units)])
 
 
+NOT_CONVERTED = "`--model efficientnet_lite` without its ImageNet weights"
+
+
 def test_all_rows_of_runs_are_tested():
-    new = ["output folder that is not writable", "Ctrl-C", *DIVERGED, *WEIGHTS, *REPLACED]
+    new = ["output folder that is not writable", "Ctrl-C", *DIVERGED, *WEIGHTS, NOT_CONVERTED]
+    new += REPLACED
     assert [title for title, _, _ in read_rows("Runs")] == [*new, *RESUMED]
 
 
@@ -768,6 +772,9 @@ def test_runs(interrupted, sample_dir, tmp_path, capsys, monkeypatch, title, out
         argv += ["--model", "mobilenet", "--weights", str(tmp_path / name)]
         monkeypatch.setattr("models.transfer._build_network", lambda *_: tiny_network(3))
         capsys.readouterr()
+    elif title == NOT_CONVERTED:
+        argv += ["--model", "efficientnet_lite", "--weights", "imagenet"]
+        monkeypatch.setattr("models.transfer._build_network", lambda *_: tiny_network(3))
     else:
         (tmp_path / "runs").write_text("a file in place of the folder")
     code = train.main(argv)

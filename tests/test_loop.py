@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_says_where(tmp_path):
 def test_a_head_phase_that_diverges_names_its_own_flag(tmp_path, monkeypatch):
     phases = [Phase("head", 2, 1e30, backbone_layers=0), Phase("train", 2, 1e-3)]
     monkeypatch.setattr("training.loop.unfreeze", lambda *_, **__: None)
-    with pytest.raises(DivergedError, match=r"lower --head_learning_rate$"):
+    with pytest.raises(DivergedError, match=r"lower head_learning_rate in config\.py$"):
         fit(tmp_path, model=tiny_model(), data=tiny_data(8), phases=phases, **CONSTANT)
 
 
@@ -212,7 +212,7 @@ def test_the_best_epoch_before_a_phase_that_diverges_stays(tmp_path):
 def test_a_head_phase_whose_validation_loss_diverges_names_its_own_flag(tmp_path, monkeypatch):
     phases = [Phase("head", 2, 1e30, backbone_layers=0)]
     monkeypatch.setattr("training.loop.unfreeze", lambda *_, **__: None)
-    with pytest.raises(DivergedError, match=r"finite validation loss, .* --head_learning_rate$"):
+    with pytest.raises(DivergedError, match=r"finite validation loss, .* in config\.py$"):
         fit(tmp_path, model=tiny_model(), data=one_step_data(), phases=phases, **CONSTANT)
 
 

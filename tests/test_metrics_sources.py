@@ -5,8 +5,7 @@ import pytest
 
 from metrics.calibration import calibration_metrics
 from metrics.classification import SMALL_SUBGROUP, classification_metrics, subgroup_metrics
-from metrics.report import format_sources
-from metrics.sources import format_source_section, source_metrics
+from metrics.sources import format_source_section, format_sources, source_metrics
 
 NAMES = ("mel", "nv", "bkl")
 

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from metrics.artifacts import artifact_metrics
+from metrics.comparison import mcnemar_test
 from metrics.evaluation import Evaluation, evaluation_metrics
+from metrics.occlusion import Occlusion, occlusion_metrics
 from metrics.page import Misclassification, ReportContext, binary_task_labels, build_page
 from metrics.sources import source_metrics
 
@@ -19,12 +22,17 @@ CONTEXT = ReportContext(
     malignant=("mel",),
     binary_tasks={"malignant": "Malignant vs. benign"},
 )
-FIGURES = {name: Figure() for name in ("confusion_matrix", "roc", "reliability")}
+PLOTS = ("confusion_matrix", "roc", "reliability", "risk_coverage", "decision_curve")
+FIGURES = {name: Figure() for name in PLOTS}
 HEADINGS = [
     "Per-class metrics",
     "ROC curves",
     "Screening metrics",
+    "Operating points fixed on validation",
     "Calibration",
+    "Prediction sets",
+    "Selective prediction",
+    "Decision curve",
     "Predicted versus true prevalence",
     "Subgroups",
     "Grad-CAM localization (pointing game)",
@@ -74,6 +82,10 @@ def metrics() -> dict:
         temperature=1.25,
         lesion_ids=[str(i) for i in range(40)],
         subgroups={"sex": ["male"] * 35 + ["female"] * 5},
+        thresholds={"malignant": {"specificity_0.90": 0.5}},
+        sets=y_prob > 0.15,
+        set_coverage=0.9,
+        histology=[i % 4 < 3 for i in range(40)],
     )
     metrics = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
     metrics["pointing_game"] = {
@@ -103,23 +115,42 @@ def test_the_page_has_the_headings_of_the_field_in_order(metrics):
 def test_the_page_needs_no_other_file_and_no_script(metrics, errors):
     page = build(metrics, errors=errors)
     sources = re.findall(r"""(?:src|href)=["']([^"']{0,20})""", page)
-    assert len(sources) == 5
+    assert len(sources) == 7
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|<script|<link|https?:", page)
     assert "max-width: 60rem" in page
 
 
 def test_tables_hold_the_metrics_under_full_names(metrics, errors):
-    facts, per_class, tasks, calibration, prevalence, subgroups, pointing = Structure(
+    facts, per_class, tasks, points, calibration, sets, *others = Structure(
         build(metrics, errors=errors)
     ).tables
+    selective, decisions, prevalence, subgroups, histology, pointing = others
     assert facts == [["Model", "runs/<tiny>/model.keras"]]
     # 19 of 20 melanomas rank first, the last below all 20 nevi.
-    assert per_class[1] == ["melanoma (mel)", "1.000", "0.950", "0.974", "0.950", "0.975", "20"]
+    low, high = metrics["per_class"]["mel"]["intervals"]["recall"]
+    recall = f"0.950{low:.3f} to {high:.3f}"
+    assert per_class[1] == ["melanoma (mel)", "1.000", recall, "0.974", "0.950", "0.975", "20"]
     assert tasks[1][0] == "Malignant vs. benign"
     assert tasks[1][1].startswith("0.950")
+    assert points[1] == ["Malignant vs. benign"]
+    assert points[2][0] == "90% specificity: 0.500"
+    assert [cell[:5] for cell in points[2][1:]] == ["0.950", "1.000", "1.000", "0.952"]
     assert calibration[0] == ["Metric", "Temperature 1 (uncalibrated)", "Temperature 1.250"]
+    assert sets[1][:2] == ["all classes", "40"]
+    assert sets[1][2].startswith("0.975")
+    assert sets[3][0] == "melanoma (mel)"
+    assert selective[1] == ["100.0%", "0.800", "0.025", "0.050", "0.000"]
+    # At 30 %, it treats 19 of the 20 melanomas, and no nevus.
+    assert decisions[4][0] == "30%"
+    assert decisions[4][1].startswith("0.475")
+    assert decisions[4][-1] == "model"
     assert prevalence[1] == ["melanoma", "50.0%", "48.3%", "47.5%"]
+    assert histology[0] == ["Metric", "All 40 images", "30 images with histopathology"]
+    assert [row[0] for row in histology[1:4]] == [
+        *("Accuracy", "Balanced accuracy", "Macro ROC AUC")
+    ]
+    assert [cell[:5] for cell in histology[1][1:]] == ["0.975", "0.967"]
     assert subgroups[1] == ["Sex"]
     assert subgroups[2][:3] == ["female", "5", "2"]
     assert [row[1] for row in pointing[1:]] == ["0.750", "0.500", "0.250"]
@@ -130,6 +161,12 @@ def test_the_accuracy_stands_beside_its_interval_and_the_majority_class(metrics)
     page = build(metrics)
     assert f"<b>0.975</b><span>{low:.3f} to {high:.3f}</span>" in page
     assert "majority class (mel): 0.500" in page
+
+
+def test_the_page_says_what_was_resampled(metrics):
+    assert "1,000 resamples of lesions.</p>" in build(metrics)
+    page = build(metrics | {"grouping": "near-duplicates, as lesions are unknown"})
+    assert "1,000 resamples of near-duplicates, as lesions are unknown. Images of one" in page
 
 
 def test_small_subgroups_are_gray(metrics):
@@ -177,12 +214,13 @@ def test_without_known_malignant_classes_the_page_measures_no_malignancy(metrics
     for key in ("malignant_images", "malignant_sensitivity"):
         del subgroups["sex"]["female"][key]
     unknown = {k: v for k, v in metrics.items() if k not in ("malignant", "melanoma")}
+    unknown |= {"operating_points": {}, "decision_curve": [], "histology": {}}
     unknown["subgroups"] = subgroups
     context = replace(CONTEXT, malignant=())
     page = build(unknown, context)
     assert re.findall("<h2>(.*?)</h2>", page) == HEADINGS
     assert "Not measured. It is not known which classes of this model are malignant." in page
-    assert page.lower().count("malignant") == 1
+    assert page.lower().count("malignant") == 2
     assert Structure(page).tables[-2][0] == ["Subgroup", "Images", "Accuracy", "Balanced accuracy"]
     # Melanomas are measured all the same.
     tasks = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
@@ -206,7 +244,7 @@ def test_sources_have_a_section_of_their_own_after_the_subgroups(metrics):
     index = HEADINGS.index("Subgroups") + 1
     headings = [*HEADINGS[:index], "Other sources", *HEADINGS[index:]]
     assert re.findall("<h2>(.*?)</h2>", page) == headings
-    table = Structure(page).tables[6]
+    table = Structure(page).tables[11]
     assert table[0][:6] == [
         *("Source", "Trained on", "Images", "Classes", "Accuracy", "Balanced accuracy")
     ]
@@ -214,6 +252,48 @@ def test_sources_have_a_section_of_their_own_after_the_subgroups(metrics):
     assert table[1][:4] == ["rosendahl", "yes", "35", "2"]
     assert table[1][4:] == ["1.0001.000 to 1.000"] * 3 + ["0.200"]
     assert table[2][:4] == ["new", "no", "5", "2"]
+
+
+def test_artifacts_and_occlusion_have_sections_where_they_are_measured(metrics):
+    y_true, groups = np.arange(40) % 2, range(40)
+    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
+    artifacts = artifact_metrics(
+        *(y_true, y_prob, NAMES),
+        melanoma="mel",
+        artifacts={"gel_bubble": [True] * 35 + [False] * 5},
+        groups=groups,
+    )
+    occlusion = occlusion_metrics(
+        *(y_true, y_prob, NAMES),
+        occlusion=Occlusion(np.arange(40), y_prob, y_prob[:, ::-1], available=40),
+        groups=groups,
+    )
+    page = build(metrics | {"artifacts": artifacts, "occlusion": occlusion})
+    index = HEADINGS.index("Subgroups") + 1
+    headings = [*HEADINGS[:index], "Artifacts", "Occlusion", *HEADINGS[index:]]
+    assert re.findall("<h2>(.*?)</h2>", page) == headings
+    artifact_rows, occlusion_rows = Structure(page).tables[11:13]
+    assert artifact_rows[1] == ["Gel bubble"]
+    assert [row[:3] for row in artifact_rows[2:]] == [["with", "35", "18"], ["without", "5", "2"]]
+    assert [row[0] for row in occlusion_rows[1:]] == [
+        *("Whole image", "Only the lesion", "Only its surroundings")
+    ]
+    assert [row[1][:5] for row in occlusion_rows[1:]] == ["1.000", "1.000", "0.000"]
+
+
+def test_a_comparison_has_a_section_that_says_what_was_not_compared(metrics):
+    row = {"this": 0.75, "other": 0.5, "difference": 0.25, "interval": (0.125, 0.375)}
+    comparison = {"other": "<b>/predictions.csv", "images": 40, "only_this": 0, "only_other": 3}
+    comparison |= {"metrics": {"accuracy": row}, "mcnemar": mcnemar_test(12, 2)}
+    page = build(metrics | {"comparison": comparison})
+    index = HEADINGS.index("Subgroups") + 1
+    headings = [*HEADINGS[:index], "Comparison", *HEADINGS[index:]]
+    assert re.findall("<h2>(.*?)</h2>", page) == headings
+    table = Structure(page).tables[11]
+    assert table[1] == ["Accuracy", "0.750", "0.500", "+0.2500.125 to 0.375"]
+    assert "&lt;b&gt;/predictions.csv" in page
+    assert "the 40 images that both predict (not compared: 3 only of the other)" in page
+    assert "McNemar's test (exact binomial): p = 0.013; 12 images only this model" in page
 
 
 def test_one_binary_task_is_shown_where_both_are_the_same():

@@ -57,9 +57,9 @@ def test_phases_without_epochs_are_left_out(changes, expected):
 
 
 def test_every_phase_names_the_flag_of_its_learning_rate():
-    flags = [phase.learning_rate_flag for phase in plan_phases(parse([]))]
-    assert flags == ["--head_learning_rate", "--learning_rate", "--learning_rate"]
-    assert Phase("train", 1, 0.1).learning_rate_flag == "--learning_rate"
+    places = [phase.learning_rate_setting for phase in plan_phases(parse([]))]
+    assert places == ["head_learning_rate in config.py", "--learning_rate", "--learning_rate"]
+    assert Phase("train", 1, 0.1).learning_rate_setting == "--learning_rate"
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,23 @@ def fit_threshold(monkeypatch, scores: list[float], data_sets: list[str]) -> flo
         "training.calibration.score_photographs", lambda images: np.array(scores, np.float32)
     )
     images = np.zeros((len(scores), 8, 8, 3), np.uint8)
-    settings = SimpleNamespace(in_distribution_fraction=0.75)
+    settings = SimpleNamespace(in_distribution_fraction=0.75, photograph_fraction=0.05)
     return fit_photograph_threshold(images, data_sets, settings)
 
 
 def test_dermatoscopic_images_do_not_change_the_threshold(monkeypatch):
     assert fit_threshold(monkeypatch, [-5.0, -4.0, -3.0, -2.0, -1.0], ["a"] * 5) == 0
+
+
+@pytest.mark.parametrize(("above", "threshold"), [(1, 0.0), (2, 3.0)])
+def test_a_few_dermatoscopic_images_above_the_threshold_do_not_change_it(
+    above, threshold, monkeypatch
+):
+    scores = [3.0] * above + [-3.0] * (20 - above)
+    settings = SimpleNamespace(in_distribution_fraction=0.95, photograph_fraction=0.05)
+    monkeypatch.setattr("training.calibration.score_photographs", lambda images: np.array(scores))
+    images = np.zeros((20, 8, 8, 3), np.uint8)
+    assert fit_photograph_threshold(images, ["a"] * 20, settings) == threshold
 
 
 def test_a_model_of_photographs_does_not_warn_about_them(monkeypatch):
@@ -110,7 +121,8 @@ def test_the_threshold_is_saved_with_the_model(tmp_path, monkeypatch):
     monkeypatch.setattr("training.calibration.score_photographs", lambda images: scores)
     settings = parse(["--model", "sequential", "--batch_size", str(len(images))])
     y_true = targets.argmax(axis=1)
-    calibrate(path, {32: images}, {32: images}, y_true, ["a"] * len(images), settings)
+    data_sets, lesion_ids = ["a"] * len(images), range(len(images))
+    calibrate(path, {32: images}, {32: images}, y_true, data_sets, lesion_ids, settings)
     threshold = get_description(load_model(path)).photograph_threshold
     # Of a few images, none is above.
     assert threshold == scores.max()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metrics.calibration import calibration_metrics, reliability
-from metrics.evaluation import Evaluation
+from metrics.evaluation import Evaluation, evaluation_metrics
 from metrics.plots import (
     plot_confusion_matrix,
     plot_evaluation,
@@ -118,9 +118,9 @@ def test_an_uncalibrated_model_has_one_reliability_diagram(temperature, panels):
         lesion_ids=["1", "2"],
         subgroups={},
     )
-    metrics = {"accuracy": 1.0, "balanced_accuracy": 1.0}
+    metrics = evaluation_metrics(evaluation)
     figures = plot_evaluation(evaluation, metrics, title="title")
-    assert list(figures) == ["confusion_matrix", "roc", "reliability"]
+    assert list(figures) == ["confusion_matrix", "roc", "reliability", "risk_coverage"]
     assert len(figures["reliability"].axes) == 2 * panels
 
 

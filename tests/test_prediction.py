@@ -1,5 +1,6 @@
 """What people read of a prediction: headings, malignant classes, bars, warnings."""
 
+import numpy as np
 import pytest
 
 from metrics.prediction import (
@@ -11,6 +12,8 @@ from metrics.prediction import (
     heading,
     line_heading,
     malignant_text,
+    set_names,
+    set_text,
     short_names,
     shorten,
 )
@@ -61,6 +64,28 @@ def test_a_block_is_a_heading_the_malignant_sum_as_a_bar_and_the_classes():
         "  benign keratosis (bkl)    27.5 %  ████████",
         "  melanoma (mel)            25.0 %  ████████",
     ]
+
+
+def test_a_block_names_the_classes_among_which_the_truth_is_unless_the_image_is_none():
+    several = {"prediction_set": ["bkl", "nv", "mel"], "coverage": 0.9}
+    lines = format_block(prediction(UNCERTAIN, **several), top_k=1, titles=TITLES).splitlines()
+    assert lines[4] == (
+        "  benign keratosis (bkl); nv; or melanoma (mel) (set that holds the truth in 90 % of "
+        "cases, on images like those of the validation)"
+    )
+    plain = format_block(prediction(), top_k=1, titles=TITLES)
+    one = prediction(prediction_set=["bkl"], coverage=0.9)
+    assert format_block(one, top_k=1, titles=TITLES) == plain
+    outside = format_block(prediction(OUT, **several), top_k=1, titles=TITLES)
+    assert outside == format_block(prediction(OUT), top_k=1, titles=TITLES)
+
+
+def test_a_set_is_named_by_its_most_probable_classes():
+    names = set_names(np.array([0.1, 0.6, 0.3]), np.array([True, True, False]), ("a", "b", "c"))
+    assert names == ["b", "a"]
+    assert set_text(["b", "a"], 0.8).startswith("b or a (set that holds the truth in 80 % of cases")
+    assert set_text(list("abcdefgh"), 0.9).startswith("a; b; c; d; e; or one of 3 more (set")
+    assert set_text(["b"], 0.9) == set_text([], None) == ""
 
 
 def test_no_percentage_reads_as_certain_or_impossible():

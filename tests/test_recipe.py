@@ -23,7 +23,7 @@ SMALL = ["--image_size", "32", "--fine_tune_layers", "3"]
 def no_weights(monkeypatch):
     """Make the ImageNet weights unavailable."""
 
-    def fetch(url, file_name):
+    def fetch(url, file_name, *, commands=None):
         raise WeightsUnavailableError("no network")
 
     monkeypatch.setattr("models.transfer.fetch_weights", fetch)
@@ -71,7 +71,7 @@ def test_data_are_named_by_their_folders_without_paths(tmp_path, monkeypatch):
     assert len(name_data(parse(["--data_dir", "x" * 150, "--extra_data_dir", "y" * 150]))) == 200
     # The data of the model that the training starts from come first, and none twice.
     settings = parse([*argv, f"{tmp_path}/a/msk", "../pad"])
-    assert name_data(settings, "HAM10000 + own") == "HAM10000 + own + msk + pad"
+    assert name_data(settings, ["HAM10000 + own"]) == "HAM10000 + own + msk + pad"
     monkeypatch.chdir(tmp_path / "ham\x07")
     assert name_data(parse(["--data_dir", "."])) == "ham?"
 
@@ -99,7 +99,8 @@ def test_predictions_of_nan_are_refused_before_they_are_calibrated(tmp_path, mon
     settings = parse(["--model", "sequential", "--batch_size", "8"])
     with pytest.raises(DivergedError, match="finite predictions of the best epoch, received NaN"):
         calibrate(
-            path, {32: images}, {32: images}, targets.argmax(axis=1), ["clinic"] * 8, settings
+            *(path, {32: images}, {32: images}, targets.argmax(axis=1)),
+            *(["clinic"] * 8, range(8), settings),
         )
 
 

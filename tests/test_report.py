@@ -6,7 +6,8 @@ import pytest
 
 from metrics.classification import classification_metrics
 from metrics.plots import plot_confusion_matrix
-from metrics.report import PredictionWriter, format_metrics, prediction_table, write_report
+from metrics.prediction_table import PredictionWriter, prediction_table
+from metrics.report import format_metrics, write_report
 from metrics.sources import source_metrics
 from support import InputError
 
@@ -23,10 +24,24 @@ def test_the_prediction_table_has_the_columns_of_the_contract():
     table = prediction_table(["x", "y"], Y_PROB[:2], NAMES, **warnings)
     assert list(table)[:3] == ["image", "predicted", "confidence"]
     assert list(table)[3:5] == ["uncertain", "out_of_distribution"]
-    assert list(table)[5:] == ["prob_a", "prob_b", "prob_c"]
+    assert list(table)[5:] == ["prediction_set", "prob_a", "prob_b", "prob_c"]
+    assert table["prediction_set"].tolist() == [None, None]
     assert table["uncertain"].tolist() == [False, True]
     assert table["predicted"].tolist() == ["a", "a"]
     assert table["confidence"].tolist() == [0.8, 0.6]
+
+
+def test_a_prediction_set_is_the_names_of_its_classes_the_most_probable_one_first(tmp_path):
+    sets = np.array([[True, False, False], [True, True, False], [True, True, True]])
+    table = prediction_table(list("xyz"), Y_PROB[:3], NAMES, **UNKNOWN, prediction_set=sets)
+    assert table["prediction_set"].tolist() == ["a", "a b", "b a c"]
+    for suffix, expected in (
+        ("csv", "y,a,0.600000,,,a b,0.6"),
+        ("json", '"prediction_set": "a b"'),
+    ):
+        with PredictionWriter(tmp_path / f"out.{suffix}") as writer:
+            writer.write(table)
+        assert expected in (tmp_path / f"out.{suffix}").read_text()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])

@@ -300,7 +300,6 @@ def run_killed(point: str, argv: list[str]) -> subprocess.CompletedProcess:
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing(sample_dir, tmp_path):
     argv = [*SMALL, "--data_dir", str(sample_dir), "--epochs", "40"]
-    argv += ["--patience", "99"]
     whole = run_killed("never", [*argv, "--output_dir", str(tmp_path / "whole")])
     assert whole.returncode == 0, whole.stderr
     (expected,) = (tmp_path / "whole").iterdir()

@@ -13,7 +13,8 @@ from training.run import (
     PACKAGES,
     Run,
     choose_data_dir,
-    choose_model,
+    choose_models,
+    common_folder,
     find_model,
     new_run,
     newest_models,
@@ -123,7 +124,7 @@ def test_a_data_folder_with_escape_sequences_is_not_printed(tmp_path):
 def test_a_run_folder_with_escape_sequences_is_named_without_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_run(Path("runs"), "a\x1b[31m", lesion_id="HAM_0000001", age=0)
-    assert choose_model(None)[1] == "runs/a?[31m/model.keras (newest run)"
+    assert choose_models(())[1] == "runs/a?[31m/model.keras (newest run)"
 
 
 def test_a_folder_without_settings_is_no_run(tmp_path):
@@ -169,10 +170,18 @@ def test_the_command_that_resumes_can_be_pasted_whatever_the_folder_is_called(tm
     assert run.describe_state(resumable=False) == f"best epoch so far: {run.model}"
 
 
+def test_results_of_several_models_are_beside_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert common_folder([Path("runs/a/model.keras")]) == Path("runs/a")
+    runs = [Path("runs/folds/a/model.keras"), tmp_path / "runs" / "folds" / "b" / "model.keras"]
+    assert common_folder(runs) == tmp_path / "runs" / "folds"
+    assert common_folder([Path("m/a.keras"), Path("m/b.keras")]) == Path("m")
+
+
 def test_the_newest_model_comes_before_the_bundled_one(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "RUNS_DIR", str(tmp_path))
     monkeypatch.setattr(config, "BUNDLED_MODEL", "bundled.keras")
-    path, origin = choose_model(None)
+    (path,), origin = choose_models(())
     assert path == Path(config.__file__).parent / "bundled.keras"
     assert origin == f"bundled.keras (bundled model; no run in {tmp_path}/)"
     for age, name in enumerate(("new", "old")):
@@ -180,8 +189,8 @@ def test_the_newest_model_comes_before_the_bundled_one(tmp_path, monkeypatch):
         Run(tmp_path / name).model.touch()
         os.utime(Run(tmp_path / name).model, (1000 - age, 1000 - age))
     assert newest_models(tmp_path) == [Run(tmp_path / name).model for name in ("new", "old")]
-    assert choose_model(None)[1].endswith("model.keras (newest run)")
-    assert choose_model("my.keras")[1] == "my.keras"
+    assert choose_models(())[1].endswith("model.keras (newest run)")
+    assert choose_models(["my.keras"])[1] == "my.keras"
 
 
 def write_run(runs: Path, name: str, *, lesion_id: str, age: int, number: int = 4) -> Path:
@@ -204,7 +213,7 @@ def test_a_model_of_synthetic_images_is_never_a_default(tmp_path, monkeypatch, n
     runs = tmp_path / "runs"
     monkeypatch.setattr(config, "RUNS_DIR", str(runs))
     write_run(runs, "sample", lesion_id="HAM_9000001", age=0, number=number)
-    path, origin = choose_model(None)
+    (path,), origin = choose_models(())
     assert path == Path(config.__file__).parent / config.BUNDLED_MODEL
     assert origin == (
         f"{config.BUNDLED_MODEL} (bundled model; 1 run in {runs}/ is trained on synthetic images: "
@@ -212,14 +221,14 @@ def test_a_model_of_synthetic_images_is_never_a_default(tmp_path, monkeypatch, n
     )
     real = write_run(runs, "real", lesion_id="HAM_0000001", age=5, number=number)
     write_run(runs, "sample-2", lesion_id="HAM_9000001", age=3, number=number)
-    path, origin = choose_model(None)
+    (path,), origin = choose_models(())
     assert path == real
     assert origin == (
         f"{real} (newest run; 2 newer runs in {runs}/ are trained on synthetic images: choose one "
         "with --model_path)"
     )
     write_run(runs, "newest", lesion_id="HAM_0000002", age=-1, number=number)
-    assert choose_model(None)[1] == f"{runs}/newest/model.keras (newest run)"
+    assert choose_models(())[1] == f"{runs}/newest/model.keras (newest run)"
 
 
 def test_a_damaged_newest_model_is_not_replaced_by_an_older_one(tmp_path, monkeypatch):
@@ -227,13 +236,13 @@ def test_a_damaged_newest_model_is_not_replaced_by_an_older_one(tmp_path, monkey
     write_run(tmp_path, "good", lesion_id="HAM_0000001", age=1)
     damaged = write_run(tmp_path, "damaged", lesion_id="HAM_0000001", age=0)
     damaged.write_bytes(damaged.read_bytes()[:-30])
-    assert choose_model(None)[0] == damaged
+    assert choose_models(())[0] == [damaged]
 
 
 def test_the_folder_of_a_run_stands_for_its_model(tmp_path):
     model = write_run(tmp_path, "one", lesion_id="HAM_9000001", age=0)
     assert find_model(tmp_path / "one") == model
-    assert choose_model(f"{tmp_path}/one/") == (model, str(model))
+    assert choose_models([f"{tmp_path}/one/"]) == ([model], str(model))
     assert find_model(model) == model
     assert find_model("missing.keras") == Path("missing.keras")
 
@@ -256,7 +265,7 @@ def test_a_folder_without_a_model_is_refused_with_what_is_in_it(tmp_path):
     with pytest.raises(
         TrainingError, match=r"^--model_path: .*, found file-0, .*file-4, 2 more; choose a model"
     ):
-        choose_model(str(model.parent))
+        choose_models([str(model.parent)])
 
 
 def test_the_data_folder_of_a_model_is_that_of_its_run(tmp_path):

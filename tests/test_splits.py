@@ -10,6 +10,7 @@ from data.ham10000 import CLASS_NAMES
 from data.near_duplicates import Pair
 from data.sources import read_dataset
 from data.splits import (
+    Fold,
     class_fractions,
     class_indices,
     class_weights,
@@ -98,6 +99,35 @@ def test_lesions_with_an_identical_image_stay_in_one_split():
     assert set(split) == {"train", "val", "test"}
     apart = split_by_lesion(frame.drop(columns="pixel_hash"), seed=0, **FRACTIONS)
     assert apart[:60].tolist() != apart[60:].tolist()
+
+
+@pytest.mark.parametrize("test_fraction", [0.0, 0.15])
+@pytest.mark.parametrize("count", [2, 5])
+def test_folds_validate_each_image_outside_the_test_split_once(count, test_fraction):
+    frame = make_frame()
+    options = {"seed": 0, "validation_fraction": 0.15, "test_fraction": test_fraction}
+    splits = [split_by_lesion(frame, **options, fold=Fold(i, count)) for i in range(count)]
+    is_test = split_by_lesion(frame, **options) == "test"
+    validated = sum((split == "val").astype(int) for split in splits)
+    assert validated.equals(1 - is_test.astype(int))
+    for split in splits:
+        assert (split == "test").equals(is_test)
+        assert split.groupby(frame["lesion_id"]).nunique().max() == 1
+        sizes = pd.crosstab(frame["label"][~is_test], split[~is_test])
+        # The largest lesions have six images.
+        assert (sizes["val"] - sizes.sum(axis=1) / count).abs().max() <= 6
+    assert is_test.mean() == pytest.approx(test_fraction, abs=0.01)
+
+
+def test_folds_of_a_given_split_leave_its_test_images_alone():
+    frame = make_frame()
+    frame["split"] = [("test", "val", "train", "train")[i % 4] for i in frame.index]
+    options = {"seed": 0, "validation_fraction": 0.15}
+    splits = [complete_split(frame, **options, fold=Fold(i, 3)) for i in range(3)]
+    for split in splits:
+        assert (split == "test").equals(frame["split"] == "test")
+    validated = sum((split == "val").astype(int) for split in splits)
+    assert validated.equals((frame["split"] != "test").astype(int))
 
 
 def test_a_given_split_without_validation_takes_it_from_training_by_lesion():

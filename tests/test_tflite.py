@@ -36,6 +36,8 @@ def model() -> keras.Model:
         validation_lesion_ids=["l2"],
         confidence_threshold=0.7,
         threshold_accuracy=0.9,
+        operating_points={"melanoma": {"specificity_0.90": 0.25}},
+        prediction_sets={"coverage": 0.9, "thresholds": {"a": 0.1, "b": 0.2, "c": 0.3}},
         detector={"only": "for .keras files"},
     )
     return model
@@ -146,7 +148,9 @@ def test_a_file_of_another_format_or_damaged_is_refused(good, tmp_path):
 )
 def test_a_description_that_cannot_be_used_is_refused(good, tmp_path, name, value, message):
     flatbuffer, record = split(good)
-    record = {**record, "description": {**record["description"], name: value}}
+    # Its sets name its classes.
+    description = {**record["description"], "prediction_sets": None, name: value}
+    record = {**record, "description": description}
     assert message in refusal(write(tmp_path / "bad.tflite", flatbuffer, record))
 
 

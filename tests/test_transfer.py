@@ -132,6 +132,7 @@ def test_a_transformer_needs_whole_patches():
 
 
 @needs_hub
+@pytest.mark.slow
 def test_weights_of_keras_hub_fit_every_size(tmp_path):
     """The file of a preset is for 224 pixels; position embeddings are resized."""
     import keras_hub

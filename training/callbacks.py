@@ -168,7 +168,7 @@ class StopAtNaN(keras.callbacks.Callback):
         raise DivergedError(
             f"expected {expected}, received {received} at step {step + 1} (epoch "
             f"{self.epoch + 1}) with a learning rate of {rate:.2g}; train again with a lower "
-            f"{self.phase.learning_rate_flag}"
+            f"{self.phase.learning_rate_setting}"
         )
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from config import TrainConfig
 from data import DataError
 from data.classes import HAM10000, ClassScheme, scheme_of_model
-from data.duplicates import Fingerprints, pixel_hashes, read_fingerprints
+from data.duplicates import pixel_hashes
 from data.extra import select_extra, split_extra
+from data.groups import find_unknown_lesions, group_images
 from data.known import Excluded, exclude_known, find_known, is_known
-from data.near_duplicates import Pair, find_near_duplicates
+from data.near_duplicates import Pair
 from data.provenance import name_folder, name_sources
 from data.sample import write_sample_dataset
 from data.splits import (
+    Fold,
     complete_split,
     count_shared,
     join_lesions,
@@ -30,6 +35,7 @@ from models.description import Description
 from support.cli import naming_flag
 from support.files import count_noun
 from support.terminal import Progress
+from training.duplicates import add_groups, read_frame, search
 from training.initial import respect_initial
 from training.labels import (
     check_classes,
@@ -39,6 +45,12 @@ from training.labels import (
     read_training_labels,
 )
 from training.settings import read_initial_model
+from training.teachers import Teacher, check_teacher, read_teachers
+
+_OTHER_IMAGES = (
+    "evaluate on images that the model does not know, such as the official test set of ISIC 2018 "
+    "(python -m data.download --test_set)"
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,20 @@ class LabeledImages:
         unused: number of labels without an image file or of other classes.
         classes: of the labels.
         initial: what the model that the training starts from says about itself; None without one.
+        teachers: models that teach the new one.
     """
 
     frame: pd.DataFrame
     unused: int
     classes: ClassScheme = HAM10000
     initial: Description | None = None
+    teachers: Sequence[Teacher] = ()
+
+    @property
+    def earlier(self) -> list[Description]:
+        """What the models that the new one learns from say about themselves."""
+        initial = [] if self.initial is None else [self.initial]
+        return [*initial, *(teacher.description for teacher in self.teachers)]
 
 
 def read_labeled_images(settings: TrainConfig) -> LabeledImages:
@@ -76,6 +96,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
     # Everything may be missing if the user allows it.
     limit = 1.0 if settings.allow_missing else settings.missing_image_limit
     classes, initial = choose_classes(settings.classes), None
+    teachers = read_teachers(settings.teacher)
     name, *extra_names = _name_data_sets([settings.data_dir, *settings.extra_data_dir])
     with naming_flag("--data_dir"):
         frame, unused, classes = read_training_labels(
@@ -85,9 +106,9 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
             print(describe_classes(frame, classes), flush=True)
         check_classes(frame, settings.data_dir)
         frame["data_set"], frame["source"] = name, name_sources(frame, name)
-        fingerprints = _read_fingerprints(frame)
+        fingerprints = read_frame(frame)
         frame["pixel_hash"] = pd.Series(fingerprints.hashes, index=frame.index, dtype=object)
-        frame["group"] = _join(frame, _search(fingerprints.thumbnails))
+        frame["group"] = _join(frame, search(fingerprints.thumbnails))
         is_given = "split" in frame
         frame["split"] = _split(frame, settings)
     if settings.init_from is not None:
@@ -101,7 +122,10 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         extra["data_set"], extra["source"] = name, name_sources(extra, name)
         frame, thumbnails = _add_extra(frame, extra, thumbnails, settings)
         unused += unused_extra
-    return LabeledImages(frame, unused, classes, initial)
+    for teacher in teachers:
+        with naming_flag("--teacher"):
+            check_teacher(teacher, frame, classes)
+    return LabeledImages(frame, unused, classes, initial, teachers)
 
 
 def select_images(data_dir: str, split: str, description: Description) -> pd.DataFrame:
@@ -116,6 +140,9 @@ def select_images(data_dir: str, split: str, description: Description) -> pd.Dat
         split: as for `data.splits.select_split`.
         description: of the model.
 
+    Returns:
+        Their rows, with `group`: what the bootstrap resamples, see `data.groups`.
+
     Raises:
         DataError: the data set cannot be used, or no image is left.
     """
@@ -123,28 +150,51 @@ def select_images(data_dir: str, split: str, description: Description) -> pd.Dat
         frame, _ = read_labels(data_dir, classes=scheme_of_model(description))
     with naming_flag("--split"):
         if split == "test":
-            return _select_test_images(frame, description)
-        frame = select_split(frame, split, description).reset_index(drop=True)
-    if split == "all":
+            try:
+                return _select_test_images(frame, description)
+            except DataError as error:
+                raise DataError(f"{error}, or {_OTHER_IMAGES}") from error
+        frame = add_groups(select_split(frame, split, description).reset_index(drop=True))
+    if split == "all" and "pixel_hash" not in frame:
         progress = Progress("comparing images")
         hashes = pixel_hashes(frame["path"].tolist(), on_progress=progress.update)
         frame["pixel_hash"] = pd.Series(hashes, index=frame.index, dtype=object)
     return frame
 
 
+def select_out_of_fold(data_dir: str, descriptions: Sequence[Description]) -> list[pd.DataFrame]:
+    """Read a data set, and select for each fold of a cross-validation the images that validate it.
+
+    Args:
+        data_dir: as for `select_images`.
+        descriptions: of the models of all folds.
+
+    Raises:
+        DataError: as for `select_images`.
+    """
+    with naming_flag("--data_dir"):
+        frame, _ = read_labels(data_dir, classes=scheme_of_model(descriptions[0]))
+    with naming_flag("--split"):
+        frames = [select_split(frame, "val", description) for description in descriptions]
+    grouped = add_groups(pd.concat(frames, ignore_index=True))
+    stops = np.cumsum([len(frame) for frame in frames])
+    return [grouped[stop - len(frame) : stop] for stop, frame in zip(stops, frames, strict=True)]
+
+
 def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
     select_split(frame, "test", description)  # refuses a data set without test images at once
-    fingerprints = _read_fingerprints(frame)
+    fingerprints = read_frame(frame)
     frame = frame.assign(pixel_hash=pd.Series(fingerprints.hashes, frame.index, object))
     known = is_known(frame, description).to_numpy()
-    pairs = []
-    if known.any() and not known.all():
+    found = []
+    if (known.any() and not known.all()) or find_unknown_lesions(frame).any():
         # The search depends on all images: the same ones give the same pairs as in the training.
-        pairs = [
-            pair if known[pair.second] else Pair(pair.second, pair.first, pair.similarity)
-            for pair in _search(fingerprints.thumbnails)
-            if known[pair.first] != known[pair.second]
-        ]
+        found = search(fingerprints.thumbnails)
+    pairs = [
+        pair if known[pair.second] else Pair(pair.second, pair.first, pair.similarity)
+        for pair in found
+        if known[pair.first] != known[pair.second]
+    ]
     grouped = frame.assign(group=join_lesions(frame, pairs))
     near_duplicates = frame.index[[pair.first for pair in pairs]]
     rest, excluded = exclude_known(grouped, description, near_duplicates)
@@ -152,7 +202,8 @@ def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.Dat
         count = int((~find_known(frame, description)["id"]).sum())
         same = "lesions or patients" if "patient_id" in frame else "lesions"
         print(_describe_excluded(excluded, count, same), file=sys.stderr)
-    return rest.drop(columns="group").reset_index(drop=True)
+    groups = group_images(frame, fingerprints.hashes, found)
+    return rest.assign(group=groups).reset_index(drop=True)
 
 
 def _describe_excluded(excluded: Excluded, count: int, same: str) -> str:
@@ -174,17 +225,6 @@ def _name_data_sets(folders: list[str]) -> list[str]:
     """Return a name for each data folder; those of one name are numbered."""
     names = [name_folder(folder) for folder in folders]
     return [f"{n} ({i})" if names.count(n) > 1 else n for i, n in enumerate(names, start=1)]
-
-
-def _read_fingerprints(frame: pd.DataFrame) -> Fingerprints:
-    """Read all images once, to find copies and near-duplicates."""
-    progress = Progress("comparing images")
-    return read_fingerprints(frame["path"].tolist(), on_progress=progress.update)
-
-
-def _search(thumbnails: Thumbnails, against: Thumbnails | None = None) -> list[Pair]:
-    progress = Progress("searching near-duplicates", unit="steps")
-    return find_near_duplicates(thumbnails, against, on_progress=progress.update)
 
 
 def _join(frame: pd.DataFrame, pairs: list[Pair]) -> pd.Series:
@@ -210,9 +250,9 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
     Raises:
         DataError: there are no training or no validation images.
     """
-    seed, validation_fraction = settings.seed, settings.validation_fraction
+    options = _split_options(settings)
     if "split" in frame:
-        split = complete_split(frame, seed=seed, validation_fraction=validation_fraction)
+        split = complete_split(frame, **options)
         if shared := count_shared(frame.assign(split=split)):
             warn(
                 f"{shared:,} validation or test images of the split in {settings.data_dir} show a "
@@ -220,12 +260,7 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
                 "of its images: their metrics are too high"
             )
     else:
-        split = split_by_lesion(
-            frame,
-            seed=seed,
-            validation_fraction=validation_fraction,
-            test_fraction=settings.test_fraction,
-        )
+        split = split_by_lesion(frame, test_fraction=settings.test_fraction, **options)
         _report_copies(frame)
     if not {"train", "val"} <= set(split):
         raise DataError(
@@ -233,6 +268,16 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
             f"{frame['lesion_id'].nunique()} lesions in all; add images"
         )
     return split
+
+
+def _split_options(settings: TrainConfig) -> dict[str, Any]:
+    """Return the arguments of all functions that split images."""
+    fold = Fold(settings.fold, settings.folds) if settings.folds else None
+    return {
+        "seed": settings.split_seed,
+        "validation_fraction": settings.validation_fraction,
+        "fold": fold,
+    }
 
 
 def _report_copies(frame: pd.DataFrame) -> None:
@@ -259,23 +304,17 @@ def _add_extra(
     frame: pd.DataFrame, extra: pd.DataFrame, thumbnails: Thumbnails, settings: TrainConfig
 ) -> tuple[pd.DataFrame, Thumbnails]:
     """Add images to the train and validation splits, and print how many were excluded."""
-    fingerprints = _read_fingerprints(extra)
+    fingerprints = read_frame(extra)
     extra["pixel_hash"] = pd.Series(fingerprints.hashes, index=extra.index, dtype=object)
-    extra["group"] = join_lesions(extra, _search(fingerprints.thumbnails))
+    extra["group"] = join_lesions(extra, search(fingerprints.thumbnails))
     is_train = (frame["split"] == "train").to_numpy()
-    pairs = _search(fingerprints.thumbnails, thumbnails)
+    pairs = search(fingerprints.thumbnails, thumbnails)
     near_train, near_held_out = (
         extra.index[[pair.first for pair in pairs if is_train[pair.second] == wanted]]
         for wanted in (True, False)
     )
     added, counts = select_extra(frame, extra, near_held_out)
-    split = split_extra(
-        frame,
-        added,
-        near_train,
-        seed=settings.seed,
-        validation_fraction=settings.validation_fraction,
-    )
+    split = split_extra(frame, added, near_train, **_split_options(settings))
     ids, same = "image or lesion", "lesions"
     if "patient_id" in extra:
         ids, same = "image, lesion or patient", "lesions or patients"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,17 @@ def list_image_facts(frame: pd.DataFrame, images: Mapping[str, np.ndarray]) -> d
 
 
 def list_facts(
-    classes: ClassScheme, initial: Description | None, sources: Mapping[str, int]
+    classes: ClassScheme,
+    initial: Description | None,
+    teachers: Sequence[Description],
+    sources: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return what else has to be unchanged, by its name, as JSON values.
 
     Args:
         classes: of the training.
         initial: of the model that the training starts from; None without one.
+        teachers: of the models that teach it.
         sources: number of training images by source.
     """
     facts: dict[str, Any] = {
@@ -53,7 +57,12 @@ def list_facts(
         "sources of the training images": dict(sources),
     }
     if initial is not None:
-        text = json.dumps(dataclasses.asdict(initial), sort_keys=True)
-        checksum = hashlib.sha256(text.encode()).hexdigest()
-        facts["description of the initial model"] = f"checksum {checksum[:16]}"
+        facts["description of the initial model"] = _checksum(initial)
+    if teachers:
+        facts["descriptions of the teachers"] = [_checksum(teacher) for teacher in teachers]
     return facts
+
+
+def _checksum(description: Description) -> str:
+    text = json.dumps(dataclasses.asdict(description), sort_keys=True)
+    return f"checksum {hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -5,6 +5,7 @@ The new model goes on from what the initial one has learned, so it knows the ima
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -73,16 +74,7 @@ def respect_initial(
     Raises:
         DataError: no validation images are left.
     """
-    if not initial.train_image_ids:
-        warn(
-            f"{path} does not say which images it was trained on: validation and test images may "
-            "be among them, and their metrics too high"
-        )
-    elif not initial.train_pixel_hashes:
-        warn(
-            f"{path} has no pixel hashes: copies of its training images under other names are not "
-            "recognized, and may be among the validation and test images"
-        )
+    warn_of_unknown_images(path, initial)
     split, to_train, to_validation = keep_apart(frame, initial)
     if not to_train and not to_validation:
         return split
@@ -103,12 +95,31 @@ def respect_initial(
     return split
 
 
-def describe_images(frame: pd.DataFrame, initial: Description | None) -> dict[str, object]:
+def warn_of_unknown_images(path: Path, description: Description) -> None:
+    """Warn if a model does not say which images it was trained on.
+
+    Args:
+        path: its file.
+        description: of it.
+    """
+    if not description.train_image_ids:
+        warn(
+            f"{path} does not say which images it was trained on: validation and test images may "
+            "be among them, and their metrics too high"
+        )
+    elif not description.train_pixel_hashes:
+        warn(
+            f"{path} has no pixel hashes: copies of its training images under other names are not "
+            "recognized, and may be among the validation and test images"
+        )
+
+
+def describe_images(frame: pd.DataFrame, earlier: Sequence[Description]) -> dict[str, object]:
     """Return what the description of a model says about the images that it knows.
 
     Args:
         frame: with `image_id`, `lesion_id`, `pixel_hash` and `split`, and perhaps `patient_id`.
-        initial: of the model that the training starts from, None without one. Its images count as
+        earlier: of the models that the training starts from or learns from. Their images count as
             training images, except those that validate the new model.
 
     Returns:
@@ -120,8 +131,13 @@ def describe_images(frame: pd.DataFrame, initial: Description | None) -> dict[st
         for name, column in _IDS.items():
             fields[f"{part}_{name}"] = {*rows[column].dropna()} - {""} if column in rows else set()
         fields[f"{part}_pixel_hashes"] = {*rows["pixel_hash"].dropna()}
-    for name in (*_IDS, "pixel_hashes") if initial else ():
-        before = {value for part in PARTS for value in _values(initial, f"{part}_{name}")}
+    for name in (*_IDS, "pixel_hashes") if earlier else ():
+        before = {
+            value
+            for description in earlier
+            for part in PARTS
+            for value in _values(description, f"{part}_{name}")
+        }
         validating = {value.casefold() for value in fields[f"validation_{name}"]}
         fields[f"train_{name}"] |= {v for v in before if v.casefold() not in validating}
     return {

@@ -22,6 +22,7 @@ from models.transfer import at_size, unfreeze
 from support.cli import naming_flag
 from training.callbacks import BestEpoch, DropoutSeeds, EarlyStopping, EpochLog, StopAtNaN
 from training.checkpoint import Checkpoint, load_checkpoint, restore
+from training.distillation import Teachers
 from training.losses import BalancedAccuracy
 from training.phases import Phase, schedule_epochs
 from training.run import Run
@@ -42,6 +43,7 @@ class TrainingData:
         batch_size: images per step.
         seed: of shuffling, augmentation and dropout.
         draws: how often the training images of each source are drawn; None for each image once.
+        teachers: models whose predictions for the training images are targets as well.
     """
 
     train_images: dict[int, np.ndarray]
@@ -52,6 +54,7 @@ class TrainingData:
     batch_size: int
     seed: int = 0
     draws: SourceDraws | None = None
+    teachers: Teachers | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -176,6 +179,8 @@ def train_model(
             steps_per_epoch=data.steps_per_epoch,
             checkpoint=checkpoint if finished > start else None,
         )
+        if data.teachers:
+            data.teachers.attach(model)
         callbacks = [DropoutSeeds(data.seed), *callbacks, best, log]
         _fit(model, data, augmentation, epochs=range(finished, end), callbacks=callbacks)
     if model is not full_size_model:

@@ -35,9 +35,11 @@ class Phase:
     train_batch_norm: bool = False
 
     @property
-    def learning_rate_flag(self) -> str:
-        """The flag of `train.py` that sets the learning rate of this phase."""
-        return "--head_learning_rate" if self.backbone_layers == 0 else "--learning_rate"
+    def learning_rate_setting(self) -> str:
+        """Where the user sets the learning rate of this phase."""
+        if self.backbone_layers == 0:
+            return "head_learning_rate in config.py"
+        return "--learning_rate"
 
 
 def plan_phases(settings: TrainConfig) -> list[Phase]:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,7 @@ from data.classes import ClassScheme, scheme_of_model
 from data.pipeline import check_images, decode_images
 from data.provenance import count_sources, name_folder
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
-from metrics.plots import plot_learning_curves
-from metrics.report import save_figure
+from metrics.plots import plot_learning_curves, save_figure
 from models import WeightsUnavailableError
 from models.backbones import BACKBONES
 from models.backend import check_mixed_precision, choose_strategy
@@ -37,6 +37,7 @@ from support.terminal import Progress
 from training.calibration import calibrate
 from training.callbacks import EarlyStopping
 from training.dataset import LabeledImages
+from training.distillation import load_teachers
 from training.facts import list_facts, list_image_facts
 from training.initial import describe_images, describe_start, match_classes
 from training.loop import Result, TrainingData, train_model
@@ -89,7 +90,8 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     last_size = plan_phases(settings)[-1].image_size
     image_facts = list_image_facts(frame, {s: images[s, last_size] for s in ("train", "val")})
     sources = count_sources(frame[frame["split"] == "train"], "")
-    facts = list_facts(labeled.classes, labeled.initial, sources)
+    taught = [teacher.description for teacher in labeled.teachers]
+    facts = list_facts(labeled.classes, labeled.initial, taught, sources)
     if run.is_started:
         with naming_flag("--resume"):
             run.check_images(image_facts, facts)
@@ -99,6 +101,8 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     is_grouped = frame.groupby("group")["split"].nunique().max() == 1
     kept = "lesion or patient" if "patient_id" in frame else "lesion"
     counts["lesions"] = f", no {kept} in two splits" if is_grouped else ""
+    if settings.folds:
+        counts["lesions"] += f" (fold {settings.fold} of 0 to {settings.folds - 1})"
     print("Split: {train} train / {val} validation / {test} test images{lesions}.".format(**counts))
     print(
         f"Model: {settings.model}, {model.count_params():,} parameters, {settings.image_size} px, "
@@ -115,6 +119,7 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
             _of_split(images, "val"),
             class_indices(validation_rows["label"], classes.names),
             validation_rows["data_set"].tolist(),
+            validation_rows["lesion_id"].tolist(),
             settings,
         )
         title = f"{settings.model}, {settings.image_size} px, {len(frame):,} images"
@@ -244,7 +249,7 @@ def fit(
         settings: of the training.
         run: its folder.
     """
-    frame, classes, initial = labeled.frame, labeled.classes, labeled.initial
+    frame, classes, earlier = labeled.frame, labeled.classes, labeled.earlier
     train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
     known_rows = frame[frame["split"] != "test"]
     describe(
@@ -252,12 +257,13 @@ def fit(
         malignant=classes.malignant,
         class_titles=dict(classes.titles),
         class_aliases=dict(classes.aliases),
-        data_name=name_data(settings, initial.data_name if initial else ""),
+        data_name=name_data(settings, [description.data_name for description in earlier]),
         date=datetime.date.today().isoformat(),
         synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist())
-        or (initial is not None and initial.synthetic),
-        sources=(initial.sources if initial else {}) | count_sources(train_rows, ""),
-        **describe_images(frame, initial),
+        or any(description.synthetic for description in earlier),
+        sources={name: n for d in earlier for name, n in d.sources.items()}
+        | count_sources(train_rows, ""),
+        **describe_images(frame, earlier),
     )
     labels = train_rows["label"]
     draws = balance_sources(train_rows["data_set"], settings.source_balance)
@@ -277,6 +283,7 @@ def fit(
             batch_size=settings.batch_size,
             seed=settings.seed,
             draws=draws,
+            teachers=load_teachers(model, labeled.teachers, settings, len(train_rows)),
         ),
         phases=plan_phases(settings),
         loss=LogitAdjustedCrossentropy(
@@ -295,15 +302,15 @@ def fit(
     )
 
 
-def name_data(settings: TrainConfig, initial: str = "") -> str:
+def name_data(settings: TrainConfig, earlier: Sequence[str] = ()) -> str:
     """Return the names of the data folders, without their paths, which are nobody's business.
 
     Args:
         settings: of the training.
-        initial: name of the data of the model that the training starts from.
+        earlier: the same of the models that the training starts from or learns from.
     """
     names = map(name_folder, (settings.data_dir, *settings.extra_data_dir))
-    names = dict.fromkeys([*initial.split(" + "), *names])
+    names = dict.fromkeys([*(n for text in earlier for n in text.split(" + ")), *names])
     return one_line(" + ".join(filter(None, names)))[:MAX_NAME_LENGTH]
 
 

@@ -9,11 +9,12 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import config
 from config import TrainConfig
 from models.description import peek_description
 from support.cli import is_out_of_memory, naming_flag
-from support.files import count_noun, describe_os_error, one_line, read_json, write_text
+from support.files import count_noun, describe_os_error, list_names, one_line, read_json, write_text
 from training import OUT_OF_MEMORY, DivergedError, TrainingError
 from training.origin import (
     comparable,
@@ -33,6 +34,8 @@ from training.origin import (
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
 MODEL_FILE = "model.keras"
+# Of the models of an ensemble that a line names.
+_SHOWN_MODELS = 3
 _CONFIG_FILE = "config.json"
 
 
@@ -243,36 +246,51 @@ def find_model(model_path: str | Path) -> Path:
     raise TrainingError(f"{path}: expected {MODEL_FILE} in the folder, found {received}")
 
 
-def choose_model(model_path: str | None) -> tuple[Path, str]:
-    """Choose a model file: the one asked for, else that of the newest run, else the bundled one.
+def common_folder(paths: Sequence[Path]) -> Path:
+    """Return the folder that holds all of some model files: for one, the folder that it is in.
+
+    Args:
+        paths: at least one.
+    """
+    folders = [path.parent for path in paths]
+    if len(set(folders)) == 1:
+        return folders[0]
+    try:
+        return Path(os.path.commonpath(map(os.path.abspath, folders)))
+    except ValueError:  # on several drives
+        return folders[0]
+
+
+def choose_models(model_paths: Sequence[str]) -> tuple[list[Path], str]:
+    """Choose model files: those asked for, else that of the newest run, else the bundled one.
 
     A model that was trained on synthetic images is only chosen if it is asked for. One that cannot
     be read is chosen all the same, so that loading it says why.
 
     Args:
-        model_path: the one asked for, perhaps its run folder; None for none.
+        model_paths: those asked for, or their run folders; empty for none.
 
     Returns:
-        Its path, and how to name it in the output.
+        Their paths, and how to name them in the output.
 
     Raises:
-        TrainingError: there is no model in the folder.
+        TrainingError: there is no model in a folder.
     """
-    if model_path is not None:
+    if model_paths:
         with naming_flag("--model_path"):
-            path = find_model(model_path)
-        return path, one_line(str(path))
+            paths = [find_model(path) for path in model_paths]
+        return paths, one_line(list_names(map(str, paths), _SHOWN_MODELS))
     passed_over = []
     for path in newest_models(config.RUNS_DIR):
         description = peek_description(path)
         if description is None or not description.synthetic:
-            return path, one_line(
+            return [path], one_line(
                 f"{path} (newest run{_say_passed_over(passed_over, 'newer run')})"
             )
         passed_over.append(path)
     bundled = Path(config.__file__).parent / config.BUNDLED_MODEL
     reason = _say_passed_over(passed_over, "run") or f"; no run in {config.RUNS_DIR}/"
-    return bundled, f"{config.BUNDLED_MODEL} (bundled model{reason})"
+    return [bundled], f"{config.BUNDLED_MODEL} (bundled model{reason})"
 
 
 def _say_passed_over(models: list[Path], noun: str) -> str:

@@ -48,7 +48,7 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
     # Later presets replace earlier ones.
     presets = [MODEL_PRESETS.get(model, {})]
     if model == "sequential":
-        for name in ("head_epochs", "head_learning_rate", "fine_tune_layers"):
+        for name in ("head_epochs", "fine_tune_layers"):
             if name in given:
                 raise ValueError(f"--{name} is for pretrained backbones; sequential has none")
         presets.append(PRESETS["sequential"])
@@ -69,10 +69,16 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
 
 
 def read_initial_model(init_from: str) -> tuple[Path, Description]:
-    """Find the model that a training starts from, and read what it says about itself.
+    """Find the model that a training starts from; see `read_trained_model`."""
+    with naming_flag("--init_from"):
+        return read_trained_model(init_from)
+
+
+def read_trained_model(model_path: str) -> tuple[Path, Description]:
+    """Find a model of this project, and read what it says about itself.
 
     Args:
-        init_from: a `.keras` file, or the folder of a run.
+        model_path: a `.keras` file, or the folder of a run.
 
     Returns:
         The file, and its description.
@@ -80,16 +86,14 @@ def read_initial_model(init_from: str) -> tuple[Path, Description]:
     Raises:
         TrainingError: it is no model of this project.
     """
-    with naming_flag("--init_from"):
-        path = find_model(init_from)
-        description = peek_description(path)
-        if not path.is_file():
-            raise TrainingError(f"found no file {path}; check the path")
-        if description is None or description.model not in MODEL_NAMES:
-            raise TrainingError(
-                f"expected a .keras file that train.py wrote, received {path}; use such a file, or "
-                "start from other weights with --weights"
-            )
+    path = find_model(model_path)
+    description = peek_description(path)
+    if not path.is_file():
+        raise TrainingError(f"found no file {path}; check the path")
+    if description is None or description.model not in MODEL_NAMES:
+        raise TrainingError(
+            f"expected a .keras file that train.py wrote, received {path}; use such a file"
+        )
     return path, description
 
 

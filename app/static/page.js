@@ -80,6 +80,7 @@ function showResult(result, source) {
   find("prediction").textContent = result.heading;
   find("top").replaceChildren(...result.top.map(createTop));
   find("top").hidden = result.top.length === 0;
+  show("set", result.set);
   find("warnings").replaceChildren(
     ...result.warnings.map((item) => createElement("p", `warning ${item.kind}`, item.text)),
   );
