@@ -40,6 +40,13 @@ def resample_weights(groups: Sequence, *, resamples: int = RESAMPLES, seed: int 
     return counts.astype(np.int16)[:, group_indices]
 
 
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divide, with NaN where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    undefined = np.full(numerator.shape, np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+
+
 def confidence_intervals(
     compute_metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
     groups: Sequence,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from metrics.bootstrap import confidence_intervals
+from metrics.bootstrap import confidence_intervals, divide
 from metrics.operating_points import wilson_interval
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
@@ -139,7 +139,7 @@ def subgroup_metrics(
             if malignant:
                 positives = weights[:, is_malignant[true]]
                 detected = positives[:, is_malignant[predicted[is_malignant[true]]]]
-                values["malignant_sensitivity"] = _divide(
+                values["malignant_sensitivity"] = divide(
                     detected.sum(axis=1), positives.sum(axis=1)
                 )
             return values
@@ -245,7 +245,7 @@ def _per_class(
     ones = np.ones((1, len(y_true)))
     sums = _class_sums(y_true, y_prob.argmax(axis=1), len(class_names), ones)
     recall, f1 = _recall(sums)[0], _f1(sums)[0]
-    precision = _divide(sums.correct, sums.predicted)[0]
+    precision = divide(sums.correct, sums.predicted)[0]
     rows = {}
     for i, name in enumerate(class_names):
         positive, score = y_true == i, y_prob[:, i]
@@ -319,30 +319,23 @@ def _sum_by(indices: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
 
 
 def _accuracy(sums: _Sums) -> np.ndarray:
-    return _divide(sums.correct.sum(axis=1), sums.true.sum(axis=1))
+    return divide(sums.correct.sum(axis=1), sums.true.sum(axis=1))
 
 
 def _recall(sums: _Sums) -> np.ndarray:
-    return _divide(sums.correct, sums.true)
+    return divide(sums.correct, sums.true)
 
 
 def _f1(sums: _Sums) -> np.ndarray:
     """Return F1 by class, NaN for a class that does not occur."""
-    f1 = _divide(2 * sums.correct, sums.true + sums.predicted)
+    f1 = divide(2 * sums.correct, sums.true + sums.predicted)
     return np.where(sums.true > 0, f1, np.nan)
 
 
 def _mean_defined(values: np.ndarray) -> np.ndarray:
     """Return the mean over the classes, `[resamples, classes]`, in which a metric is defined."""
     defined = ~np.isnan(values)
-    return _divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide, with NaN where the denominator is 0."""
-    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-    undefined = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    return divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
 
 
 def optional(value: float) -> float | None:

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals
+from metrics.bootstrap import confidence_intervals, divide
 from metrics.markup import format_number, format_table, with_interval
 from support import InputError
 
@@ -125,8 +125,8 @@ def predictive_values(
     true_positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     true_negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     return (
-        _divide(true_positive, true_positive + false_positive),
-        _divide(true_negative, true_negative + false_negative),
+        divide(true_positive, true_positive + false_positive),
+        divide(true_negative, true_negative + false_negative),
     )
 
 
@@ -281,19 +281,12 @@ def _weighted_values(
     true_positive, false_positive = weights @ (y_true & called), weights @ (~y_true & called)
     false_negative, true_negative = weights @ (y_true & ~called), weights @ (~y_true & ~called)
     values = {
-        "sensitivity": _divide(true_positive, true_positive + false_negative),
-        "specificity": _divide(true_negative, true_negative + false_positive),
-        "ppv": _divide(true_positive, true_positive + false_positive),
-        "npv": _divide(true_negative, true_negative + false_negative),
+        "sensitivity": divide(true_positive, true_positive + false_negative),
+        "specificity": divide(true_negative, true_negative + false_positive),
+        "ppv": divide(true_positive, true_positive + false_positive),
+        "npv": divide(true_negative, true_negative + false_negative),
     }
     if prevalence is not None:
         pair = predictive_values(values["sensitivity"], values["specificity"], prevalence)
         values |= dict(zip(_AT_PREVALENCE, pair, strict=True))
     return values
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide, with NaN where the denominator is 0."""
-    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
-    undefined = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)

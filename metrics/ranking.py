@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from metrics.bootstrap import divide
+
 
 def roc_auc(y_true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the area under the ROC curve: how often a positive scores above a negative.
@@ -23,7 +25,7 @@ def roc_auc(y_true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.nd
     positive, negative = _by_descending_score(y_true, score, weights)
     above = np.cumsum(positive, axis=1) - positive / 2
     concordant = (negative * above).sum(axis=1)
-    return _divide(concordant, positive.sum(axis=1) * negative.sum(axis=1))
+    return divide(concordant, positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def sensitivity_at_specificity(
@@ -46,7 +48,7 @@ def sensitivity_at_specificity(
     # Weights are counts, so the tolerance absorbs rounding errors without admitting an image.
     allowed = (1 - specificity) * negatives[:, None] * (1 + 1e-9)
     best = np.where(false_positives <= allowed, true_positives, 0.0).max(axis=1)
-    return np.where(negatives > 0, _divide(best, positives), np.nan)
+    return np.where(negatives > 0, divide(best, positives), np.nan)
 
 
 def _by_descending_score(
@@ -64,8 +66,3 @@ def _by_descending_score(
         np.add.reduceat(weights * positive, starts, axis=1),
         np.add.reduceat(weights * ~positive, starts, axis=1),
     )
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    undefined = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals
+from metrics.bootstrap import confidence_intervals, divide
 from metrics.markup import format_interval, format_number, format_table
 
 # Fractions of the images that are accepted, from all.
@@ -39,8 +39,8 @@ def risk_coverage_area(
     weights = np.asarray(weights, np.float64)[:, order]
     added = np.add.reduceat(weights, starts, axis=1)
     wrong = np.add.reduceat(weights * errors[order], starts, axis=1).cumsum(axis=1)
-    risk = _divide(wrong, added.cumsum(axis=1))
-    return _divide((added * np.nan_to_num(risk)).sum(axis=1), added.sum(axis=1))
+    risk = divide(wrong, added.cumsum(axis=1))
+    return divide((added * np.nan_to_num(risk)).sum(axis=1), added.sum(axis=1))
 
 
 def selective_metrics(
@@ -123,8 +123,3 @@ def format_selective_section(selective: Mapping) -> str:
         f"all coverages (Geifman &amp; El-Yaniv 2017): {selective['area']:.3f} "
         f"({format_interval(selective['interval'])}).</p>" + format_table(heads, rows)
     )
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    undefined = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=denominator > 0)

@@ -1,5 +1,7 @@
 """Learning from the predictions of other models."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ import tiny
 
 from models.bundle import ClassProbabilities, load_model
 from models.factory import build_model
-from training import callbacks
 from training.distillation import SoftTargets, Teachers
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import Phase
@@ -91,38 +92,24 @@ def test_a_student_learns_what_its_teacher_predicts_and_the_teacher_stays_as_it_
     assert all(map(np.array_equal, before, teacher.get_weights()))
 
 
-class StoppedError(Exception):
-    pass
-
-
-def fit(folder, *, stop_after: int | None = None, monkeypatch=None):
+def fit(folder):
     """Train a tiny model with a teacher, in two phases of different image sizes."""
     keras.utils.set_random_seed(0)
-    data = tiny.tiny_data(6, 8)
     teacher = constant_model([0.8, 0.2], tiny.CLASSES)
     teachers = Teachers([teacher], tiny.CLASSES, fraction=0.5, temperature=2.0)
-    object.__setattr__(data, "teachers", teachers)
+    data = replace(tiny.tiny_data(6, 8), teachers=teachers)
     phases = [Phase("head", 1, 1e-3, image_size=6), Phase("train", 3, 2e-3)]
-    save = callbacks.save_checkpoint
-
-    def save_and_stop(path, model, history):
-        save(path, model, history)
-        if len(history) == stop_after:
-            raise StoppedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "save_checkpoint", save_and_stop)
-        return tiny.fit(folder, model=tiny.tiny_model(), data=data, phases=phases)
+    return tiny.fit(folder, model=tiny.tiny_model(), data=data, phases=phases)
 
 
 @pytest.mark.slow
 def test_a_stopped_distillation_resumes_to_the_same_history_and_weights(tmp_path, monkeypatch):
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    expected = fit(tmp_path / "whole", monkeypatch=monkeypatch)
-    with pytest.raises(StoppedError):
-        fit(tmp_path / "stopped", stop_after=2, monkeypatch=monkeypatch)
-    resumed = fit(tmp_path / "stopped", monkeypatch=monkeypatch)
+    expected = fit(tmp_path / "whole")
+    with tiny.stopping_after(2, monkeypatch):
+        fit(tmp_path / "stopped")
+    resumed = fit(tmp_path / "stopped")
     assert resumed.history == expected.history
     first, second = (load_model(tmp_path / n / "model.keras") for n in ("whole", "stopped"))
     assert all(map(np.array_equal, first.get_weights(), second.get_weights()))

@@ -20,7 +20,7 @@ import config
 import train
 from models.bundle import load_model
 from models.description import peek_description
-from training import TrainingError, callbacks
+from training import TrainingError
 from training.callbacks import EpochLog
 from training.checkpoint import load_checkpoint
 from training.phases import Phase
@@ -29,10 +29,6 @@ from training.run import Run
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 # The head phase trains on smaller images.
 PHASES = [Phase("head", 2, 1e-3, image_size=6), Phase("train", 4, 2e-3)]
-
-
-class StoppedError(Exception):
-    pass
 
 
 def fit(folder, *, resume: bool = False, phases=PHASES, **options):
@@ -45,17 +41,8 @@ def fit(folder, *, resume: bool = False, phases=PHASES, **options):
 
 def stop_after(finished: int, folder, monkeypatch, **options) -> None:
     """Train until an epoch is finished and its checkpoint written, and no further."""
-    save = callbacks.save_checkpoint
-
-    def save_and_stop(path, model, history):
-        save(path, model, history)
-        if len(history) == finished:
-            raise StoppedError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks, "save_checkpoint", save_and_stop)
-        with pytest.raises(StoppedError):
-            fit(folder, **options)
+    with tiny.stopping_after(finished, monkeypatch):
+        fit(folder, **options)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """A tiny model and data set, on which tests train in a second."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from data.augmentation import AugmentationSettings
 from data.pipeline import make_dataset
 from models.bundle import ClassProbabilities
+from training import callbacks
 from training.callbacks import EarlyStopping
 from training.loop import Result, TrainingData, train_model
 from training.losses import LogitAdjustedCrossentropy
@@ -98,6 +102,26 @@ def fit(
         early_stopping=EarlyStopping(monitor, patience),
         run=Run(folder),
     )
+
+
+class StoppedError(Exception):
+    """Ends a training in a test."""
+
+
+@contextlib.contextmanager
+def stopping_after(finished: int, monkeypatch) -> Iterator[None]:
+    """Stop a training when so many epochs are finished and the checkpoint is written."""
+    save = callbacks.save_checkpoint
+
+    def save_and_stop(path, model, history):
+        save(path, model, history)
+        if len(history) == finished:
+            raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks, "save_checkpoint", save_and_stop)
+        with pytest.raises(StoppedError):
+            yield
 
 
 def finish_an_epoch(model, *_, callbacks: list, **__) -> None:

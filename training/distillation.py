@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import keras
@@ -49,10 +50,11 @@ def load_teachers(
             fraction=settings.distillation_fraction,
             temperature=settings.distillation_temperature,
         )
-    steps = count_steps(image_count, settings.batch_size)
-    seconds = sum(
-        steps * phase.epochs * loaded.time_batch(phase.image_size, settings.batch_size)
-        for phase in plan_phases(settings)
+    epochs = Counter()
+    for phase in plan_phases(settings):
+        epochs[phase.image_size] += phase.epochs
+    seconds = count_steps(image_count, settings.batch_size) * sum(
+        count * loaded.time_batch(size, settings.batch_size) for size, count in epochs.items()
     )
     names = list_names((teacher.description.model for teacher in teachers), 5)
     print(

@@ -83,10 +83,11 @@ def select(classifier: BaseClassifier, data_dir: str, split: str | None) -> Sele
     """
     description = classifier.description
     members = classifier.members if isinstance(classifier, Ensemble) else ()
-    folds = [member.description for member in members]
-    split = split or ("val" if are_folds(folds) else "test")
-    if split == "val" and are_folds(folds):
-        parts = list(zip(members, select_out_of_fold(data_dir, folds), strict=True))
+    descriptions = [member.description for member in members]
+    folds = are_folds(descriptions)
+    split = split or ("val" if folds else "test")
+    if folds and split == "val":
+        parts = list(zip(members, select_out_of_fold(data_dir, descriptions), strict=True))
     else:
         parts = [(classifier, select_images(data_dir, split, description))]
     return Selection(split, parts, description)
