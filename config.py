@@ -1,4 +1,4 @@
-"""Every setting of the project, once, and the presets that replace defaults.
+"""Every setting of the three scripts, once, and the presets that replace defaults.
 
 A field declared with `flag` is a command-line flag; any other field is a constant of the recipe, to
 be changed here. Importing this file imports no package, so that `--help` appears at once.
@@ -7,13 +7,14 @@ be changed here. Importing this file imports no package, so that `--help` appear
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
+from models.backbones import MODEL_NAMES
 from support.cli import Settings, flag
 
 DATA_DIR = "datasets/HAM10000"
 SAMPLE_DIR = "datasets/sample"
 RUNS_DIR = "runs"
 # Relative to this file, unlike the folders above.
-BUNDLED_MODEL = "models/pretrained/mobilenet_ham10000.keras"
+BUNDLED_MODEL = "models/pretrained/efficientnet_lite.keras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,7 @@ class TrainConfig(Settings):
     allow_missing: bool = flag(
         False, "data", "train even if more than 1 % of the labels have no image file or no class"
     )
-    sample: bool = flag(
-        False, "data", f"generate a small synthetic data set in {SAMPLE_DIR} and train on it"
-    )
+    sample: bool = flag(False, "data", f"generate synthetic images in {SAMPLE_DIR}, train on them")
     split_seed: int = flag(0, "data", "seed of the split by lesion", minimum=0)
     test_fraction: float = flag(
         0.15, "data", "fraction of the images for the test split", minimum=0.0, maximum=0.8
@@ -46,7 +45,11 @@ class TrainConfig(Settings):
         MISSING, "data", "side length of the model's input, pixels", minimum=32, maximum=2048
     )
 
-    model: str = flag("mobilenet", "model", "architecture")
+    model: str = flag(
+        "mobilenet",
+        "model",
+        f"{', '.join(MODEL_NAMES)}, or keras:NAME for a network of keras.applications",
+    )
     weights: str = flag(
         "imagenet", "model", "initial backbone weights: imagenet, none (random), or a weights file"
     )
@@ -66,12 +69,6 @@ class TrainConfig(Settings):
     learning_rate: float = flag(
         1e-3, "optimization", "peak rate after the head phase, of a cosine schedule", minimum=0.0
     )
-    class_weights: str = flag(
-        "sqrt",
-        "optimization",
-        "weight of a class in the loss: inverse frequency (balanced) or its square root",
-        choices=("none", "balanced", "sqrt"),
-    )
 
     output_dir: str = flag(RUNS_DIR, "run", "folder in which the run <model>-<time> is created")
     seed: int = flag(0, "run", "seed of shuffling, augmentation and dropout", minimum=0)
@@ -80,6 +77,9 @@ class TrainConfig(Settings):
     )
     mixed_precision: bool = flag(
         False, "run", "compute in float16 on GPUs that support it; the head stays in float32"
+    )
+    tensorboard: bool = flag(
+        False, "run", "also write curves and images for TensorBoard, into logs/ of the run"
     )
     resume: str | None = flag(
         None, "run", "continue an interrupted run, with its own settings", metavar="RUN"
@@ -112,6 +112,8 @@ class TrainConfig(Settings):
     # Of the teachers in the loss, the labels have the rest; their temperature.
     distillation_fraction: float = 0.5
     distillation_temperature: float = 2.0
+    # Weight of a class in the loss: its inverse frequency ("balanced"), or the square root of that.
+    class_weights: str = field(default="sqrt", metadata={"choices": ("none", "balanced", "sqrt")})
     # Multiplies the log class frequencies that are added to the logits in training. 0.3 raises the
     # recall of rare classes, and costs more accuracy than it gains balanced accuracy.
     logit_adjustment: float = 0.0
@@ -217,12 +219,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+COLUMNS = "isic2018: those of the ISIC 2018 challenge, Task 3"
+_TTA = "test-time augmentation: mean over eight flips and rotations, 8 times slower"
+OPERATING_POINT = "also decide at this threshold of the model, such as malignant=sensitivity_0.90"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Settings):
     """Settings of `evaluate.py`."""
 
     model_path: tuple[str, ...] = flag(
-        (), "input", ".keras or .tflite files, or folders of runs; several: ensemble", required=True
+        (),
+        "input",
+        ".keras, .tflite or .onnx files, or folders of runs; several: ensemble",
+        required=True,
     )
     data_dir: str | None = flag(
         None, "input", f"labels and images (default: those of the model's run, else {DATA_DIR})"
@@ -238,12 +248,16 @@ class EvaluateConfig(Settings):
         None, "output", "folder of the results (default: evaluation-<split>/ beside the models)"
     )
     compare: str | None = flag(None, "input", "predictions.csv to compare with", metavar="FILE")
+    columns: str | None = flag(
+        None,
+        "output",
+        f"also write submission.csv with these columns; {COLUMNS}",
+        choices=("isic2018",),
+    )
     prevalence: tuple[str, ...] = flag(
         (), "output", "also give PPV and NPV where so many are, such as malignant=0.05"
     )
-    tta: bool = flag(
-        False, "run", "test-time augmentation: mean over eight flips and rotations, 8 times slower"
-    )
+    tta: bool = flag(False, "run", _TTA)
     batch_size: int = flag(64, "run", "images per step", minimum=1)
 
 
@@ -257,12 +271,19 @@ class PredictConfig(Settings):
     model_path: tuple[str, ...] = flag(
         (),
         "input",
-        ".keras or .tflite files, or folders of runs; several: ensemble (default: newest run in "
-        f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
+        ".keras, .tflite or .onnx files, or folders of runs; several: ensemble (default: newest "
+        f"run in {RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     top_k: int = flag(3, "output", "number of classes shown per image", minimum=1)
+    operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
     output: str | None = flag(
         None, "output", "write a table of all predictions, a .csv or .json file", metavar="FILE"
+    )
+    columns: str | None = flag(
+        None,
+        "output",
+        f"columns of the table (default: all that the model tells); {COLUMNS}",
+        choices=("isic2018",),
     )
     explain: str | None = flag(
         None, "output", "write a Grad-CAM heat map of each image into a folder", metavar="DIR"
@@ -270,81 +291,20 @@ class PredictConfig(Settings):
     explain_class: str | None = flag(
         None, "output", "class to explain (default: the predicted class)"
     )
-    tta: bool = flag(
-        False, "run", "test-time augmentation: mean over eight flips and rotations, 8 times slower"
-    )
+    tta: bool = flag(False, "run", _TTA)
     batch_size: int = flag(32, "run", "images per step", minimum=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.output is not None and not self.output.endswith((".csv", ".json")):
             raise ValueError(f"--output should end in .csv or .json, received {self.output!r}")
+        if self.columns is not None and not (self.output or "").endswith(".csv"):
+            raise ValueError(
+                f"--columns {self.columns} needs --output FILE.csv, received "
+                f"{self.output or 'no --output'}; give a .csv file"
+            )
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class needs --explain DIR; give both")
         for path in self.model_path if self.explain is not None else ():
-            if path.endswith(".tflite"):
+            if path.endswith((".tflite", ".onnx")):
                 raise ValueError(f"--explain needs the .keras file of the model, received {path}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppConfig(Settings):
-    """Settings of `python -m app`."""
-
-    model_path: tuple[str, ...] = flag(
-        (),
-        "input",
-        ".keras files or folders of runs; several: ensemble (default: newest run in "
-        f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
-    )
-    host: str = flag("127.0.0.1", "run", "address to listen on; 127.0.0.1: this machine only")
-    port: int = flag(7860, "run", "port to listen on; 0: any free port", minimum=0, maximum=65535)
-
-    max_upload_bytes: int = 20_000_000
-    max_pixels: int = 50_000_000
-    max_waiting: int = 8  # requests in work or waiting, before others have to try again later
-    upload_seconds: float = 60.0  # an upload that takes longer is rejected
-    # A connection on which no complete header of a request arrives for so long is closed.
-    request_seconds: float = 10.0
-    # Above these, the connection that has waited longest for a request is closed.
-    max_connections: int = 128
-    max_connections_per_address: int = 64
-    shown_size: int = 480  # side length of the images shown, pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig(Settings):
-    """Settings of `python -m app.export`."""
-
-    model_path: str
-    data_dir: str | None = flag(
-        None,
-        "input",
-        "folder of the data that the model was trained on (default: that of the model's run, else "
-        f"{DATA_DIR})",
-    )
-    quantize: str = flag(
-        "float32", "output", "number format; float16: half the size of float32, int8: a quarter"
-    )
-    output: str | None = flag(
-        None,
-        "output",
-        "file to write (default: beside the model, <model>-<quantize>.tflite)",
-        metavar="FILE",
-    )
-
-    # Training images, balanced by class, on which int8 measures the value range of each layer.
-    calibration_images: int = 210
-    batch_size: int = 64
-    # Calls per model that the latency is the median of.
-    timed_calls: int = 50
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        # The folder of a run may have any name.
-        if self.model_path.endswith((".tflite", ".h5", ".hdf5", ".onnx")):
-            raise ValueError(
-                "MODEL should be a .keras file or the folder of a run, received "
-                f"{self.model_path!r}"
-            )
-        if self.output is not None and not self.output.endswith(".tflite"):
-            raise ValueError(f"--output should end in .tflite, received {self.output!r}")

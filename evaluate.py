@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import time
 from itertools import pairwise
@@ -11,18 +12,25 @@ from typing import TYPE_CHECKING
 from config import EvaluateConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import list_names, make_folder, one_line
+from support.files import common_folder, list_names, make_folder, one_line
 from support.terminal import format_seconds, red
-from training.run import choose_data_dir, common_folder, find_model
+from training.run import (
+    choose_data_dir,
+    command_line,
+    find_model,
+    installed_versions,
+)
 
 if TYPE_CHECKING:
-    from metrics.page import Misclassification
+    from metrics.sections import Misclassification
     from models.predictions import BaseClassifier
     from training.evaluation import Prediction, Selection
 
 PROGRAM = "evaluate.py"
 NOTICE = "For research and teaching only; not a medical device, not medical advice."
-NO_HEAT_MAPS = "Without heat maps: only the .keras file of a model gives them, not a .tflite file."
+NO_HEAT_MAPS = (
+    "Without heat maps: only the .keras file of a model gives them, not an exported file."
+)
 NO_HASHES = (
     "This model file has no pixel hashes: copies of its training images under other names are not "
     "recognized."
@@ -59,6 +67,7 @@ def evaluate(settings: EvaluateConfig) -> int:
     from metrics.report import format_metrics
     from models.ensemble import load_predictor
     from training.evaluation import count_images, predict, select
+    from training.submission import choose_submission
 
     classifier = load_predictor(paths)
     description = classifier.description
@@ -66,6 +75,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
     selection = select(classifier, data_dir, settings.split)
     frame, other = selection.frame, None
+    submission = choose_submission(settings.columns, description, frame["image_id"].tolist())
     if settings.compare is not None:
         labels = dict(zip(frame["image_id"], frame["label"], strict=True))
         with cli.naming_flag("--compare"):
@@ -95,11 +105,15 @@ def evaluate(settings: EvaluateConfig) -> int:
         other=other,
     )
     write(selection, prediction, metrics, notes, settings, name, output_dir)
+    files = "report.html, metrics.json, predictions.csv, plots"
+    if submission:
+        y_prob, image_ids = prediction.predictions.y_prob, prediction.frame["image_id"].tolist()
+        files += f", {submission.write(output_dir, image_ids, y_prob).name}"
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
     print(
         f"\n{format_metrics(metrics)}\n\nStart {start}, inference {inference}, report {report}.\n"
-        f"Written to {output_dir}: report.html, metrics.json, predictions.csv, plots."
+        f"Written to {output_dir}: {files}."
     )
     return 1 if len(prediction.frame) < len(frame) else 0
 
@@ -147,10 +161,11 @@ def write(
     from data.class_names import class_titles
     from data.classes import melanoma_class
     from data.ham10000 import SUBGROUP_NAMES
-    from metrics.page import ReportContext, binary_task_labels, build_page
+    from metrics.page import binary_task_labels, build_page
     from metrics.plots import plot_evaluation
     from metrics.prediction_table import prediction_table
     from metrics.report import write_report
+    from metrics.sections import ReportContext
     from training.evaluation import count_images
 
     description, frame, predictions = (
@@ -173,6 +188,9 @@ def write(
             "Model": f"{name}, {description.origin}",
             "Evaluated on": f"{count_images(frame)}, split {selection.split}",
             "Input": size + (", mean over eight flips and rotations" if settings.tta else ""),
+            "Date": datetime.date.today().isoformat(),
+            "Command": command_line(),
+            "Versions": ", ".join(map(" ".join, installed_versions().items())),
         },
         notes=[NOTICE, *notes],
         names=SUBGROUP_NAMES | class_titles(description.class_names, description.class_titles),
@@ -192,8 +210,8 @@ def write(
 def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassification]:
     """Return the most confident errors, with their heat maps if the models give them."""
     from data.images import load_image
-    from metrics.classification import most_confident_errors
-    from metrics.page import Misclassification
+    from metrics.errors import most_confident_errors
+    from metrics.sections import Misclassification
     from models.grad_cam import overlay
 
     evaluation = prediction.evaluation

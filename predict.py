@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from config import PredictConfig
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import list_names, make_folder, one_line, safe_name
+from support.files import make_folder, one_line, safe_name
 from support.terminal import Progress, red
 from training.run import choose_models
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from metrics.decision import OperatingPoint
     from metrics.prediction import Prediction
-    from models.description import Description
     from models.predictions import BaseClassifier, Predictions
 
 PROGRAM = "predict.py"
@@ -50,13 +50,18 @@ def predict(settings: PredictConfig) -> int:
     from data.class_names import class_titles
     from data.pipeline import iterate_batches
     from metrics.prediction import format_block, format_line, line_heading
-    from metrics.prediction_table import PredictionWriter, prediction_table
     from models.ensemble import load_predictor
+    from training.decision import choose_operating_point
+    from training.submission import PredictionTable
 
     model_paths, origin = choose_models(settings.model_path)
     classifier = load_predictor(model_paths)
     description = classifier.description
     titles = class_titles(description.class_names, description.class_titles)
+    point = choose_operating_point(settings.operating_point, description)
+    writer = None
+    if settings.output:
+        writer = PredictionTable(settings.output, settings.columns, description, paths, point)
     explanations = Explanations(classifier, settings) if settings.explain else None
     if description.synthetic:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
@@ -68,7 +73,6 @@ def predict(settings: PredictConfig) -> int:
     as_lines = len(paths) > len(settings.image)
     if as_lines:
         print(f"\n{line_heading(description.malignant)}")
-    writer = PredictionWriter(settings.output) if settings.output else None
     progress = Progress("predicting")
     predicted = skipped = 0
     with writer or contextlib.nullcontext():
@@ -80,7 +84,7 @@ def predict(settings: PredictConfig) -> int:
             progress.clear()
             for message in failures.values():
                 print(f"skipped {message}", file=sys.stderr)
-            for prediction in describe(classifier, names, predictions):
+            for prediction in describe(classifier, names, predictions, point):
                 if as_lines:
                     print(format_line(prediction, top_k=settings.top_k))
                 else:
@@ -88,8 +92,7 @@ def predict(settings: PredictConfig) -> int:
             if explanations:
                 explanations.write(names, images, predictions)
             if writer:
-                y_prob, columns = predictions.y_prob, predictions.columns
-                writer.write(prediction_table(names, y_prob, description.class_names, **columns))
+                writer.add(names, predictions)
             predicted += len(names)
             skipped += len(failures)
             progress.update(predicted + skipped, len(paths))
@@ -103,38 +106,26 @@ def predict(settings: PredictConfig) -> int:
 
 
 def describe(
-    classifier: BaseClassifier, names: list[str], predictions: Predictions
+    classifier: BaseClassifier, names: list[str], batch: Predictions, point: OperatingPoint | None
 ) -> Iterator[Prediction]:
     """Yield what is shown of each prediction of a batch."""
     from metrics.prediction import Prediction, set_names
 
-    description = classifier.description
-    malignant = classifier.malignant_probability(predictions)
-    warnings, sets = classifier.warnings(predictions), predictions.prediction_set
+    description, class_names = classifier.description, classifier.description.class_names
+    malignant = classifier.malignant_probability(batch)
+    warnings, sets = classifier.warnings(batch), batch.prediction_set
     for i, name in enumerate(names):
+        y_prob = dict(zip(class_names, batch.y_prob[i].tolist(), strict=True))
         yield Prediction(
             image=one_line(name),
-            y_prob=dict(zip(description.class_names, predictions.y_prob[i].tolist(), strict=True)),
+            y_prob=y_prob,
             malignant=description.malignant,
             malignant_probability=None if malignant is None else float(malignant[i]),
             warnings=warnings[i],
-            prediction_set=()
-            if sets is None
-            else set_names(predictions.y_prob[i], sets[i], description.class_names),
+            prediction_set=[] if sets is None else set_names(batch.y_prob[i], sets[i], class_names),
             coverage=(description.prediction_sets or {}).get("coverage"),
+            decision=point.decide(y_prob) if point else ("", ""),
         )
-
-
-def find_class_index(name: str, description: Description) -> int:
-    """Return the index of a class of a model by its name, in any case, or another name of it."""
-    from data import DataError
-    from data.classes import scheme_of_model
-
-    found = scheme_of_model(description).find(name)
-    if found is None:
-        classes = list_names(description.class_names)
-        raise DataError(f"expected a class of the model, {classes}; received {name!r}")
-    return description.class_names.index(found)
 
 
 class Explanations:
@@ -144,6 +135,8 @@ class Explanations:
         self.classifier, self.folder = classifier, Path(settings.explain)
         self.class_index = None
         if settings.explain_class is not None:
+            from data.classes import find_class_index
+
             with cli.naming_flag("--explain_class"):
                 self.class_index = find_class_index(settings.explain_class, classifier.description)
         with cli.naming_flag("--explain"):

@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from config import TrainConfig
-from models.backbones import MODEL_NAMES
 from support import cli
 from support.files import make_folder, one_line
 from support.terminal import format_bytes, format_seconds
@@ -34,7 +33,6 @@ def parse(argv: list[str] | None) -> TrainConfig:
         argv,
         prog=PROGRAM,
         description=__doc__,
-        choices={"model": MODEL_NAMES},
         presets=list_presets(),
         build=build_settings,
     )

@@ -3,7 +3,7 @@
 import sys
 
 from app.listener import get_url, is_loopback, open_listener
-from config import AppConfig
+from app.settings import AppConfig
 from support import cli
 from training.run import choose_models
 
@@ -33,22 +33,28 @@ def serve(settings: AppConfig) -> int:
 
         from app.examples import generate_examples
         from app.prediction import DISCLAIMER, Predictor, describe_model
+        from data.class_names import class_titles
         from data.classes import scheme_of_model
         from models.description import SYNTHETIC_WARNING
         from models.ensemble import load_predictor
 
         model_paths, origin = choose_models(settings.model_path)
         classifier = load_predictor(model_paths)
+        description = classifier.description
         local, address = is_loopback(listener), listener.getsockname()[0]
         app = build_app(
             Predictor(classifier, settings),
             settings,
-            examples=generate_examples(scheme_of_model(classifier.description)),
-            about={"model": describe_model(classifier), "disclaimer": DISCLAIMER},
+            examples=generate_examples(scheme_of_model(description)),
+            about={
+                "model": describe_model(classifier),
+                "disclaimer": DISCLAIMER,
+                "titles": class_titles(description.class_names, description.class_titles),
+            },
             hosts=("127.0.0.1", "localhost", "::1", settings.host, address) if local else (),
         )
-        print(f"Model: {origin}, {classifier.description.origin}")
-        if classifier.description.synthetic:
+        print(f"Model: {origin}, {description.origin}")
+        if description.synthetic:
             print(f"warning: {SYNTHETIC_WARNING}", file=sys.stderr)
         if classifier.missing_warnings:
             print(f"note: {classifier.missing_warnings}", file=sys.stderr)

@@ -10,7 +10,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from config import AppConfig
+from app.settings import AppConfig
 
 
 def build_options(app: Callable, settings: AppConfig) -> uvicorn.Config:

@@ -1,4 +1,4 @@
-"""Convert a model to TensorFlow Lite, for phones: python -m app.export MODEL"""
+"""Convert a model to TensorFlow Lite, ONNX or a SavedModel: python -m app.export MODEL"""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config import ExportConfig
-from models import QUANTIZATIONS
+from app.settings import ExportConfig
+from models import EXPORT_FORMATS
 from support import InputError, cli
 from training.run import choose_data_dir, find_model
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
     import pandas as pd
 
@@ -33,7 +34,7 @@ def parse(argv: list[str] | None) -> ExportConfig:
     parser.add_argument(
         "model_path", metavar="MODEL", help="the .keras file to convert, or the folder of a run"
     )
-    cli.add_arguments(parser, ExportConfig, choices={"quantize": QUANTIZATIONS})
+    cli.add_arguments(parser, ExportConfig)
     try:
         return ExportConfig(**vars(parser.parse_args(argv)))
     except ValueError as error:
@@ -51,9 +52,11 @@ def export(settings: ExportConfig) -> int:
 
     from app.comparison import format_latencies, generate_image
     from app.export_images import choose_balanced, read_images
+    from models.backend import check_onnx_converter
     from models.classifier import load_classifier
-    from models.conversion import convert
 
+    if settings.format == "onnx":
+        check_onnx_converter("--format onnx")
     keras_file = load_classifier(model_path)
     description = keras_file.description
     train, validation = select_images(settings, model_path, description)
@@ -62,21 +65,46 @@ def export(settings: ExportConfig) -> int:
         chosen = choose_balanced(train, settings.calibration_images)
         calibration_images, readable = read_images(chosen, description.image_size)
         skipped += len(chosen) - len(readable)
-    convert(keras_file.model, output, quantize=settings.quantize, images=calibration_images)
-    tflite_file = load_classifier(output)
+    exported = write(keras_file.model, output, settings, calibration_images)
     print(
-        f"{output}: {settings.quantize}, {output.stat().st_size / 1e6:.2f} MB "
-        f"({model_path}: {model_path.stat().st_size / 1e6:.2f} MB)",
+        f"{output}: {settings.format}, {settings.quantize}, {count_bytes(output) / 1e6:.2f} MB "
+        f"({model_path}: {count_bytes(model_path) / 1e6:.2f} MB)",
         flush=True,
     )
     if validation is None:
         image = generate_image(description.image_size)
     else:
-        image, failures = compare(keras_file, tflite_file, validation, settings)
+        image, failures = compare(keras_file, exported, validation, settings)
         skipped += failures
-    latencies = format_latencies(keras_file, tflite_file, image, repetitions=settings.timed_calls)
+    latencies = format_latencies(keras_file, exported, image, repetitions=settings.timed_calls)
     print(f"\n{latencies}")
     return 1 if skipped else 0
+
+
+def write(
+    model: keras.Model, output: Path, settings: ExportConfig, images: np.ndarray | None
+) -> Classifier:
+    """Write the model in the format asked for; returns what was written, ready to be asked."""
+    from models.classifier import Classifier, load_classifier
+    from models.conversion import convert
+    from models.onnx_conversion import convert_to_onnx
+    from models.saved_model import SavedModel, write_saved_model
+
+    if settings.format == "saved_model":
+        with cli.naming_flag("--output"):
+            write_saved_model(model, output)
+        return Classifier(SavedModel(output, model), output)
+    if settings.format == "onnx":
+        convert_to_onnx(model, output)
+    else:
+        convert(model, output, quantize=settings.quantize, images=images)
+    return load_classifier(output)
+
+
+def count_bytes(path: Path) -> int:
+    """Return the size of a file, or that of all files in a folder."""
+    files = path.glob("**/*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def select_images(
@@ -117,31 +145,35 @@ def select_images(
 
 
 def compare(
-    keras_file: Classifier, tflite_file: Classifier, frame: pd.DataFrame, settings: ExportConfig
+    keras_file: Classifier, exported: Classifier, frame: pd.DataFrame, settings: ExportConfig
 ) -> tuple[np.ndarray, int]:
     """Print how far the predictions of both files agree.
 
     Returns:
         The first image as a batch, and the number of those that cannot be read.
     """
-    from app.comparison import format_agreement, predict
+    from app.comparison import format_agreement, format_warnings, predict
     from app.export_images import read_images
     from data.splits import class_indices
 
     names = keras_file.description.class_names
     images, readable = read_images(frame, keras_file.description.image_size)
-    keras_prob, tflite_prob = (
-        predict(classifier, images, settings.batch_size) for classifier in (keras_file, tflite_file)
+    expected, received = (
+        predict(classifier, images, settings.batch_size) for classifier in (keras_file, exported)
     )
-    y_true = class_indices(readable["label"], names)
-    print(f"\n{format_agreement(y_true, keras_prob, tflite_prob, names)}")
+    y_true, kind = class_indices(readable["label"], names), exported.network.kind
+    print(f"\n{format_agreement(y_true, expected.y_prob, received.y_prob, names, kind=kind)}")
+    if warnings := format_warnings(expected, received):
+        print(warnings)
     return images[:1], len(frame) - len(readable)
 
 
 def choose_output(settings: ExportConfig, model_path: Path) -> Path:
-    """Return the file to write; its folder has to exist."""
+    """Return the file or folder to write; the folder that it is in has to exist."""
     if settings.output is None:
-        return model_path.with_name(f"{model_path.stem}-{settings.quantize}.tflite")
+        number = {"litert": settings.quantize, "onnx": "", "saved_model": "saved_model"}
+        stem = "-".join(filter(None, (model_path.stem, number[settings.format])))
+        return model_path.with_name(stem + EXPORT_FORMATS[settings.format])
     output = Path(settings.output)
     if not output.parent.is_dir():
         raise InputError(

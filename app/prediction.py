@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from config import AppConfig
+from app.settings import AppConfig
+from data import DataError
 from data.class_names import class_titles
 from data.ham10000 import DIAGNOSES
 from data.images import load_bytes
@@ -21,10 +22,12 @@ from metrics.prediction import (
     set_names,
     set_text,
 )
+from metrics.prediction_table import prediction_table
 from models.description import SYNTHETIC_WARNING
 from models.grad_cam import overlay
 from models.predictions import BaseClassifier, Predictions
 from support.files import one_line
+from training.decision import choose_operating_point
 
 DISCLAIMER = (
     "This is not medical advice. The program is for research and teaching, and it misses "
@@ -54,32 +57,39 @@ class Predictor:
 
     Raises:
         ModelError: the classifier has no heat maps.
+        InputError: it has no such operating point as the settings name.
     """
 
     def __init__(self, classifier: BaseClassifier, settings: AppConfig) -> None:
         self._classifier, self._settings = classifier, settings
+        self._point = choose_operating_point(settings.operating_point, classifier.description)
         # The first call builds what all later ones use.
         size = classifier.description.image_size
         self._predict(np.zeros((size, size, 3), np.uint8))
 
-    def __call__(self, content: bytes) -> dict:
+    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
         """Return the prediction as JSON values.
 
         Args:
             content: of an image file.
+            class_name: class that the heat map explains; None for the predicted one.
 
         Raises:
-            DataError: it cannot be read as an image, or has too many pixels.
+            DataError: it cannot be read as an image, has too many pixels, or the model has no such
+                class.
         """
         description, size = self._classifier.description, self._settings.shown_size
         max_pixels = self._settings.max_pixels
+        if class_name is not None and class_name not in description.class_names:
+            raise DataError(f"expected a class of the model, received {class_name!r:.80}")
         image = load_bytes(content, description.image_size, max_pixels=max_pixels)
         shown = load_bytes(content, size, max_pixels=max_pixels)
-        predictions, heat_map = self._predict(image)
+        predictions, heat_map = self._predict(image, class_name)
         scaled = Image.fromarray(heat_map).resize((size, size), Image.Resampling.BILINEAR)
         result = self._describe(predictions)
         effect = "Bright regions increase" if heat_map.any() else "No region increases"
-        title = result["classes"][0]["title"]
+        explained = class_name or result["classes"][0]["name"]
+        (title,) = (item["title"] for item in result["classes"] if item["name"] == explained)
         return result | {
             "model": describe_model(self._classifier),
             "disclaimer": " ".join(
@@ -88,12 +98,39 @@ class Predictor:
             "image": _data_url(shown),
             "heat_map": _data_url(overlay(shown, np.asarray(scaled).clip(0, 1))),
             "heat_map_caption": f"{effect} the score for {title} (Grad-CAM)",
+            "explained": explained,
         }
 
-    def _predict(self, image: np.ndarray) -> tuple[Predictions, np.ndarray]:
-        """Return the prediction for one image, and the heat map of the predicted class."""
+    def row(self, content: bytes, name: str) -> dict:
+        """Return the row that `predict.py --output` writes for an image, as JSON values.
+
+        Args:
+            content: of an image file.
+            name: of the image.
+
+        Raises:
+            DataError: it cannot be read as an image, or has too many pixels.
+        """
+        description, limit = self._classifier.description, self._settings.max_pixels
+        image = load_bytes(content, description.image_size, max_pixels=limit)
         predictions = self._classifier(image[None])
-        return predictions, self._classifier.explain(image[None], predictions.class_indices)[0]
+        columns = predictions.columns
+        if self._point:
+            columns["decisions"] = self._point.columns(predictions.y_prob, description.class_names)
+        table = prediction_table(
+            [one_line(name)], predictions.y_prob, description.class_names, **columns
+        )
+        return table.to_dict(orient="records")[0]
+
+    def _predict(
+        self, image: np.ndarray, class_name: str | None = None
+    ) -> tuple[Predictions, np.ndarray]:
+        """Return the prediction for one image, and the heat map of a class."""
+        predictions = self._classifier(image[None])
+        indices = predictions.class_indices
+        if class_name is not None:
+            indices = np.array([self._classifier.description.class_names.index(class_name)])
+        return predictions, self._classifier.explain(image[None], indices)[0]
 
     def _describe(self, predictions: Predictions) -> dict:
         """Return what the prediction for one image says, as JSON values."""
@@ -110,7 +147,10 @@ class Predictor:
         )
         total = self._classifier.malignant_probability(predictions)
         (warnings,) = self._classifier.warnings(predictions)
-        likely = []
+        decision, likely = "", []
+        if self._point is not None and not outside:
+            by_name = dict(zip(description.class_names, y_prob.tolist(), strict=True))
+            _, decision = self._point.decide(by_name)
         if predictions.prediction_set is not None and not outside:
             names = set_names(y_prob, predictions.prediction_set[0], description.class_names)
             likely = [titles.get(name, name) for name in names]
@@ -125,6 +165,7 @@ class Predictor:
             "prediction": classes[0],
             # Below a heading that names no class.
             "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
+            "decision": decision,
             "set": _capitalize(set_text(likely, coverage)),
             "malignant": _describe_malignant(
                 None if total is None else float(total[0]),

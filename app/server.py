@@ -1,10 +1,12 @@
 """The web server of the page: an image is read from the request into memory and never stored."""
 
 import asyncio
+import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -13,18 +15,38 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from app.guard import Guard
-from config import AppConfig
+from app.settings import AppConfig
+from app.uploads import RejectedError, read_upload
 from data import DataError
 from data.ham10000 import DIAGNOSES
 
 STATIC = Path(__file__).parent / "static"
-FILES = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+FILES = {
+    "/": "page.html",
+    "/docs": "docs.html",
+    "/page.css": "page.css",
+    "/page.js": "page.js",
+    "/dom.js": "dom.js",
+    "/save.js": "save.js",
+    "/several.js": "several.js",
+    "/icon.svg": "icon.svg",
+}
 TOO_MANY = "Too many images are waiting. Try again in a moment."
 _LENGTH = re.compile("[0-9]{1,19}")
 
 
+class Predicts(Protocol):
+    """What the server asks for a prediction, by one thread at a time; see `app.prediction`."""
+
+    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
+        """Return what the page shows, as JSON values; raises `DataError`."""
+
+    def row(self, content: bytes, name: str) -> dict:
+        """Return the row of a table of predictions, as JSON values; raises `DataError`."""
+
+
 def build_app(
-    predict: Callable[[bytes], dict],
+    predict: Predicts,
     settings: AppConfig,
     *,
     examples: dict[str, bytes],
@@ -34,8 +56,7 @@ def build_app(
     """Build the web application.
 
     Args:
-        predict: from the content of an image file to JSON values; raises `DataError`. Called by
-            one thread at a time.
+        predict: from the content of an image file to JSON values.
         settings: limits of uploads and of the queue.
         examples: JPEG files by the class that they imitate.
         about: what the page shows before a prediction, as JSON values.
@@ -56,12 +77,27 @@ def build_app(
             return PlainTextResponse("no such example", 404)
         return Response(content, media_type="image/jpeg")
 
+    async def get_health(request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    queue = PredictionQueue(settings)
+
+    async def predict_for_page(request: Request) -> Response:
+        # The class to explain; by default the predicted one.
+        class_name = request.query_params.get("class")
+        return await queue.respond(request, lambda content: predict(content, class_name))
+
+    async def predict_for_programs(request: Request) -> Response:
+        return await queue.respond_to_program(request, predict.row)
+
     app = Starlette(
         routes=[
             *(Route(path, get_file) for path in FILES),
             Route("/settings", get_settings),
             Route("/examples/{name}", get_example),
-            Route("/predict", PredictionQueue(predict, settings).respond, methods=["POST"]),
+            Route("/healthz", get_health),
+            Route("/predict", predict_for_page, methods=["POST"]),
+            Route("/api/predict", predict_for_programs, methods=["POST"]),
         ]
     )
     # Redirects repeat the host name of the request.
@@ -74,19 +110,37 @@ class PredictionQueue:
     """Responds to uploads, one at a time.
 
     Args:
-        predict: as for `build_app`.
         settings: as for `build_app`.
     """
 
-    def __init__(self, predict: Callable[[bytes], dict], settings: AppConfig) -> None:
-        self._predict, self._settings = predict, settings
+    def __init__(self, settings: AppConfig) -> None:
+        self._settings = settings
         self._one_at_a_time = asyncio.Semaphore(1)
         self._waiting = self._arrived = 0
 
-    async def respond(self, request: Request) -> Response:
+    async def respond(self, request: Request, predict: Callable[[bytes], dict]) -> Response:
         """Return the prediction for an uploaded image, or a message for the user."""
+
+        async def read(content: bytes) -> Callable[[], dict]:
+            return functools.partial(predict, content)
+
+        return await self._respond(request, read)
+
+    async def respond_to_program(
+        self, request: Request, predict: Callable[[bytes, str], dict]
+    ) -> Response:
+        """Do the same for an image that may be in a form; `predict` gets its name, too."""
+
+        async def read(content: bytes) -> Callable[[], dict]:
+            return functools.partial(predict, *await read_upload(content, request.headers))
+
+        return await self._respond(request, read)
+
+    async def _respond(
+        self, request: Request, read: Callable[[bytes], Awaitable[Callable[[], dict]]]
+    ) -> Response:
         try:
-            return JSONResponse(await self._run(request))
+            return JSONResponse(await self._run(request, read))
         except RejectedError as error:
             return _message(error.status, str(error))
         except TimeoutError:
@@ -102,16 +156,18 @@ class PredictionQueue:
                 500, "Something went wrong. The console where the program runs shows the error."
             )
 
-    async def _run(self, request: Request) -> dict:
+    async def _run(
+        self, request: Request, read: Callable[[bytes], Awaitable[Callable[[], dict]]]
+    ) -> dict:
         self._reject_if_full()
         async with asyncio.timeout(self._settings.upload_seconds):
-            content = await self._read_body(request)
+            predict = await read(await self._read_body(request))
         # Others may have arrived during the upload.
         self._reject_if_full()
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                return await run_in_threadpool(self._predict, content)
+                return await run_in_threadpool(predict)
         finally:
             self._waiting -= 1
 
@@ -144,14 +200,6 @@ class PredictionQueue:
             return bytes(content)
         finally:
             self._arrived -= len(content)
-
-
-class RejectedError(Exception):
-    """A request that is rejected, with an HTTP status and a message for the user."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def _message(status: int, text: str) -> JSONResponse:

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from benchmarks.machine import alternate, decode, read_images, run_benchmark, seconds
 from config import TrainConfig
 from data import DataError
-from models import ModelError, WeightsUnavailableError
-from models.backbones import BACKBONES, MODEL_NAMES
+from models import WeightsUnavailableError
+from models.applications import check_model_name, find_backbone
+from models.backbones import MODEL_NAMES
+from support.cli import naming_flag
 from training.phases import Phase
 from training.run import Run
 from training.settings import build_train_config
@@ -53,12 +55,9 @@ def main(argv: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> None:
     """Measure the models in turn, and print a row for each."""
     names = options.models.split(",")
-    unknown = sorted(set(names) - set(MODEL_NAMES))
-    if unknown:
-        raise ModelError(
-            f"--models: expected names among {', '.join(MODEL_NAMES)}, received "
-            f"{', '.join(map(repr, unknown))}"
-        )
+    with naming_flag("--models"):
+        for name in names:
+            check_model_name(name)
     frame = sample_splits(
         read_images(options.data_dir),
         {"train": options.images, "val": options.validation_images},
@@ -141,7 +140,7 @@ def measure_costs(settings: TrainConfig, *, batch_size: int, rounds: int) -> dic
     from data.ham10000 import CLASS_NAMES
     from models.bundle import save_model
 
-    backbone = BACKBONES.get(settings.model)
+    backbone = find_backbone(settings.model)
     model = compile_model(settings, backbone.fine_tune_layers if backbone else None)
     rng = np.random.default_rng(0)
     shape = (batch_size, settings.image_size, settings.image_size, 3)

@@ -65,8 +65,9 @@ def main(argv: list[str] | None = None) -> int:
         __doc__,
         measure,
         argv,
-        model_path=(BUNDLED_MODEL, "a .keras or .tflite file, or the folder of a run"),
-        images=(600, "number of images of its test split, as many of each class if possible"),
+        model_path=(BUNDLED_MODEL, "a .keras, .tflite or .onnx file, or the folder of a run"),
+        images=(600, "number of images of the split, as many of each class if possible"),
+        split=("test", "images of the model to take: those of its test split, or val"),
         output=(f"{RUNS_DIR}/robustness.png", "plot of the metrics, a .png file"),
     )
 
@@ -91,13 +92,13 @@ def measure(options: argparse.Namespace) -> None:
     with naming_flag("--model_path"):
         classifier = load_classifier(model_path)
     description = classifier.description
-    everything = select_images(options.data_dir, "test", description)
+    everything = select_images(options.data_dir, options.split, description)
     with naming_flag("--output"):
         make_folder(output.parent)
     chosen = choose_balanced(everything, options.images).sort_index()
     images, frame = read_images(chosen, description.image_size)
     print(f"{model_path}, {description.image_size} px")
-    print(describe_images(frame, len(everything)))
+    print(describe_images(frame, len(everything), options.split))
     melanoma = melanoma_class(description.class_names)
     if missing := why_without_melanoma(frame["label"].tolist(), melanoma):
         print(f"Without melanoma ROC AUC: {missing}.")
@@ -105,9 +106,8 @@ def measure(options: argparse.Namespace) -> None:
     print("", flush=True)
     clean, corrupted = compare(classifier, images, frame, melanoma)
     with replacing(output) as temporary:
-        plot(clean, corrupted, title=f"{model_path.name}, {len(frame):,} test images").savefig(
-            temporary, dpi=200
-        )
+        title = f"{model_path.name}, {len(frame):,} images, split {options.split}"
+        plot(clean, corrupted, title=title).savefig(temporary, dpi=200)
     print(
         f"\nplot: {output}\nThe ratio is the balanced accuracy on corrupted images over that on "
         f"clean images ({clean.accuracy:.3f}),\nmean over {len(KINDS)} kinds in "
@@ -116,13 +116,13 @@ def measure(options: argparse.Namespace) -> None:
     print(f"ratio: {np.mean(list(ratios(clean, corrupted).values())):.3f}")
 
 
-def describe_images(frame: pd.DataFrame, available: int) -> str:
+def describe_images(frame: pd.DataFrame, available: int, split: str) -> str:
     """Say how many images are used, of which classes, and in which resolution their files are."""
     classes = [f"{count:,} {name}" for name, count in frame["label"].value_counts().items()]
     sizes = Counter(filter(None, map(image_size_of, frame["path"])))
     files = [f"{count:,} of {width} x {height}" for (width, height), count in sizes.most_common()]
     return (
-        f"{len(frame):,} of {available:,} test images: {list_names(classes)}\n"
+        f"{len(frame):,} of {available:,} images of split {split}: {list_names(classes)}\n"
         f"pixels of their files: {list_names(files, 3)}"
     )
 

@@ -29,9 +29,7 @@ from support.files import make_folder, replacing
 
 GOALS = {"accuracy": 0.82, "balanced accuracy": 0.60}
 # The line that `training.callbacks.EpochLog` prints.
-METRICS = re.compile(
-    r"\| validation: .* accuracy (?P<accuracy>[\d.]+) +balanced (?P<balanced>[\d.]+)"
-)
+METRICS = re.compile(r"^epoch +\d+/\d+ +\S+ +\S+ +\S+ +(?P<accuracy>[\d.]+) +(?P<balanced>[\d.]+) ")
 TURN_SECONDS = 60
 COLORS = {"this project": "tab:blue", "usual recipe": "tab:orange"}
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from data import DataError
 from data.class_lists import read_listed_classes
 from data.class_names import (
     check_names,
@@ -21,6 +22,7 @@ from data.class_names import (
 )
 from data.ham10000 import CLASS_NAMES, DIAGNOSES, MALIGNANT
 from data.labels import find_class
+from support.files import list_names
 
 
 class ModelClasses(Protocol):
@@ -156,6 +158,23 @@ def scheme_of_model(description: ModelClasses) -> ClassScheme:
     )
 
 
+def find_class_index(name: str, description: ModelClasses) -> int:
+    """Return the index of a class of a model by its name, in any case, or another name of it.
+
+    Args:
+        name: of the class.
+        description: of the model.
+
+    Raises:
+        DataError: the model has no such class.
+    """
+    found = scheme_of_model(description).find(name)
+    if found is None:
+        classes = list_names(description.class_names)
+        raise DataError(f"expected a class of the model, {classes}; received {name!r}")
+    return description.class_names.index(found)
+
+
 def make_scheme(
     names: Sequence[str],
     *,
@@ -186,3 +205,17 @@ def melanoma_class(class_names: Iterable[str]) -> str | None:
     """Return the one class that is melanoma, such as `mel` or `Melanoma`; None without one."""
     found = [name for name in class_names if find_class(name) == "mel"]
     return found[0] if len(found) == 1 else None
+
+
+def binary_tasks(
+    class_names: Iterable[str], malignant: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the positive classes of the tasks `malignant` and `melanoma`, where they are known.
+
+    Args:
+        class_names: of a model.
+        malignant: those that are malignant or premalignant; empty if unknown.
+    """
+    melanoma = melanoma_class(class_names)
+    tasks = {"malignant": tuple(malignant), "melanoma": (melanoma,) if melanoma else ()}
+    return {task: positive for task, positive in tasks.items() if positive}

@@ -8,6 +8,7 @@ neither retries nor knows MD5.
 import hashlib
 import http.client
 import os
+import socket
 import ssl
 import time
 import urllib.error
@@ -22,6 +23,8 @@ from support.files import one_line
 CHUNK_SIZE = 1 << 18
 # Seconds between attempts; back to the first after an attempt that received something.
 WAITS = (1, 2, 4, 8, 15, 30, 60, 60)
+# Attempts where no server has this name: without internet access, no wait helps.
+UNKNOWN_HOST_ATTEMPTS = 3
 LONGEST_WAIT = 300
 TIMEOUT = 60
 # Responses of a server that may be temporary: too many requests, timeouts, internal errors.
@@ -58,9 +61,9 @@ class Redirects(urllib.request.HTTPRedirectHandler):
 class _TemporaryError(Exception):
     """A failure that may be over at the next attempt, or after the seconds the server asks for."""
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
+    def __init__(self, message: str, *, wait: float = 0.0, attempts: int = len(WAITS) + 1) -> None:
         super().__init__(message)
-        self.wait = wait
+        self.wait, self.attempts = wait, attempts
 
 
 def fetch(
@@ -123,10 +126,11 @@ def fetch(
         except _TemporaryError as error:
             received = _file_size(part)
             failures = 0 if received > before else failures + 1
-            if failures > len(WAITS):
+            if failures >= error.attempts:
                 raise DataError(
                     f"{url}: cannot be downloaded after {failures} attempts: {error}; what was "
-                    "received is kept: run the same command later to resume"
+                    "received is kept: run the same command later to resume, or download this "
+                    f"address by other means, to {path}"
                 ) from None
             wait = error.wait or WAITS[max(0, failures - 1)]
             say_line(f"{error}; resuming at {received:,} bytes in {wait:g} s")
@@ -184,6 +188,12 @@ def _receive(
                 f"{url}: the server cannot prove its identity ({error.reason.verify_message}); "
                 "check the proxy and the clock of this machine"
             ) from error
+        if isinstance(error.reason, socket.gaierror):
+            host = urllib.parse.urlsplit(url).hostname
+            raise _TemporaryError(
+                f"no server {host} is known here ({error.reason}); is there internet access?",
+                attempts=UNKNOWN_HOST_ATTEMPTS,
+            ) from error
         raise _TemporaryError(f"no connection ({error.reason})") from error
     except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
         raise _TemporaryError(f"connection lost ({type(error).__name__})") from error
@@ -238,7 +248,7 @@ def _handle_status(error: urllib.error.HTTPError, url: str, start: int) -> None:
         if error.code in _TEMPORARY_STATUS:
             seconds = _read_count(error.headers.get("Retry-After", "")) or 0
             wait = float(min(seconds, LONGEST_WAIT))
-            raise _TemporaryError(f"the server responded {response}", wait)
+            raise _TemporaryError(f"the server responded {response}", wait=wait)
         raise DataError(
             f"{url}: the server responded {response}; download the file by hand from "
             "its owners' page"

@@ -224,7 +224,7 @@ class _Index:
 
     def __init__(self, folder: Folder, image_ids: Sequence[str]) -> None:
         self.root = os.path.abspath(folder.root)
-        self.ids_of_stem = Counter(name_key(_stem_of_id(image_id)) for image_id in image_ids)
+        self.ids_of_stem = Counter(name_key(stem_of_id(image_id)) for image_id in image_ids)
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         self.by_short_stem: dict[str, list[str]] = defaultdict(list)
         for path in folder.images:
@@ -269,7 +269,8 @@ class _Index:
         return whole[-len(wanted) :] == wanted or wanted[len(wanted) - len(inside) :] == inside
 
 
-def _stem_of_id(image_id: str) -> str:
+def stem_of_id(image_id: str) -> str:
+    """Return the name of an image, or of its file, without its folder and the ending of images."""
     stem, suffix = os.path.splitext(image_id.replace("\\", "/").rpartition("/")[2])
     return stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix
 

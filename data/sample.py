@@ -10,6 +10,7 @@ import dataclasses
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from data.ham10000 import CLASS_NAMES, SYNTHETIC_LESIONS
 from data.lesions import generate_lesion
 from data.painting import render_image
 from support import cli
+from support.terminal import Progress
 
 PROG = "python -m data.sample"
 
@@ -53,7 +55,11 @@ class SampleConfig(cli.Settings):
 
 
 def write_sample_dataset(
-    output_dir: str | os.PathLike, *, images_per_class: int, seed: int = 0
+    output_dir: str | os.PathLike,
+    *,
+    images_per_class: int,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a synthetic data set in the layout of HAM10000, whole or not at all.
 
@@ -64,6 +70,7 @@ def write_sample_dataset(
         output_dir: the folder to write; must not exist or be empty.
         images_per_class: number of images of each of the seven classes, at least 1.
         seed: at least 0; equal seeds give equal bytes.
+        on_progress: called with the number of images that are written and the total.
 
     Returns:
         The folder, absolute: `HAM10000_metadata.csv` and two folders of RGB JPEGs, 200 x 150.
@@ -85,7 +92,7 @@ def write_sample_dataset(
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=nearby) as temporary:
         draft = Path(temporary, target.name)
         frame = _plan_images(images_per_class, seed)
-        _write_images(frame, draft, seed)
+        _write_images(frame, draft, seed, on_progress)
         frame[_COLUMNS].to_csv(draft / _TABLE, index=False, lineterminator="\n")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -130,11 +137,14 @@ def _generate_patient(rng: np.random.Generator, dx: str) -> dict[str, str]:
     }
 
 
-def _write_images(frame: pd.DataFrame, folder: Path, seed: int) -> None:
+def _write_images(
+    frame: pd.DataFrame, folder: Path, seed: int, on_progress: Callable[[int, int], None] | None
+) -> None:
     parts = [folder / "HAM10000_images_part_1", folder / "HAM10000_images_part_2"]
     for part in parts:
         part.mkdir(parents=True)
     numbers = {image_id: number for number, image_id in enumerate(frame["image_id"])}
+    done = 0
     for (class_index, lesion_index), images in frame.groupby(["class", "lesion"]):
         rng = _make_rng(seed, class_index, lesion_index, 1)
         lesion = generate_lesion(rng, CLASS_NAMES[class_index])
@@ -142,6 +152,9 @@ def _write_images(frame: pd.DataFrame, folder: Path, seed: int) -> None:
             rng = _make_rng(seed, class_index, lesion_index, 2 + image_index)
             part = parts[2 * numbers[image_id] // len(frame)]
             render_image(rng, lesion).save(part / f"{image_id}.jpg", quality=90)
+            done += 1
+            if on_progress:
+                on_progress(done, len(frame))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,7 +167,10 @@ def _command(argv: list[str] | None) -> int:
     settings = cli.parse(SampleConfig, argv, prog=PROG, description=description)
     with cli.naming_flag("--output_dir"):
         folder = write_sample_dataset(
-            settings.output_dir, images_per_class=settings.images_per_class, seed=settings.seed
+            settings.output_dir,
+            images_per_class=settings.images_per_class,
+            seed=settings.seed,
+            on_progress=Progress("generating").update,
         )
     lesions = pd.read_csv(folder / _TABLE)["lesion_id"]
     print(f"{settings.output_dir}: {len(lesions)} synthetic images of {lesions.nunique()} lesions")

@@ -13,12 +13,14 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from metrics.bootstrap import confidence_intervals, divide
-from metrics.operating_points import wilson_interval
+from metrics.operating_points import limit_interval
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
 # Below this many images, metrics of a subgroup are too uncertain to be shown without a warning.
 SMALL_SUBGROUP = 30
+# Below this many malignant images, the same holds for the fraction of them that is found.
+FEWEST_POSITIVES = 10
 
 
 def classification_metrics(
@@ -120,9 +122,9 @@ def subgroup_metrics(
     Returns:
         By column and value `images`, `malignant_images`, `small` (fewer than `SMALL_SUBGROUP`
         images), `accuracy`, `balanced_accuracy`, `malignant_sensitivity` (fraction of the malignant
-        images whose predicted class is malignant, whichever it is), and `intervals` of these three.
-        Undefined metrics are None. Without `malignant_images` and `malignant_sensitivity` if the
-        malignant classes are unknown.
+        images whose predicted class is malignant, whichever it is), and `intervals` of these three;
+        see `limit_interval` for those of 0 and 1. Undefined metrics are None. Without
+        `malignant_images` and `malignant_sensitivity` if the malignant classes are unknown.
     """
     y_true, y_pred, groups = np.asarray(y_true), y_prob.argmax(axis=1), np.asarray(groups)
     is_malignant = np.isin(class_names, list(malignant))
@@ -145,12 +147,19 @@ def subgroup_metrics(
             return values
 
         counts = {"malignant_images": int(is_malignant[true].sum())} if malignant else {}
+        values = _unweighted(weighted, len(true))
+        intervals = confidence_intervals(weighted, groups[rows])
+        counted = {"accuracy": true >= 0, "malignant_sensitivity": is_malignant[true]}
+        for key, value in values.items():
+            if value in (0.0, 1.0):
+                lesions = groups[rows][counted[key]] if key in counted else ()
+                intervals[key] = limit_interval(value, lesions)
         return {
             "images": len(true),
             **counts,
             "small": len(true) < SMALL_SUBGROUP,
-            **_unweighted(weighted, len(true)),
-            "intervals": confidence_intervals(weighted, groups[rows]),
+            **values,
+            "intervals": intervals,
         }
 
     subgroups = {}
@@ -158,41 +167,6 @@ def subgroup_metrics(
         values = np.asarray(values, dtype=str)
         subgroups[column] = {value: measure(values == value) for value in sorted(set(values))}
     return subgroups
-
-
-def confusion_counts(y_true: np.ndarray, y_prob: np.ndarray, class_count: int) -> np.ndarray:
-    """Count images by true class (rows) and predicted class (columns).
-
-    Args:
-        y_true: int `[images]`.
-        y_prob: float `[images, classes]`.
-        class_count: number of classes.
-
-    Returns:
-        int `[classes, classes]`.
-    """
-    cells = np.asarray(y_true) * class_count + y_prob.argmax(axis=1)
-    return np.bincount(cells, minlength=class_count**2).reshape(class_count, class_count)
-
-
-def most_confident_errors(
-    y_true: np.ndarray, y_prob: np.ndarray, groups: Sequence, *, limit: int = 12
-) -> np.ndarray:
-    """Find the misclassified images with the highest confidence, one per lesion.
-
-    Args:
-        y_true: int `[images]`.
-        y_prob: float `[images, classes]`.
-        groups: the lesion of each image.
-        limit: largest number of images returned.
-
-    Returns:
-        int `[errors]`, indices of images, the most confident first.
-    """
-    order = np.argsort(-y_prob.max(axis=1), kind="stable")
-    wrong = order[(y_prob.argmax(axis=1) != y_true)[order]]
-    _, first = np.unique(np.asarray(groups)[wrong], return_index=True)
-    return wrong[np.sort(first)[:limit]]
 
 
 def weighted_metrics(
@@ -279,10 +253,8 @@ def _recall_intervals(
     groups, correct = np.asarray(groups), y_true == y_pred
     for i in np.unique(y_true):
         rows = y_true == i
-        if correct[rows].all() or not correct[rows].any():
-            lesions = len(np.unique(groups[rows]))
-            hits = lesions if correct[rows].all() else 0
-            intervals[class_names[i]] = wilson_interval(hits, lesions)
+        if len(set(correct[rows])) == 1:
+            intervals[class_names[i]] = limit_interval(float(correct[rows][0]), groups[rows])
     return intervals
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from metrics.bootstrap import confidence_intervals
 from metrics.classification import SMALL_SUBGROUP
 from metrics.markup import format_name, format_number, format_row, format_table, with_interval
-from metrics.operating_points import wilson_interval
+from metrics.operating_points import limit_interval
 from metrics.prediction import class_label
 
 _KEYS = ("coverage", "mean_size", "one_class_fraction")
@@ -57,8 +57,7 @@ def set_metrics(
         found = {key: float(value[0]) for key, value in weighted(np.ones((1, len(rows)))).items()}
         intervals = confidence_intervals(weighted, groups[rows])
         if found["coverage"] in (0.0, 1.0):
-            lesions = len(np.unique(groups[rows]))
-            intervals["coverage"] = wilson_interval(round(found["coverage"]) * lesions, lesions)
+            intervals["coverage"] = limit_interval(found["coverage"], groups[rows])
         small = len(rows) < SMALL_SUBGROUP
         return {"images": len(rows), "small": small, **found, "intervals": intervals}
 

@@ -36,7 +36,8 @@ def format_table(
     body = "".join(row if isinstance(row, str) else format_row(row) for row in rows)
     opening = '<table class="stacked">' if stacked else "<table>"
     table = f"{opening}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
+    # Those who scroll with the keyboard have to reach it.
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{heads[0]}">{table}</div>'
 
 
 def format_row(cells: Sequence[str], *, small: bool = False) -> str:
@@ -68,12 +69,14 @@ def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
 
 
 def format_plot(figure: Figure, name: str) -> str:
-    """Return a figure as an image that scrolls where it is wider than the page."""
-    inches = figure.get_figwidth()
-    kind = "scroll wide" if inches > 6 else "scroll"
+    """Return a figure as an image that can be enlarged, and scrolls where it is too wide."""
     source = _data_url(render_png(figure), "image/png")
-    image = f'<img alt="{name}" style="--inches: {inches:.1f}" src="{source}">'
-    return f'<figure class="{kind}">{image}</figure>'
+    size = f"--inches: {figure.get_figwidth():.1f}"
+    return (
+        f'<figure><label class="zoom"><input type="checkbox"> Enlarge: {name}</label>'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{name}">'
+        f'<img alt="{name}" style="{size}" src="{source}"></div></figure>'
+    )
 
 
 @functools.lru_cache(maxsize=8)

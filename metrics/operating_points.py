@@ -43,9 +43,16 @@ def task_score(
     Returns:
         bool `[images]`; and float64 `[images]` in 0..1, the summed probability of these classes.
     """
-    selected = np.isin(class_names, list(positive))
-    score = y_prob[:, selected].astype(np.float64).sum(axis=1).clip(0, 1)
-    return selected[np.asarray(y_true)], score
+    is_positive = np.isin(class_names, list(positive))[np.asarray(y_true)]
+    return is_positive, positive_score(y_prob, class_names, positive)
+
+
+def positive_score(
+    y_prob: np.ndarray, class_names: Sequence[str], positive: Sequence[str]
+) -> np.ndarray:
+    """Return the score of a binary task, float64 `[images]`; see `task_score`."""
+    columns = np.isin(class_names, list(positive))
+    return y_prob[:, columns].astype(np.float64).sum(axis=1).clip(0, 1)
 
 
 def fit_thresholds(
@@ -105,6 +112,22 @@ def wilson_interval(successes: int, total: int, *, level: float = 0.95) -> tuple
     half = z * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     scale = 1 + z**2 / total
     return max((center - half) / scale, 0.0), min((center + half) / scale, 1.0)
+
+
+def limit_interval(value: float, lesions: Sequence) -> tuple[float, float] | None:
+    """Return the interval of a fraction of 0 or 1, where no resample of the bootstrap differs.
+
+    It is Wilson's, with lesions counted instead of images.
+
+    Args:
+        value: 0 or 1.
+        lesions: that of each image that counts.
+
+    Returns:
+        None if there are no lesions.
+    """
+    count = len(np.unique(np.asarray(lesions, str)))
+    return wilson_interval(round(value) * count, count) if count else None
 
 
 def predictive_values(
@@ -176,8 +199,7 @@ def operating_point_metrics(
         if value in (0.0, 1.0):
             counted = {"sensitivity": y_true, "specificity": ~y_true}
             counted |= {"ppv": called[name], "npv": ~called[name]}
-            lesions = len(np.unique(groups[counted[key]])) if key in counted else 0
-            interval = wilson_interval(round(value) * lesions, lesions) if lesions else None
+            interval = limit_interval(value, groups[counted[key]] if key in counted else ())
         found[name][key] = None if math.isnan(value) else value
         intervals[name, key] = interval
     for name, row in found.items():

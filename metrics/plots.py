@@ -11,23 +11,17 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from sklearn.metrics import auc, roc_curve
 
 from metrics.calibration import Reliability, reliability
-from metrics.classification import confusion_counts
+from metrics.class_curves import plot_precision_recall, plot_roc
 from metrics.curves import plot_decision_curve, plot_risk_coverage
+from metrics.errors import confusion_counts
 from metrics.evaluation import Evaluation
 from metrics.markup import render_png
 from metrics.prediction import short_names
 from support.files import one_line, replacing
 
 _TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
-# The palette of Okabe and Ito, which color-blind readers can distinguish.
-_CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2", "#222222")
-# More curves than two styles of each color cannot be told apart: these many are named.
-_COLORS = len(_CLASS_COLORS)
-_MOST_CURVES = 2 * _COLORS
-_FEWEST_WORST = 10
 # Longest name of a class in a plot.
 _NAME_LENGTH = 24
 # Above these numbers of classes, the cells of a confusion matrix are small, and hold no numbers.
@@ -134,8 +128,8 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
         title: title of each figure.
 
     Returns:
-        `confusion_matrix`, `roc`, `reliability`, `risk_coverage` and, if the malignant classes are
-        known, `decision_curve`.
+        `confusion_matrix`, `roc`, `precision_recall`, `reliability`, `risk_coverage` and, if the
+        malignant classes are known, `decision_curve`.
     """
     y_true, y_prob, title = evaluation.y_true, evaluation.y_prob, one_line(title)
     names = [one_line(name) for name in evaluation.class_names]
@@ -151,6 +145,7 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
     return {
         "confusion_matrix": plot_confusion_matrix(counts, names, title=f"{title}\n{summary}"),
         "roc": plot_roc(y_true, y_prob, names, title=title),
+        "precision_recall": plot_precision_recall(y_true, y_prob, names, title=title),
         "reliability": plot_reliability(panels, title=title),
         "risk_coverage": plot_risk_coverage(metrics["selective_prediction"], title=title),
         **({"decision_curve": plot_decision_curve(curve, title=title)} if curve else {}),
@@ -211,61 +206,6 @@ def plot_confusion_matrix(
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(xmax=1))
     bar.set_label("fraction of the true class" + (" (numbers: in %)" if many else ""))
     bar.outline.set_visible(False)
-    return figure
-
-
-@_without_formulas
-def plot_roc(
-    y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
-) -> Figure:
-    """Plot the one-vs-rest ROC curve of each class that occurs.
-
-    Of more classes than can be told apart, those of the lowest ROC AUC are named, the others gray.
-
-    Args:
-        y_true: int `[images]`, indices into `class_names`.
-        y_prob: float `[images, classes]`.
-        class_names: names of the columns of `y_prob`; long ones are shortened.
-        title: title of the figure.
-
-    Returns:
-        A figure of one square panel, with the names beside it if they are many or long.
-    """
-    curves = []
-    for i, name in enumerate(short_names(class_names, _NAME_LENGTH)):
-        positive = y_true == i
-        if 0 < positive.sum() < len(positive):
-            rates = roc_curve(positive, y_prob[:, i], drop_intermediate=False)[:2]
-            label = f"{name}  {auc(*rates):.3f}  n={positive.sum()}"
-            curves.append((auc(*rates), rates, label))
-    others = []
-    if len(curves) > _MOST_CURVES:
-        curves.sort(key=lambda curve: curve[0])
-        curves, others = curves[:_FEWEST_WORST], curves[_FEWEST_WORST:]
-    is_outside = len(curves) > _COLORS or max(map(len, class_names)) > 12
-    figure = Figure(figsize=(9, 5.2) if is_outside else (5.8, 6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="#d1d5db", lw=1, ls="--")
-    for i, (_, rates, label) in enumerate(curves):
-        style = {"color": _CLASS_COLORS[i % _COLORS], "ls": "-" if i < _COLORS else "--"}
-        axes.plot(*rates, lw=2, label=label, zorder=3, **style)
-    for i, (_, rates, _) in enumerate(others):
-        label = f"{len(others)} classes of higher ROC AUC" if i == 0 else None
-        axes.plot(*rates, color="#b6bec8", lw=0.8, label=label)
-    axes.set_xlabel("1 - specificity")
-    axes.set_ylabel("Sensitivity")
-    axes.set_aspect("equal")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.005)
-    axes.grid(color="#f0f1f3")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    if curves:
-        outside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-        place = (
-            outside | {"frameon": False, "fontsize": 9} if is_outside else {"loc": "lower right"}
-        )
-        axes.legend(title="Class, ROC AUC, images", framealpha=1, **place)
     return figure
 
 

@@ -36,6 +36,7 @@ class Prediction:
         warnings: sentences by kind, from `models.classifier.Classifier.warnings`.
         prediction_set: names of the classes in its prediction set; empty if the model has no sets.
         coverage: fraction of cases in which the set is meant to hold the true class.
+        decision: that at an operating point, in a few words and as a sentence; or empty texts.
     """
 
     image: str
@@ -45,6 +46,7 @@ class Prediction:
     warnings: Mapping[str, str]
     prediction_set: Sequence[str] = ()
     coverage: float | None = None
+    decision: tuple[str, str] = ("", "")
 
     @property
     def short_warnings(self) -> list[str]:
@@ -169,9 +171,9 @@ def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str
         lines.append(f"  {malignant_text(total, prediction.malignant)}")
         lines.append(f"  {bar}{'░' * (_BAR_WIDTH - len(bar))}")
     likely = [class_label(name, titles) for name in prediction.prediction_set]
-    text = set_text(likely, prediction.coverage)
-    if text and "out_of_distribution" not in kinds:
-        lines.append(f"  {text}")
+    texts = [prediction.decision[1], set_text(likely, prediction.coverage)]
+    if "out_of_distribution" not in kinds:
+        lines += [f"  {text}" for text in texts if text]
     lines.append("")
     labels = [shorten(class_label(name, titles), _LABEL_WIDTH) for name, _ in top]
     width = max(map(len, labels))
@@ -197,7 +199,7 @@ def format_line(prediction: Prediction, *, top_k: int) -> str:
     cells = [
         f"{label_of[label]:<{width}} {format_percent(p):>8}" for label, p in prediction.top(top_k)
     ]
-    cells += prediction.short_warnings
+    cells += filter(None, [prediction.decision[0], *prediction.short_warnings])
     return f"{short:<{_NAME_WIDTH}}  {malignant}" + "   ".join(cells)
 
 

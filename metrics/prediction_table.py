@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,9 @@ from support.files import csv_cell, escape_controls, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
+# Of the numbers in a table.
+DECIMALS = 6
+
 
 def prediction_table(
     images: Sequence[str],
@@ -28,6 +32,7 @@ def prediction_table(
     out_of_distribution: np.ndarray | None,
     prediction_set: np.ndarray | None = None,
     disagreement: np.ndarray | None = None,
+    decisions: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Build the table of predictions that all commands write.
 
@@ -39,12 +44,14 @@ def prediction_table(
         out_of_distribution: bool `[images]`; None where the model cannot tell.
         prediction_set: bool `[images, classes]`; None if the model has no such sets.
         disagreement: float `[images]`, among the members of an ensemble; None for a single model.
+        decisions: bool `[images]`, by the name of a column; see `metrics.decision`.
 
     Returns:
         `image`, `predicted`, `confidence` (the highest probability), `uncertain` and
         `out_of_distribution` (True, False, or None: an empty cell in CSV, null in JSON),
         `prediction_set` (class names joined by a space, the most probable one first, or None),
-        perhaps `disagreement`, and one `prob_<class>` column per class; numbers have six decimals.
+        perhaps `disagreement` and the decisions, and one `prob_<class>` column per class; numbers
+        have six decimals.
     """
     # Imported here because predictions without a table do not need pandas, which is slow to import.
     import pandas as pd
@@ -55,13 +62,14 @@ def prediction_table(
     if prediction_set is not None:
         pairs = zip(y_prob, prediction_set, strict=True)
         sets = [" ".join(set_names(*pair, class_names)) for pair in pairs]
-    y_prob = np.round(y_prob.astype(np.float64), 6)
+    y_prob = np.round(y_prob.astype(np.float64), DECIMALS)
     table["confidence"] = y_prob.max(axis=1)
     table["uncertain"] = uncertain
     table["out_of_distribution"] = out_of_distribution
     table["prediction_set"] = sets
     if disagreement is not None:
-        table["disagreement"] = np.round(disagreement, 6)
+        table["disagreement"] = np.round(disagreement, DECIMALS)
+    table = table.assign(**decisions)
     columns = [f"prob_{name}" for name in class_names]
     return pd.concat([table, pd.DataFrame(y_prob, columns=columns)], axis=1)
 
@@ -75,13 +83,14 @@ class PredictionWriter:
 
     Args:
         path: ends in `.csv` or `.json` (a list of objects).
+        decimals: of the numbers in CSV.
 
     Raises:
         InputError: the path has another suffix.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, *, decimals: int = DECIMALS) -> None:
+        self.path, self.decimals = Path(path), decimals
         if self.path.suffix not in (".csv", ".json"):
             raise InputError(
                 f"expected a file name ending in .csv or .json, received {str(path)!r}"
@@ -111,7 +120,8 @@ class PredictionWriter:
         if self.path.suffix == ".csv":
             table = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
             table = table.rename(columns=csv_cell)
-            table.to_csv(self._file, index=False, header=self.rows == 0, float_format="%.6f")
+            numbers = f"%.{self.decimals}f"
+            table.to_csv(self._file, index=False, header=self.rows == 0, float_format=numbers)
         else:
             for i, row in enumerate(table.to_dict(orient="records"), start=self.rows):
                 # Escaped as JSON does it: reading the file gives the names as they are.

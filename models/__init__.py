@@ -2,6 +2,8 @@
 
 from support import InputError
 
+# What a model can be exported to, the default first, and the ending of its file; none for a folder.
+EXPORT_FORMATS = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # Number formats of a `.tflite` file, the default first.
 QUANTIZATIONS = ("float32", "float16", "int8")
 

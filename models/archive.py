@@ -32,17 +32,23 @@ _ALLOWED_CLASSES = {
     ("keras", "Functional"),
     ("keras", "Sequential"),
     ("keras.src.applications.convnext", "LayerScale"),
+    ("keras.src.applications.inception_resnet_v2", "CustomScaleLayer"),
     ("keras.src.models.functional", "Functional"),
     ("keras.src.models.sequential", "Sequential"),
     ("keras.src.ops.numpy", "Add"),
+    ("keras.src.ops.numpy", "Multiply"),
     ("models.bundle", "ClassProbabilities"),
-    *(("keras.initializers", n) for n in ("GlorotUniform", "Ones", "VarianceScaling", "Zeros")),
+    *(
+        ("keras.initializers", name)
+        for name in ("GlorotUniform", "HeNormal", "Ones", "VarianceScaling", "Zeros")
+    ),
     *(
         ("keras.layers", name)
         for name in (
-            *("Activation", "Add", "BatchNormalization", "Conv2D", "Cropping1D", "Dense"),
-            *("DepthwiseConv2D", "Dropout", "GlobalAveragePooling2D", "InputLayer"),
-            *("LayerNormalization", "MaxPooling2D", "Multiply", "ReLU", "Rescaling", "Reshape"),
+            *("Activation", "Add", "AveragePooling2D", "BatchNormalization", "Concatenate"),
+            *("Conv2D", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout"),
+            *("GlobalAveragePooling2D", "InputLayer", "LayerNormalization", "MaxPooling2D"),
+            *("Multiply", "Normalization", "ReLU", "Rescaling", "Reshape", "SeparableConv2D"),
             "ZeroPadding2D",
         )
     ),

@@ -1,7 +1,8 @@
 """The table of models, without TensorFlow: what a backbone is and which settings suit it.
 
 To add a backbone of `keras.applications`, add an entry to `BACKBONES`; another one also needs its
-constructor in `models.transfer`.
+constructor in `models.transfer`. The other networks of `keras.applications` are in
+`models.applications`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _KAGGLE = "https://www.kaggle.com/api/v1/models/keras/"
 # (pixel / 255 - mean) / standard deviation, with the statistics of ImageNet, as scale and offset.
-_IMAGENET_SCALE = tuple(1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225))
-_IMAGENET_OFFSET = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)
+IMAGENET_SCALE = tuple(1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225))
+IMAGENET_OFFSET = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Backbone:
         weights_name: file name in Keras's cache; by default the end of the URL.
         weights_commands: what to run for weights without a URL.
         weights_sizes: image sizes with weights of their own; the last serves all others.
+        swaps_channels: whether the network takes the channels in the order BGR; `scale` and
+            `offset` are for RGB.
+        min_size: smallest side length of the input, pixels.
+        presets_of: model whose presets of `config.py` suit it as well; None for its own.
         extra_tokens: tokens before the patch tokens of a transformer, whose position embeddings fit
             one image size; None for a convolutional network, which takes any.
     """
@@ -52,6 +57,9 @@ class Backbone:
     weights_name: str | None = None
     weights_commands: str | None = None
     weights_sizes: tuple[int, ...] = (224,)
+    swaps_channels: bool = False
+    min_size: int = 32
+    presets_of: str | None = None
     extra_tokens: int | None = None
 
     @property
@@ -89,8 +97,8 @@ BACKBONES: dict[str, Backbone] = {
     "efficientnet": Backbone(
         "EfficientNetV2-B0",
         "EfficientNetV2B0",
-        scale=_IMAGENET_SCALE,
-        offset=_IMAGENET_OFFSET,
+        scale=IMAGENET_SCALE,
+        offset=IMAGENET_OFFSET,
         weights_url=_KERAS + "efficientnet_v2/efficientnetv2-b0_notop.h5",
         options={"include_preprocessing": False},
     ),
@@ -110,8 +118,8 @@ BACKBONES: dict[str, Backbone] = {
     "convnext": Backbone(
         "ConvNeXt-Tiny",
         "ConvNeXtTiny",
-        scale=_IMAGENET_SCALE,
-        offset=_IMAGENET_OFFSET,
+        scale=IMAGENET_SCALE,
+        offset=IMAGENET_OFFSET,
         weights_url=_KERAS + "convnext/convnext_tiny_notop.h5",
         options={"include_preprocessing": False},
     ),
@@ -119,8 +127,8 @@ BACKBONES: dict[str, Backbone] = {
     "vit": Backbone(
         "DeiT-S",
         None,
-        scale=_IMAGENET_SCALE,
-        offset=_IMAGENET_OFFSET,
+        scale=IMAGENET_SCALE,
+        offset=IMAGENET_OFFSET,
         weights_url=_KAGGLE
         + "deit/keras/deit_small_distilled_patch16_224_imagenet/1/download/model.weights.h5",
         weights_name="deit_small_distilled_patch16_224_imagenet.weights.h5",

@@ -207,3 +207,47 @@ def import_keras_hub(user: str) -> ModuleType:
             f"{user} needs keras-hub ({first_line(error)}): pip install -r requirements-vit.txt"
         ) from error
     return keras_hub
+
+
+def import_onnx(user: str) -> tuple[ModuleType, ModuleType]:
+    """Import the packages that read and run ONNX files, which are optional.
+
+    Args:
+        user: what needs them, for the message.
+
+    Returns:
+        The packages onnx and onnxruntime.
+
+    Raises:
+        ModelError: one of them is not installed, or does not work with the installed packages.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise _missing_onnx(user, error) from error
+    return onnx, onnxruntime
+
+
+def check_onnx_converter(user: str) -> None:
+    """Check that the packages with which Keras writes ONNX files are installed.
+
+    Args:
+        user: what needs them, for the message.
+
+    Raises:
+        ModelError: one of them is not installed, or does not work with the installed packages.
+    """
+    import_onnx(user)
+    try:
+        with quiet():
+            import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise _missing_onnx(user, error) from error
+
+
+def _missing_onnx(user: str, error: ImportError) -> ModelError:
+    return ModelError(
+        f"{user} needs onnx, onnxruntime and tf2onnx ({first_line(error)}): pip install -r "
+        "requirements-onnx.txt"
+    )

@@ -61,6 +61,25 @@ def get_description(model: keras.Model) -> Description:
     return layer.description
 
 
+def add_features(model: keras.Model) -> keras.Model:
+    """Return a model of two outputs: probabilities, and the input of the layer `logits`.
+
+    Args:
+        model: as `build_model` builds it; both share their layers.
+
+    Raises:
+        ModelError: the model has no such layer.
+    """
+    if "logits" not in {layer.name for layer in model.layers}:
+        raise ModelError(
+            "expected a model whose last Dense layer is named logits, found no such layer; "
+            "train the model again"
+        )
+    outputs = [model.outputs[0], model.get_layer("logits").input]
+    # A name of its own would be numbered, and so would the parts of an exported file.
+    return keras.Model(model.inputs, outputs, name=model.name)
+
+
 def describe(model: keras.Model, **changes: Any) -> None:
     """Replace fields of the description inside a model.
 

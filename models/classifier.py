@@ -1,21 +1,21 @@
-"""The one way to ask a model, whether its file is `.keras` or `.tflite`."""
+"""The one way to ask a model, whether its file is `.keras`, `.tflite` or `.onnx`."""
 
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from models import ModelError
-from models.bundle import get_description, load_model
+from models.bundle import load_model
 from models.calibration import at_temperature_one
 from models.conformal import find_sets
-from models.description import Description
-from models.grad_cam import Explainer
+from models.keras_network import KerasNetwork
+from models.network import Network
 from models.novelty import read_detector
+from models.onnx_file import ONNXModel
 from models.photographs import score_photographs
 from models.predictions import BaseClassifier, Predictions
 from models.tflite import TFLiteModel
@@ -25,38 +25,29 @@ class Classifier(BaseClassifier):
     """Predicts and explains the class of images; for one thread at a time.
 
     Args:
-        model: from `build_model` or `load_model`, or a `TFLiteModel`.
+        model: from `build_model` or `load_model`, or another network.
         path: the file that it was loaded from, None for a model in memory.
 
     Attributes:
         model: as given.
         path: as given.
+        network: what gives probabilities and features.
         description: of the model.
-        can_explain: whether it has features and heat maps; False for a `.tflite` file.
+        can_explain: whether there are heat maps, which only a `.keras` file gives.
         detector: of out-of-distribution images; None if the model has none.
 
     Raises:
         ModelError: the model has no description, no layer `logits`, or a broken detector.
     """
 
-    def __init__(self, model: keras.Model | TFLiteModel, path: Path | None = None) -> None:
+    def __init__(self, model: keras.Model | Network, path: Path | None = None) -> None:
         self.model, self.path = model, path
-        self.can_explain = not isinstance(model, TFLiteModel)
-        self.detector = None
-        if not self.can_explain:
-            self.description: Description = model.description
-            self._count = 0
-            return
-        self.description = get_description(model)
-        if "logits" not in {layer.name for layer in model.layers}:
-            raise ModelError(
-                "expected a model whose last Dense layer is named logits, found no such layer; "
-                "train the model again"
-            )
-        features = model.get_layer("logits").input
-        self._count = features.shape[-1]
-        self._network = keras.Model(model.inputs, [model.outputs[0], features])
-        self.detector = read_detector(self.description.detector, features=self._count)
+        self.network = model if isinstance(model, Network) else KerasNetwork(model)
+        self.description = self.network.description
+        self.can_explain = self.network.can_explain
+        self.detector = read_detector(
+            self.description.detector, features=self.network.feature_count
+        )
 
     @property
     def missing_warnings(self) -> str:
@@ -108,9 +99,13 @@ class Classifier(BaseClassifier):
             float32 `[images, classes]` and float32 `[images, features]`.
 
         Raises:
-            ModelError: the model is a `.tflite` file.
+            ModelError: the model file has no features, as the first `.tflite` files.
         """
-        self._require_keras("features")
+        if not self.network.feature_count:
+            raise ModelError(
+                f"{self._name}: expected a model file that gives features, received one without; "
+                "export it again, or use the .keras file that it was exported from"
+            )
         return self._predict(images)
 
     def features(self, images: np.ndarray) -> np.ndarray:
@@ -128,23 +123,20 @@ class Classifier(BaseClassifier):
             float32 `[images, image_size, image_size]` in 0..1.
 
         Raises:
-            ModelError: the model is a `.tflite` file.
+            ModelError: the model is no `.keras` file.
         """
-        self._require_keras("heat maps")
-        if len(images) == 0:
-            return np.zeros(images.shape[:3], np.float32)
-        return self._explainer(images, class_indices)
-
-    @cached_property
-    def _explainer(self) -> Explainer:
-        return Explainer(self.model)
-
-    def _require_keras(self, what: str) -> None:
         if not self.can_explain:
             raise ModelError(
-                f"{self.path or 'a .tflite model'}: expected a .keras file, which gives {what}, "
-                "received a .tflite file; use the .keras file that it was exported from"
+                f"{self._name}: expected a .keras file, which gives heat maps, received a "
+                f"{self.network.kind} file; use the .keras file that it was exported from"
             )
+        if len(images) == 0:
+            return np.zeros(images.shape[:3], np.float32)
+        return self.network.explain(images, class_indices)
+
+    @property
+    def _name(self) -> str:
+        return str(self.path or f"a {self.network.kind} model")
 
     def _find_unfamiliar(self, images: np.ndarray, features: np.ndarray) -> np.ndarray | None:
         """Tell which images are out of distribution, see `Predictions`."""
@@ -166,27 +158,28 @@ class Classifier(BaseClassifier):
         return find_sets(y_prob, np.array([thresholds[n] for n in self.description.class_names]))
 
     def _predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities and features of one view; a `.tflite` file has no features."""
+        """Return probabilities and features of one view."""
         if len(images) == 0:
-            shapes = (0, len(self.description.class_names)), (0, self._count)
-            return np.zeros(shapes[0], np.float32), np.zeros(shapes[1], np.float32)
-        if self.can_explain:
-            y_prob, features = self._network.predict_on_batch(images)
-            return np.asarray(y_prob), np.asarray(features)
-        return self.model.predict_on_batch(images), np.zeros((len(images), 0), np.float32)
+            counts = len(self.description.class_names), self.network.feature_count
+            return np.zeros((0, counts[0]), np.float32), np.zeros((0, counts[1]), np.float32)
+        return self.network.predict_on_batch(images)
+
+
+# By the ending of a file; all others should be `.keras` files.
+_NETWORKS = {".tflite": TFLiteModel, ".onnx": ONNXModel}
 
 
 def load_classifier(path: str | os.PathLike) -> Classifier:
     """Load a model file.
 
     Args:
-        path: a file ending in `.tflite`, or else a `.keras` file.
+        path: a file ending in `.tflite` or `.onnx`, or else a `.keras` file.
 
     Raises:
         ModelError: there is no such file, or it is not a model of this project.
     """
     path = Path(path)
-    model = TFLiteModel(path) if path.suffix == ".tflite" else load_model(path)
+    model = _NETWORKS.get(path.suffix, load_model)(path)
     try:
         return Classifier(model, path)
     except ModelError as error:

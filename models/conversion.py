@@ -15,7 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from models import QUANTIZATIONS, ModelError
 from models.backend import quiet
-from models.bundle import get_description
+from models.bundle import add_features, get_description
 from models.graph import check_graph
 from models.tflite import pack
 from support.files import first_line, replacing
@@ -35,8 +35,9 @@ def convert(
 ) -> None:
     """Write a model as a `.tflite` file, whole or not at all.
 
-    The file takes uint8 pixels, `[images, image_size, image_size, 3]`, 0..255, and returns
-    probabilities, float32 `[images, classes]`, at the model's temperature.
+    The file takes uint8 pixels, `[images, image_size, image_size, 3]`, 0..255. Its first output is
+    probabilities, float32 `[images, classes]`, at the model's temperature, the second one the
+    features, float32 `[images, features]`, that the detector in its description needs.
 
     Args:
         model: from `models.bundle.load_model`.
@@ -60,7 +61,11 @@ def convert(
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            flatbuffer = to_flatbuffer(model, description.image_size, quantize, images)
+            flatbuffer = to_flatbuffer(
+                add_features(model), description.image_size, quantize, images
+            )
+    except ModelError:
+        raise
     except Exception as error:  # the converter raises whatever its passes raise
         raise ModelError(
             f"TensorFlow {tf.__version__} cannot convert the model to {quantize}: "
@@ -75,10 +80,12 @@ def convert(
 
 
 def to_flatbuffer(
-    model: Callable[..., tf.Tensor],
+    model: Callable[..., tf.Tensor | list[tf.Tensor]],
     image_size: int,
     quantize: str,
     images: np.ndarray | None = None,
+    *,
+    dtype: tf.DType = tf.uint8,
 ) -> bytes:
     """Convert a model that takes the images of a batch as float32; see `convert`.
 
@@ -87,14 +94,15 @@ def to_flatbuffer(
         image_size: side length of the images, pixels.
         quantize: as for `convert`.
         images: as for `convert`.
+        dtype: of the pixels that the result takes.
 
     Returns:
-        A flatbuffer that takes uint8.
+        A flatbuffer.
     """
     shape = (None, image_size, image_size, 3)
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
-    def classify(pixels: tf.Tensor) -> tf.Tensor:
+    @tf.function(input_signature=[tf.TensorSpec(shape, dtype)])
+    def classify(pixels: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
         return model(tf.cast(pixels, tf.float32), training=False)
 
     # Measuring ranges for int8 works on constants only, not on variables.

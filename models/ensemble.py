@@ -96,7 +96,7 @@ class Ensemble(BaseClassifier):
             float32 `[images, image_size, image_size]` in 0..1.
 
         Raises:
-            ModelError: a member is a `.tflite` file.
+            ModelError: a member is no `.keras` file.
         """
         heat_maps = np.mean([m.explain(images, class_indices) for m in self.members], axis=0)
         highest = heat_maps.max(axis=(1, 2), keepdims=True, initial=0.0)
@@ -125,7 +125,7 @@ def load_predictor(paths: Sequence[str | os.PathLike]) -> Classifier | Ensemble:
     """Load one model, or several as an ensemble.
 
     Args:
-        paths: `.keras` or `.tflite` files, at least one.
+        paths: `.keras`, `.tflite` or `.onnx` files, at least one.
 
     Raises:
         ModelError: a file is missing, no model of this project, given twice, or does not fit the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from models import ModelError
-from models.backbones import MODEL_NAMES
+from models.applications import check_model_name
 from models.backend import precision
 from models.sequential import build_sequential
 from models.transfer import build_transfer
@@ -24,7 +24,8 @@ def build_model(
     """Build a model by name.
 
     Args:
-        name: one of `MODEL_NAMES`.
+        name: one of `models.backbones.MODEL_NAMES`, or `keras:NAME` for any network of
+            `keras.applications`.
         image_size: side length of the input, pixels.
         class_names: of the outputs, in order.
         weights: initial weights of the backbone: `imagenet`, the path of a weights file, or None
@@ -42,8 +43,7 @@ def build_model(
         WeightsUnavailableError: the ImageNet weights cannot be loaded or downloaded.
         ModelError: the name is unknown, or the weights cannot be used.
     """
-    if name not in MODEL_NAMES:
-        raise ModelError(f"expected a model of {', '.join(MODEL_NAMES)}, received {name!r}")
+    check_model_name(name)
     if name == "sequential" and weights is not None:
         raise ModelError(
             f"expected no initial weights for the model sequential, received {weights}; start from "

@@ -62,7 +62,10 @@ class Explainer:
             # weighted sum, without evidence against the class.
             weight = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
             heat = tf.nn.relu(tf.reduce_sum(weight * features, axis=-1, keepdims=True))
-            return tf.image.resize(heat, tf.shape(pixels)[1:3], method="bilinear")[..., 0]
+            # Bilinear interpolation of a few cells would draw their edges as diamonds; the cubic
+            # one is smooth, but goes a little below zero.
+            large = tf.image.resize(heat, tf.shape(pixels)[1:3], method="bicubic")
+            return tf.nn.relu(large[..., 0])
 
         self._explain = explain
 
@@ -97,6 +100,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, *, opacity: float = 0.5) -> np.
     # Most predictions have no heat map and should not wait for this import.
     from matplotlib import colormaps
 
-    colors = colormaps["inferno"](heat)[..., :3] * 255
+    # Perceptually uniform, and not the colors of skin.
+    colors = colormaps["viridis"](heat)[..., :3] * 255
     alpha = (opacity * heat)[..., None]
     return np.round(image * (1 - alpha) + colors * alpha).astype(np.uint8)

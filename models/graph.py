@@ -20,6 +20,8 @@ _MAX_ELEMENTS = 1 << 26
 _MAX_ALL_ELEMENTS, _MAX_WORK = 1 << 29, 1 << 38
 _MAX_PARTS = 10_000
 _ANY = range(1, _MAX_PARTS)
+# Probabilities alone, as in the first versions, or with features.
+_OUTPUTS = (1, 2)
 # Of the scales of inputs to that of an output; TensorFlow Lite shifts numbers by so many bits.
 _MAX_RATIO, _MAX_RATIOS = 1 << 30, dict.fromkeys(("ADD", "SUB", "SQUARED_DIFFERENCE"), 1 << 19)
 _BIASED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -27,7 +29,8 @@ _BIASED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # are not among them: TensorFlow's interpreter would run any operation of TensorFlow as one, even
 # those that write files. Nor is TILE, which transformers need: it can ask for any amount of memory.
 _INPUTS = {
-    **dict.fromkeys(("CAST", "DEQUANTIZE", "GELU", "LOGISTIC", "MAX_POOL_2D", "NEG"), (1,)),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "CAST", "DEQUANTIZE", "GELU", "HARD_SWISH"), (1,)),
+    **dict.fromkeys(("LOGISTIC", "MAX_POOL_2D", "NEG"), (1,)),
     **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RSQRT", "SHAPE", "SOFTMAX"), (1,)),
     **dict.fromkeys(("ADD", "DIV", "GATHER", "MEAN", "MUL", "PAD", "REDUCE_PROD"), (2,)),
     **dict.fromkeys(("RESHAPE", "SQUARED_DIFFERENCE", "SUB"), (2,)),
@@ -65,10 +68,10 @@ def check_graph(flatbuffer: bytes) -> None:
     if count > _MAX_PARTS:
         raise ModelError(f"expected a graph of at most {_MAX_PARTS:,} parts, received {count:,}")
     names = [_check_operation(root.OperatorCodes(i)) for i in range(root.OperatorCodesLength())]
-    if graph.InputsLength() != 1 or graph.OutputsLength() != 1:
+    if graph.InputsLength() != 1 or graph.OutputsLength() not in _OUTPUTS:
         raise ModelError(
-            f"expected one input and one output, received {graph.InputsLength()} and "
-            f"{graph.OutputsLength()}"
+            "expected one input and the outputs probabilities and features, received "
+            f"{graph.InputsLength()} and {graph.OutputsLength()}"
         )
     if not 0 <= graph.Inputs(0) < graph.TensorsLength():
         raise ModelError(f"expected an input that is a tensor, received {graph.Inputs(0)}")
@@ -243,8 +246,14 @@ def _check_order(root: schema.Model, names: list[str], constants: set[int]) -> N
                 f"expected a graph of at most {_MAX_ALL_ELEMENTS:,} elements and {_MAX_WORK:,} "
                 "multiplications, received a larger one"
             )
-    if int(graph.Outputs(0)) not in known.keys() - constants:
-        raise ModelError("expected an output that is computed, received a constant")
+    outputs = [int(graph.Outputs(i)) for i in range(graph.OutputsLength())]
+    if not known.keys() - constants - {int(graph.Inputs(0))} >= set(outputs):
+        raise ModelError("expected outputs that are computed, received others")
+    if len(set(outputs)) != len(outputs):
+        raise ModelError("expected different outputs, received one twice")
+    shapes = [known[output].shape for output in outputs]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ModelError(f"expected outputs of two axes, received {str(shapes)[:100]}")
 
 
 def _read_inputs(name: str, operator: schema.Operator, known: dict[int, Value]) -> list[int]:

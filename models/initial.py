@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import keras
 
 from models import ModelError
-from models.backbones import BACKBONES
+from models.applications import find_backbone
 from models.bundle import get_description
 from models.transfer import BACKBONE, copy_resized
 
@@ -27,7 +27,7 @@ def copy_weights(source: keras.Model, target: keras.Model, classes: Mapping[str,
     Raises:
         ModelError: the models have other layers.
     """
-    entry = BACKBONES.get(get_description(target).model)
+    entry = find_backbone(get_description(target).model)
     old, new = ([w for layer in _body(model) for w in layer.weights] for model in (source, target))
     resizable = entry is not None and not entry.takes_any_size
     fit = len(old) == len(new) and all(

@@ -43,6 +43,7 @@ _OUTPUT_TYPES = {
 # Without its options, TensorFlow Lite takes 0 for all of them.
 _OPTIONS = {
     "ADD": schema.AddOptions,
+    "AVERAGE_POOL_2D": schema.Pool2DOptions,
     "CONCATENATION": schema.ConcatenationOptions,
     "CONV_2D": schema.Conv2DOptions,
     "DEPTHWISE_CONV_2D": schema.DepthwiseConv2DOptions,
@@ -106,7 +107,7 @@ def compute(
     elif name == "FULLY_CONNECTED":
         shape, numbers = _connect(options, *inputs), None
         work = inputs[1].shape[1]
-    elif name == "MAX_POOL_2D":
+    elif name in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         size = options.FilterHeight(), options.FilterWidth()
         shape, numbers = _slide(name, options, inputs[0].shape, size, (1, 1)), None
         work = math.prod(size)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import layers
 
 from models import ModelError, WeightsUnavailableError
-from models.backbones import BACKBONES, Backbone
+from models.applications import find_backbone
+from models.backbones import Backbone
 from models.backend import import_keras_hub
 from models.bundle import ClassProbabilities, describe
 from models.efficientnet_lite import build_efficientnet_lite0
@@ -29,7 +31,7 @@ def build_transfer(
     dropout: float = 0.3,
     batch_norm_momentum: float = 0.999,
 ) -> keras.Model:
-    """Build a classifier on a backbone of `BACKBONES`.
+    """Build a classifier on a pretrained backbone.
 
     The head averages the features over the image. For a transformer these are the patch tokens,
     without the class token: this is at least as accurate where it was measured (Beyer et al.,
@@ -38,8 +40,8 @@ def build_transfer(
     the precision of the backbone.
 
     Args:
-        name: a key of `BACKBONES`.
-        image_size: side length of the input, pixels; at least 32.
+        name: of a model with a backbone, see `models.applications.find_backbone`.
+        image_size: side length of the input, pixels; at least the `min_size` of the backbone.
         class_names: of the outputs, in order.
         weights: `imagenet`, the path of a file of backbone weights, or None for random weights.
         dropout: fraction of features dropped before the last layer, in [0, 1).
@@ -53,13 +55,15 @@ def build_transfer(
         WeightsUnavailableError: the ImageNet weights cannot be loaded or downloaded.
         ModelError: the weights file cannot be used, or the backbone cannot be built.
     """
-    entry = BACKBONES[name]
+    entry = find_backbone(name)
     backbone = _build_backbone(entry, image_size, weights)
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = batch_norm_momentum
     inputs = keras.Input((image_size, image_size, 3))
     x = layers.Rescaling(entry.scale, offset=entry.offset, dtype="float32")(inputs)
+    if entry.swaps_channels:
+        x = _swap_channels(x)
     x = backbone(x)
     if entry.extra_tokens is not None:
         x = layers.Cropping1D((entry.extra_tokens, 0))(x)
@@ -70,7 +74,8 @@ def build_transfer(
     x = layers.Dense(len(class_names), name="logits", dtype="float32")(x)
     description = {"model": name, "class_names": class_names, "image_size": image_size}
     outputs = ClassProbabilities(description, name="probabilities", dtype="float32")(x)
-    return keras.Model(inputs, outputs, name=name)
+    # TensorFlow takes no colon.
+    return keras.Model(inputs, outputs, name=name.replace(":", "_"))
 
 
 def at_size(model: keras.Model, image_size: int) -> keras.Model:
@@ -88,6 +93,8 @@ def at_size(model: keras.Model, image_size: int) -> keras.Model:
 
     def resize(item):
         if isinstance(item, dict):
+            if item.get("class_name") == "Sequential":
+                item = _without_shapes(item)
             return {key: resize(value) for key, value in item.items()}
         if isinstance(item, list | tuple):
             if tuple(item) == old_shape:
@@ -101,6 +108,16 @@ def at_size(model: keras.Model, image_size: int) -> keras.Model:
     copy.set_weights(model.get_weights())
     describe(copy, image_size=image_size)
     return copy
+
+
+def _without_shapes(sequential: dict) -> dict:
+    """Return the configuration of a part of a backbone without the size of its input.
+
+    A `keras.Sequential` without it is built when it is called. ConvNeXt has such parts.
+    """
+    config = {k: v for k, v in sequential["config"].items() if k != "build_input_shape"}
+    config["layers"] = [x for x in config["layers"] if x["class_name"] != "InputLayer"]
+    return {**sequential, "config": config, "build_config": None}
 
 
 def unfreeze(model: keras.Model, count: int, *, batch_norm_trains: bool = False) -> None:
@@ -135,6 +152,16 @@ def unfreeze(model: keras.Model, count: int, *, batch_norm_trains: bool = False)
         layer.trainable = i >= first and not frozen
 
 
+def _swap_channels(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Turn RGB into BGR, with a layer that any format of a model has."""
+    swap = layers.Conv2D(
+        3, 1, use_bias=False, trainable=False, name="swap_channels", dtype="float32"
+    )
+    x = swap(x)
+    swap.set_weights([np.eye(3, dtype=np.float32)[::-1].reshape(1, 1, 3, 3)])
+    return x
+
+
 def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> keras.Model:
     # The weights of a transformer fit one image size: load them at that size, then resize.
     load_size = image_size if entry.takes_any_size or weights is None else entry.image_size
@@ -143,6 +170,12 @@ def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> ke
         _load_imagenet(backbone, entry, image_size)
     elif weights is not None:
         load_weights(backbone, weights, entry.title)
+    for layer in backbone.layers:
+        if isinstance(layer, layers.Normalization):
+            # EfficientNet has one, whose weights in the file are for pixels that are not scaled.
+            mean, variance, count = layer.get_weights()
+            layer.set_weights([np.zeros_like(mean), np.ones_like(variance), count])
+            layer.finalize_state()
     if load_size != image_size:
         source, backbone = backbone, _build_network(entry, image_size)
         copy_resized(source.weights, backbone.weights, entry.extra_tokens)
@@ -155,6 +188,11 @@ def _build_backbone(entry: Backbone, image_size: int, weights: str | None) -> ke
 
 def _build_network(entry: Backbone, image_size: int) -> keras.Model:
     """Return the network without head and with random weights, from scaled pixels to features."""
+    if image_size < entry.min_size:
+        raise ModelError(
+            f"expected an image size of at least {entry.min_size} for {entry.title}, received "
+            f"{image_size}"
+        )
     shape = (image_size, image_size, 3)
     if entry.application in _OWN:
         return _OWN[entry.application](shape)

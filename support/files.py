@@ -4,8 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,54 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Write a folder beside its final name, then rename it; see `replacing`.
+
+    Args:
+        path: final name; a folder of that name is replaced.
+
+    Yields:
+        A temporary path in the same folder, which does not exist, to be written inside the block.
+    """
+    path = Path(path)
+    temporary, before = (path.with_name(f".{path.name}.{end}") for end in ("part", "before"))
+    for folder in (temporary, before):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield temporary
+        # A folder that is not empty cannot be replaced in one step.
+        if path.exists():
+            os.replace(path, before)
+        os.replace(temporary, path)
+    except BaseException:
+        if before.exists():
+            os.replace(before, path)
+        raise
+    finally:
+        for folder in (temporary, before):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """Return the folder that holds all of some files: for one, the folder that it is in.
+
+    Args:
+        paths: at least one.
+    """
+    folders = [path.parent for path in paths]
+    if len(set(folders)) == 1:
+        return folders[0]
+    try:
+        return Path(os.path.commonpath(map(os.path.abspath, folders)))
+    except ValueError:  # on several drives
+        return folders[0]
 
 
 def make_folder(folder: str | os.PathLike) -> Path:

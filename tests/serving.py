@@ -11,7 +11,7 @@ import uvicorn
 
 from app.connections import build_options
 from app.server import build_app
-from config import AppConfig
+from app.settings import AppConfig
 from data import DataError
 
 
@@ -24,12 +24,25 @@ def echo(content: bytes) -> dict:
     return {"digest": hashlib.sha256(content).hexdigest()}
 
 
+class Echo:
+    """Stands in for `app.prediction.Predictor`."""
+
+    def __init__(self, predict) -> None:
+        self._predict = predict
+
+    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
+        return self._predict(content) | ({"class": class_name} if class_name else {})
+
+    def row(self, content: bytes, name: str) -> dict:
+        return {"image": name, **self._predict(content)}
+
+
 @contextlib.contextmanager
 def serving(predict=echo, *, hosts=(), **settings):
     """Serve in a thread; yields the port. It stops as with Ctrl-C."""
     limits = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | settings
     settings = dataclasses.replace(AppConfig(), **limits)
-    app = build_app(predict, settings, examples={"nv": b"jpeg"}, about={}, hosts=hosts)
+    app = build_app(Echo(predict), settings, examples={"nv": b"jpeg"}, about={}, hosts=hosts)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(build_options(app, settings))
     server.config.timeout_graceful_shutdown = 0.2

@@ -17,14 +17,18 @@ from PIL import Image
 
 import config
 from app.__main__ import main
-from config import AppConfig
+from app.server import FILES
+from app.settings import AppConfig
 from data import DataError
+from metrics.decision import OperatingPoint
 from models import ModelError
 
 pytest.importorskip("starlette", reason="needs requirements-app.txt")
 pytest.importorskip("uvicorn", reason="needs requirements-app.txt")
 
 from tests.serving import echo, send, serving
+
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +57,35 @@ def test_a_rejected_request_gets_a_message_and_no_traceback():
         status, _, content = send(port, content=b"bug")
         assert (status, b"Something went wrong" in content) == (500, True)
         assert b"secret" not in content
+
+
+def form(*parts: tuple[str, bytes]) -> tuple[bytes, str]:
+    """Return a form with files, by name, and its content type."""
+    body = b"".join(
+        b'--limit\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n'
+        % (name.encode(), content)
+        for name, content in parts
+    )
+    return body + b"--limit--\r\n", "multipart/form-data; boundary=limit"
+
+
+def test_a_program_sends_an_image_or_a_form_with_one_file():
+    image = bytes(range(256))
+    with serving() as port:
+        status, _, content = send(port, "/api/predict", image)
+        assert (status, json.loads(content)) == (200, {"image": "image", **echo(image)})
+        body, kind = form(("a b.jpg", image))
+        status, _, content = send(port, "/api/predict", body, **{"Content-Type": kind})
+        assert (status, json.loads(content)) == (200, {"image": "a b.jpg", **echo(image)})
+        two, _ = form(("a", b"1"), ("b", b"2"))
+        for body in (two, form()[0], b"--limit\r\nbroken", b""):
+            status, _, content = send(port, "/api/predict", body, **{"Content-Type": kind})
+            assert (status, "form with one file" in json.loads(content)["error"]) == (400, True)
+        assert send(port, "/api/predict", b"text")[0] == 400
+        assert send(port, "/api/predict", image, Origin="https://evil.example")[0] == 403
+        assert json.loads(send(port, "/healthz")[2]) == {"status": "ok"}
+        assert send(port, "/docs")[0] == 200
+        assert json.loads(send(port, "/predict?class=a", b"1")[2])["class"] == "a"
 
 
 def test_an_upload_that_takes_too_long_is_rejected():
@@ -84,7 +117,7 @@ def test_a_request_is_turned_away_when_too_many_are_waiting():
 
 def test_the_page_refers_to_no_other_host_and_has_no_other_host_name():
     with serving(hosts=("127.0.0.1", "localhost")) as port:
-        for path in ("/", "/page.css", "/page.js", "/icon.svg", "/settings", "/examples/nv"):
+        for path in (*(path for path in FILES if path != "/docs"), "/settings", "/examples/nv"):
             status, headers, content = send(port, path)
             assert status == 200
             assert headers["Cache-Control"] == "no-store"
@@ -155,7 +188,7 @@ def show(predictor, monkeypatch):
             prediction_set=prediction_set and np.array([prediction_set]),
         )
         heat_map = np.zeros((192, 192), np.float32)
-        monkeypatch.setattr(predictor, "_predict", lambda image: (predictions, heat_map))
+        monkeypatch.setattr(predictor, "_predict", lambda image, name: (predictions, heat_map))
         return predictor(encode(np.zeros((8, 8, 3), np.uint8)))
 
     return show
@@ -173,6 +206,28 @@ def texts(value) -> list[str]:
     if isinstance(value, list):
         return [text for item in value for text in texts(item)]
     return [value] if isinstance(value, str) and not value.startswith("data:") else []
+
+
+def test_a_row_is_that_of_predict_and_a_heat_map_that_of_the_class(predictor, tmp_path):
+    from app.examples import generate_examples
+    from predict import main as predict
+
+    content, path = generate_examples()["mel"], tmp_path / "a.jpg"
+    path.write_bytes(content)
+    argv = ["--image", str(path), "--model_path", str(ROOT / config.BUNDLED_MODEL)]
+    assert predict([*argv, "--output", str(tmp_path / "out.json")]) == 0
+    (row,) = json.loads((tmp_path / "out.json").read_text())
+    found = predictor.row(content, "a.jpg")
+    assert list(found) == list(row)
+    assert found | {"image": row["image"]} == row | {}
+    json.dumps(found)
+    shown = predictor(content)
+    other = predictor(content, "vasc")
+    assert (shown["explained"], other["explained"]) == (shown["prediction"]["name"], "vasc")
+    assert "vascular lesion" in other["heat_map_caption"]
+    assert other["classes"] == shown["classes"]
+    with pytest.raises(DataError, match="expected a class of the model, received 'wart'"):
+        predictor(content, "wart")
 
 
 def test_a_benign_prediction_comes_with_the_malignant_sum_and_no_reassurance(show):
@@ -207,6 +262,17 @@ def test_a_set_of_several_classes_is_named_unless_the_image_is_out_of_distributi
     assert show(*MOLE, **several, out_of_distribution=True)["set"] == ""
     assert show(*MOLE, prediction_set=[False] * 5 + [True, False], **sets)["set"] == ""
     assert show(*MOLE)["set"] == ""
+
+
+def test_the_decision_at_an_operating_point_is_a_sentence(show, predictor, monkeypatch):
+    assert show(*MOLE)["decision"] == ""
+    point = OperatingPoint("malignant", "sensitivity_0.90", 0.15, ("akiec", "bcc", "mel"))
+    monkeypatch.setattr(predictor, "_point", point)
+    assert show(*MOLE)["decision"] == (
+        "At 90% sensitivity on validation images: called malignant, since 20.0 % reaches the "
+        "threshold of 15.0 %"
+    )
+    assert show(*MOLE, out_of_distribution=True)["decision"] == ""
 
 
 def test_an_image_out_of_distribution_gets_a_heading_of_its_own(show):
@@ -262,10 +328,11 @@ def test_no_probability_is_rounded_to_certainty(show):
 
 def test_every_result_carries_the_model_and_how_many_melanomas_it_misses(show):
     melanomas = {"split": "test", "count": 167, "missed": 52}
-    known = {"data_name": "HAM10000", "date": "2026-11-25", "melanomas": melanomas}
+    known = {"data_name": "HAM10000", "date": "2026-11-25", "melanomas": melanomas, "sources": {}}
     result = show(*MOLE, train_image_ids=("a", "b"), **known)
     assert result["model"]["text"] == (
-        "Model: pretrained/mobilenet_ham10000.keras, trained on 2 images of HAM10000, 2026-11-25."
+        f"Model: pretrained/{Path(config.BUNDLED_MODEL).name}, trained on 2 images of HAM10000, "
+        "2026-11-25."
     )
     assert (result["model"]["synthetic"], result["model"]["warning"]) == (False, "")
     assert result["disclaimer"].startswith("This is not medical advice.")
@@ -375,10 +442,10 @@ def test_the_command_stores_nothing_and_ctrl_c_stops_it(tmp_path):
         while not line.startswith("Open "):
             line = process.stdout.readline()
             assert line, process.stderr.read()
-            assert not line.startswith("Model: ") or "trained on 7,009 images of HAM" in line
+            assert not line.startswith("Model: ") or "trained on 10,574 images (HAM" in line
         port = int(line.split()[1].rpartition(":")[2])
         about = json.loads(send(port, "/settings")[2])
-        assert "trained on 7,009 images of HAM10000, 2026-" in about["model"]["text"]
+        assert "trained on 10,574 images (HAM10000 9,010, " in about["model"]["text"]
         assert about["disclaimer"].startswith("This is not medical advice.")
         before = sorted(tmp_path.rglob("*"))
         noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)

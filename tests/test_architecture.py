@@ -60,6 +60,8 @@ def test_nobody_imports_a_script():
     "path",
     [
         "config.py",
+        "app/settings.py",
+        "models/applications.py",
         "models/backbones.py",
         "models/description.py",
         "training/run.py",

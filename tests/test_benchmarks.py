@@ -82,7 +82,7 @@ def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
 def test_unknown_models_are_named(capsys):
     main = importlib.import_module("benchmarks.backbones").main
     assert main(["--models", "mobilenet,resnet"]) == 2
-    assert "--models: expected names among sequential, mobile" in capsys.readouterr().err
+    assert "--models: expected a model of sequential, mobile" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_png_file_is_refused_before_the_training(capsys):
@@ -118,12 +118,24 @@ def test_the_lines_that_a_training_prints_are_parsed(capsys):
     log.on_epoch_begin(0)
     metrics = {"loss": 1.0, "accuracy": 0.5, "val_loss": 0.9}
     log.on_epoch_end(0, {**metrics, "val_accuracy": 0.751, "val_balanced_accuracy": 0.625})
-    found = time_to_accuracy.METRICS.search(capsys.readouterr().out)
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split() == [
+        "head",
+        "loss",
+        "acc",
+        "val_loss",
+        "val_acc",
+        "val_bal",
+        "time",
+        "ETA",
+    ]
+    assert len(heading) == len(line) == 80
+    found = time_to_accuracy.METRICS.search(line)
     assert found.groupdict() == {"accuracy": "0.751", "balanced": "0.625"}
 
 
 def line(accuracy: float, balanced: float) -> str:
-    return f"| validation: loss 1.0  accuracy {accuracy}  balanced {balanced} |"
+    return f"epoch 1/2 1.0 0.5 1.0 {accuracy} {balanced} 9 s"
 
 
 WAIT = "import signal; signal.pause()"

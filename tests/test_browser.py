@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import config
+from app.settings import AppConfig
 
 ROOT = Path(__file__).parent.parent
 WAIT_SECONDS = 30
@@ -247,6 +247,142 @@ def test_a_model_trained_on_synthetic_images_has_a_banner_on_the_page_and_in_the
             assert red > 2 * max(green, blue)
 
 
+def test_the_keyboard_moves_the_heat_map_off_the_image(browser, url, lesions):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    slider, heat_map = element(browser, "split"), element(browser, "heat-map")
+    assert slider.accessible_name == "Heat map over the left part of the image"
+    assert heat_map.value_of_css_property("clip-path") == "inset(0px 0% 0px 0px)"
+    slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "1"
+    assert heat_map.value_of_css_property("clip-path") == "inset(0px 99% 0px 0px)"
+    # The next image has its whole heat map again.
+    element(browser, "file").send_keys(str(lesions["mel"]))
+    wait_for(browser, lambda it: slider.get_attribute("value") == "100")
+
+
+def test_a_class_is_explained_when_its_name_is_chosen(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["mel"]))
+    wait_for(browser, has_result)
+    pressed = "#bars button[aria-pressed=true]"
+    (first,) = browser.find_elements("css selector", pressed)
+    (other,) = browser.find_elements("css selector", "#bars button[data-name=vasc]")
+    assert first.get_attribute("data-name") != "vasc"
+    before = element(browser, "heat-map").get_attribute("src")
+    other.click()
+    wait_for(browser, lambda it: "vascular" in element(it, "heat-map-caption").text)
+    assert element(browser, "heat-map").get_attribute("src") != before
+    assert browser.find_elements("css selector", pressed) == [other]
+
+
+def test_several_files_become_a_table_that_is_sorted_and_leads_to_each_result(
+    browser, url, lesions, tmp_path
+):
+    (tmp_path / "=1.jpg").write_text("no image")
+    open_page(browser, url)
+    files = [*lesions.values(), tmp_path / "=1.jpg"]
+    element(browser, "file").send_keys("\n".join(map(str, files)))
+    title = f"{len(files)} images"
+    wait_for(browser, lambda it: element(it, "several-title").text == title)
+
+    def names() -> list[str]:
+        return [b.text for b in browser.find_elements("css selector", "#several-rows button")]
+
+    assert names() == sorted(path.name for path in files)
+    assert "cannot be read as an image" in element(browser, "several-rows").text
+    heads = browser.find_elements("css selector", "#several-heads th")
+    assert [head.get_attribute("aria-sort") for head in heads] == ["ascending", *["none"] * 3]
+    heads[0].find_element("tag name", "button").click()
+    assert names() == sorted((path.name for path in files), reverse=True)
+    rows = browser.find_elements("css selector", "#several-rows tr")
+    assert all(row.find_element("tag name", "img").get_attribute("src") for row in rows)
+    table = browser.execute_async_script(
+        "const done = arguments[0];"
+        "import('/several.js').then((it) => done(it.formatTable("
+        "[{image: '=1, \"a\"', uncertain: null, p: -0.5}])));"
+    )
+    assert table == 'image,uncertain,p\r\n"\'=1, ""a""",,-0.5\r\n'
+    name = next(path.name for path in lesions.values())
+    browser.find_element("xpath", f"//tbody//button[text()='{name}']").click()
+    wait_for(browser, has_result)
+    assert element(browser, "source").text == name
+    element(browser, "clear").click()
+    assert not element(browser, "several").is_displayed()
+    assert not element(browser, "result").is_displayed()
+
+
+def test_a_result_is_saved_as_a_picture_and_as_values(browser, url, lesions, tmp_path):
+    folder = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", folder)
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    for kind in ("image", "values"):
+        element(browser, f"save-{kind}").click()
+    names = ("nv.png", "nv.json")
+    wait_for(browser, lambda it: all((tmp_path / name).is_file() for name in names))
+    row = json.loads((tmp_path / "nv.json").read_text())
+    found = probabilities(browser)
+    assert {name: row[f"prob_{name}"] for name in found} == pytest.approx(found, abs=1e-5)
+    assert row["image"] == "nv.jpg"
+    picture = np.asarray(Image.open(tmp_path / "nv.png").convert("RGB")).astype(int)
+    shown = np.asarray(shown_pixels(browser, "image")).astype(int)
+    assert np.abs(picture[24:504, 24:504] - shown).mean() < 2
+
+
+def test_the_state_of_a_request_is_inside_the_drop_zone_and_in_view(browser, url, lesions):
+    screen = {"width": 390, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    open_page(browser, url)
+    # The answer is held back.
+    browser.execute_script("window.fetch = () => new Promise(() => {});")
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    drop = element(browser, "drop")
+    assert drop.get_attribute("aria-busy") == "true"
+    for name in ("status", "thumbnail", "clear"):
+        found = drop.find_element("id", name)
+        assert found.is_displayed()
+        box = browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", found)
+        assert 0 <= box["top"] < box["bottom"] <= 700
+    element(browser, "clear").click()
+    assert drop.get_attribute("aria-busy") == "false"
+    assert not element(browser, "thumbnail").is_displayed()
+
+
+def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesions, tmp_path):
+    from models.bundle import describe, save_model
+    from models.factory import build_model
+
+    names = ("benign", "malignant")
+    model = build_model("sequential", image_size=32, class_names=names)
+    describe(
+        model,
+        malignant=("malignant",),
+        operating_points={"malignant": {"sensitivity_0.90": 0.0}},
+        prediction_sets={"coverage": 0.9, "thresholds": dict.fromkeys(names, 0.0)},
+    )
+    save_model(model, tmp_path / "model.keras")
+    point = "malignant=sensitivity_0.90"
+    options = ("--model_path", str(tmp_path / "model.keras"), "--operating_point", point)
+    with serving(stores, *options) as url:
+        browser.get(url)
+        wait_for(browser, lambda it: element(it, "model").text)
+        element(browser, "file").send_keys(str(lesions["nv"]))
+        wait_for(browser, has_result)
+        shown = element(browser, "result").text
+        decision = element(browser, "decision").text
+        assert decision.startswith("At 90% sensitivity on validation images: called malignant")
+        found = element(browser, "set").text
+        assert found.endswith(
+            "(set that holds the truth in 90 % of cases, on images like those of the validation)"
+        )
+        assert shown.index(found) < shown.index("Malignant or prem") < shown.index(decision)
+
+
 @pytest.mark.parametrize(
     ("class_names", "malignant"),
     [
@@ -309,7 +445,7 @@ def test_a_file_or_image_that_is_too_large_gets_a_message(browser, url, tmp_path
     open_page(browser, url)
     assert "up to 20 MB and 50 megapixels" in element(browser, "drop").text
     with open(tmp_path / "large.jpg", "wb") as file:
-        file.truncate(config.AppConfig().max_upload_bytes + 1)
+        file.truncate(AppConfig().max_upload_bytes + 1)
     Image.new("L", (8000, 7000)).save(tmp_path / "wide.png")
     for name, reason in (("large.jpg", "larger than 20 MB"), ("wide.png", "at most 50,000,000")):
         element(browser, "file").send_keys(str(tmp_path / name))
@@ -345,7 +481,7 @@ def test_no_request_leaves_the_machine(browser, url):
     urls = requested_urls(browser)
     assert f"{url}/predict" in urls
     for address in urls:
-        assert address.startswith(("data:", f"{url}/")), address
+        assert address.startswith(("data:", f"blob:{url}/", f"{url}/")), address
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     # The browser also blocks requests of the page itself.
     outcome = browser.execute_async_script(
@@ -370,7 +506,7 @@ def test_the_page_works_with_the_keyboard_and_names_everything_for_screen_reader
         focused.append(browser.switch_to.active_element)
     assert "file" in [item.get_attribute("id") for item in focused]
     labels = [item.accessible_name for item in focused if item.tag_name in ("input", "button")]
-    assert labels[0] == "Choose a file"
+    assert labels[0] == "Choose files"
     assert "Generated example: melanoma" in labels
     press(Keys.ENTER)
     wait_for(browser, has_result)
@@ -395,6 +531,74 @@ def test_the_page_fits_the_screen_in_both_color_schemes(browser, url, width, sch
     color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(part) for part in color.strip("rgb()").split(",")])
     assert (brightness > 128) == (scheme == "light")
+
+
+@pytest.fixture
+def violations(browser):
+    """A function that returns which rules of accessibility what is shown violates."""
+    if "AXE_JS" not in os.environ:
+        pytest.skip("AXE_JS does not name the file axe.min.js of the npm package axe-core")
+    script = Path(os.environ["AXE_JS"]).read_text(encoding="utf-8")
+
+    def run() -> list[str]:
+        browser.execute_script(script)
+        found = browser.execute_async_script("axe.run().then(arguments[0])")
+        return [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in found["violations"]]
+
+    return run
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_and_report_violate_no_rule_of_accessibility(
+    browser, url, lesions, violations, tmp_path, scheme
+):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    open_page(browser, url)
+    assert violations() == []
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    assert violations() == []
+    element(browser, "clear").click()
+    element(browser, "file").send_keys("\n".join(map(str, lesions.values())))
+    wait_for(browser, lambda it: element(it, "save-table").is_displayed())
+    assert violations() == []
+    browser.get(f"{url}/docs")
+    assert violations() == []
+    browser.get(write_report(tmp_path).as_uri())
+    assert violations() == []
+
+
+def write_report(folder: Path) -> Path:
+    """Write the report of 40 made-up predictions."""
+    from metrics.evaluation import Evaluation, evaluation_metrics
+    from metrics.page import build_page
+    from metrics.plots import plot_evaluation
+    from metrics.sections import Misclassification, ReportContext
+
+    y_true = np.arange(40) % 2
+    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
+    y_prob[0] = [0.12, 0.88]
+    evaluation = Evaluation(
+        class_names=("mel", "nv"),
+        y_true=y_true,
+        y_prob=y_prob,
+        uncalibrated=y_prob,
+        temperature=1.25,
+        lesion_ids=[str(i) for i in range(40)],
+        subgroups={"sex": ["male"] * 35 + ["female"] * 5},
+    )
+    metrics = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
+    context = ReportContext("title", {"Model": "a"}, ["A note."], {}, ("mel",), {"melanoma": "Mel"})
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    page = build_page(
+        metrics,
+        context,
+        figures=plot_evaluation(evaluation, metrics, title="title"),
+        errors=[Misclassification("a.jpg", "mel", "nv", 0.9, pixels, pixels)],
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder / "report.html"
 
 
 def test_the_page_stores_nothing(browser, url, stores, lesions):

@@ -5,10 +5,9 @@ import sklearn.metrics as skl
 
 from metrics.classification import (
     classification_metrics,
-    confusion_counts,
-    most_confident_errors,
     subgroup_metrics,
 )
+from metrics.errors import confusion_counts, most_confident_errors
 
 NAMES = ("a", "b", "c")
 Y_TRUE = np.array([0, 0, 0, 1, 1])

@@ -1,4 +1,4 @@
-"""Asking a model: probabilities, features, views, warnings, heat maps; of both kinds of files."""
+"""Asking a model: probabilities, features, views, warnings, heat maps; of all kinds of files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,16 +6,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from exports import KINDS, write_files
 
 from models import ModelError
 from models.bundle import describe, load_model, save_model
 from models.calibration import at_temperature_one
 from models.classifier import Classifier, _flips_and_rotations, load_classifier
-from models.conversion import convert
+from models.conversion import to_flatbuffer
 from models.description import Description
 from models.factory import build_model
 from models.novelty import fit_detector
 from models.predictions import join_predictions, warning_texts
+from models.tflite import pack
+
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
 DESCRIPTION = Description("m", ("a", "b"), 32, confidence_threshold=0.7, threshold_accuracy=0.9)
 
@@ -51,9 +55,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
         threshold_accuracy=0.9,
         detector=replace(detector, threshold=np.median(detector.score(features))).to_config(),
     )
-    save_model(model, folder / "model.keras")
-    convert(load_model(folder / "model.keras"), folder / "model.tflite")
-    return {"keras": folder / "model.keras", "tflite": folder / "model.tflite"}
+    return write_files(model, folder)
 
 
 def test_the_set_of_an_image_follows_from_the_mean_of_its_views():
@@ -129,32 +131,68 @@ def test_predictions_of_a_keras_file(files, tta):
     ]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tta", [False, True])
-def test_a_tflite_file_predicts_what_the_keras_file_predicts(files, tta):
-    images = random_images(8)
-    expected = load_classifier(files["keras"])(images, tta=tta)
-    classifier = load_classifier(files["tflite"])
-    predictions = classifier(images, tta=tta)
+def test_an_exported_file_predicts_and_warns_as_the_keras_file_does(files, kind, tta):
+    images = random_images(20)
+    keras_file, classifier = load_classifier(files["keras"]), load_classifier(files[kind])
+    expected, predictions = keras_file(images, tta=tta), classifier(images, tta=tta)
     assert np.allclose(predictions.y_prob, expected.y_prob, atol=1e-5)
     assert np.allclose(predictions.uncalibrated, expected.uncalibrated, atol=1e-5)
-    assert (predictions.uncertain == expected.uncertain).all()
+    assert np.allclose(classifier.features(images), keras_file.features(images), atol=1e-4)
+    for name in ("uncertain", "out_of_distribution"):
+        assert (getattr(predictions, name) == getattr(expected, name)).all()
+        assert 0 < getattr(predictions, name).sum() < 20
+    assert classifier.missing_warnings == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exported_file_has_no_heat_maps(files, kind):
+    classifier = load_classifier(files[kind])
+    assert not classifier.can_explain
+    with pytest.raises(ModelError, match=rf"model\.{kind}: .* gives heat maps, .* \.keras file"):
+        classifier.explain(random_images(1), np.array([0]))
+
+
+@pytest.fixture(scope="module")
+def without_features(files) -> bytes:
+    """A graph of the first versions, with probabilities as its only output."""
+    return to_flatbuffer(load_model(files["keras"]), 32, "float32")
+
+
+@pytest.fixture
+def write_old(files, without_features, tmp_path):
+    """A function that writes a file of this graph, with changes of the description."""
+
+    def write(**changes) -> Path:
+        description = replace(load_classifier(files["tflite"]).description, **changes)
+        (tmp_path / "old.tflite").write_bytes(pack(description, without_features))
+        return tmp_path / "old.tflite"
+
+    return write
+
+
+def test_an_old_tflite_file_without_features_still_predicts(files, write_old):
+    images, path = random_images(8), write_old(detector=None)
+    classifier, expected = load_classifier(path), load_classifier(files["keras"])(images)
+    predictions = classifier(images)
+    assert np.allclose(predictions.y_prob, expected.y_prob, atol=1e-5)
+    assert predictions.uncertain.tolist() == expected.uncertain.tolist()
     # Never False where there is no detector.
     assert predictions.out_of_distribution is None
     assert classifier.missing_warnings == (
         "This model file cannot warn about images that do not look like dermatoscopic images."
     )
+    with pytest.raises(ModelError, match=r"old\.tflite: .* gives features, .* export it again"):
+        classifier.features(images)
 
 
-def test_a_tflite_file_has_neither_features_nor_heat_maps(files):
-    classifier = load_classifier(files["tflite"])
-    assert not classifier.can_explain
-    with pytest.raises(ModelError, match=r"model\.tflite: .* gives features, .* \.keras file"):
-        classifier.features(random_images(1))
-    with pytest.raises(ModelError, match=r"model\.tflite: .* gives heat maps, .* \.keras file"):
-        classifier.explain(random_images(1), np.array([0]))
+def test_a_detector_without_features_is_refused(write_old):
+    with pytest.raises(ModelError, match=r"old\.tflite: expected a detector .* fits the model"):
+        load_classifier(write_old())
 
 
-@pytest.mark.parametrize("kind", ["keras", "tflite"])
+@pytest.mark.parametrize("kind", ["keras", *KINDS])
 def test_no_images_give_empty_predictions(files, kind):
     classifier, none = load_classifier(files[kind]), random_images(0)
     predictions = classifier(none, tta=True)
@@ -162,9 +200,9 @@ def test_no_images_give_empty_predictions(files, kind):
     for values in (predictions.uncertain, predictions.class_indices, predictions.confidence):
         assert values.shape == (0,)
     assert classifier.warnings(predictions) == []
+    assert predictions.out_of_distribution.shape == (0,)
+    assert [values.shape for values in classifier.read(none)] == [(0, 2), (0, 16)]
     if kind == "keras":
-        assert predictions.out_of_distribution.shape == (0,)
-        assert [values.shape for values in classifier.read(none)] == [(0, 2), (0, 256)]
         assert classifier.explain(none, np.zeros(0, int)).shape == (0, 32, 32)
 
 
@@ -284,12 +322,10 @@ def test_images_that_either_detector_finds_are_out_of_distribution(files, scores
     assert texts["out_of_distribution"].startswith("Does not look like a dermatoscopic image")
 
 
-def test_a_tflite_file_finds_photographs_and_says_what_it_does_not_find(files, scores, tmp_path):
-    model, images = load_model(files["keras"]), random_images(6)
-    describe(model, photograph_threshold=99.5)
-    convert(model, tmp_path / "model.tflite")
+def test_an_old_tflite_file_finds_photographs_and_says_what_it_does_not_find(scores, write_old):
+    images, path = random_images(6), write_old(photograph_threshold=99.5, detector=None)
     images[:4, 0, 0], images[4:, 0, 0] = 99, 100
-    classifier = load_classifier(tmp_path / "model.tflite")
+    classifier = load_classifier(path)
     assert classifier.description.photograph_threshold == 99.5
     assert classifier(images, tta=True).out_of_distribution.tolist() == [False] * 4 + [True] * 2
     assert classifier.missing_warnings == (

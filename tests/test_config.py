@@ -60,9 +60,9 @@ def test_presets_name_existing_fields_only():
         (["--model", "sequential", "--head_epochs", "2"], "sequential has none"),
         (["--sample", "--data_dir", "x"], "not both"),
         (["--epochs", "many"], "invalid int value: 'many'"),
-        (["--model", "resnet"], "invalid choice: 'resnet'"),
+        (["--model", "resnet"], "received 'resnet' (near: keras:ResNet"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
-        (["--class_weights", "cube"], "invalid choice: 'cube'"),
+        (["--strategy", "cube"], "invalid choice: 'cube'"),
     ],
 )
 def test_a_wrong_flag_ends_with_one_line_and_code_2(argv, message, capsys):

@@ -51,7 +51,7 @@ def test_probabilities_are_those_of_keras_at_its_temperature(model, folder, imag
     assert expected.max(axis=1).mean() > 0.5
     assert len(set(expected.argmax(axis=1))) > 1
     for quantize, tolerance in (("float32", 1e-5), ("float16", 2e-3), ("int8", 0.1)):
-        y_prob = TFLiteModel(folder / f"{quantize}.tflite").predict_on_batch(images)
+        y_prob, _ = TFLiteModel(folder / f"{quantize}.tflite").predict_on_batch(images)
         assert y_prob.dtype == np.float32
         assert np.abs(y_prob - expected).max() < tolerance
         assert np.allclose(y_prob.sum(axis=1), 1, atol=1e-5)
@@ -70,13 +70,17 @@ def test_an_int8_file_is_a_quarter_of_the_size_and_computes_in_integers(folder):
 def test_any_interpreter_reads_the_file(folder, images):
     interpreter = tf.lite.Interpreter(str(folder / "int8.tflite"))
     interpreter.allocate_tensors()
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (source,), results = interpreter.get_input_details(), interpreter.get_output_details()
     assert (source["dtype"], source["shape"].tolist()) == (np.uint8, [1, 32, 32, 3])
-    assert (result["dtype"], result["shape"].tolist()) == (np.float32, [1, 3])
+    assert [(r["dtype"], r["shape"].tolist()) for r in results] == [
+        (np.float32, [1, 3]),
+        (np.float32, [1, 256]),
+    ]
     interpreter.set_tensor(source["index"], images[:1])
     interpreter.invoke()
     expected = TFLiteModel(folder / "int8.tflite").predict_on_batch(images[:1])
-    assert np.allclose(interpreter.get_tensor(result["index"]), expected, atol=1e-6)
+    for result, values in zip(results, expected, strict=True):
+        assert np.allclose(interpreter.get_tensor(result["index"]), values, atol=1e-6)
 
 
 def test_the_same_model_gives_the_same_bytes(model, folder, images, tmp_path):
@@ -114,7 +118,7 @@ def test_other_backbones_predict_the_same_after_conversion(name, tmp_path):
     model = build_model(name, image_size=32, class_names=("a", "b", "c"))
     convert(model, tmp_path / "m.tflite")
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
-    y_prob = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
+    y_prob, _ = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
     assert np.allclose(y_prob, model.predict_on_batch(images), atol=1e-5)
 
 
@@ -125,7 +129,7 @@ def test_efficientnet_lite_is_converted_to_smaller_numbers(quantize, tolerance, 
     model = build_model("efficientnet_lite", image_size=64, class_names=("a", "b", "c"))
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
     convert(model, tmp_path / "m.tflite", quantize=quantize, images=images)
-    y_prob = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
+    y_prob, _ = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
     assert np.allclose(y_prob, model.predict_on_batch(images), atol=tolerance)
 
 

@@ -14,6 +14,8 @@ from training.distillation import SoftTargets, Teachers
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import Phase
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 NAMES = ("a", "b", "c")
 P = np.array([[0.7, 0.2, 0.1]], np.float32)
 Q = np.array([[0.1, 0.6, 0.3]], np.float32)

@@ -20,6 +20,8 @@ from models.ensemble import (
 from models.factory import build_model
 from models.predictions import Predictions
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 NAMES = ("mel", "nv", "bkl")
 
 

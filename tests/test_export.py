@@ -3,27 +3,38 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
+from exports import needs_onnx
 
 import config
 from app import export
-from app.comparison import agreement, format_agreement, largest_difference, time_in_turn
+from app.comparison import (
+    agreement,
+    format_agreement,
+    format_warnings,
+    largest_difference,
+    time_in_turn,
+)
 from app.export_images import choose_balanced
-from config import ExportConfig
+from app.settings import ExportConfig
 from data.ham10000 import CLASS_NAMES
-from data.sources import read_dataset
+from data.images import load_image
+from data.sources import drop_missing, read_dataset
 from data.splits import split_by_lesion
-from models import QUANTIZATIONS
+from models import EXPORT_FORMATS, QUANTIZATIONS
 from models.bundle import describe, save_model
 from models.classifier import load_classifier
 from models.factory import build_model
+from models.predictions import Predictions
 from support import InputError
 
-pytestmark = pytest.mark.usefixtures("models_loaded_once")
+pytestmark = pytest.mark.usefixtures("shallow_baseline", "models_loaded_once")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +63,7 @@ def test_export_prints_size_agreement_accuracy_and_latency(settings, model_path,
     assert model_path.with_name("model-float32.tflite").is_file()
     out, err = capfd.readouterr()
     for expected in (
-        "model-float32.tflite: float32, ",
+        "model-float32.tflite: litert, float32, ",
         " MB",
         "14 validation images",
         "accuracy",
@@ -64,6 +75,45 @@ def test_export_prints_size_agreement_accuracy_and_latency(settings, model_path,
     (line,) = [line for line in out.splitlines() if line.startswith("same predicted class")]
     assert line.split()[-2:] == ["100.0", "%"]
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "title"),
+    [
+        pytest.param("onnx", "model.onnx", ".onnx", marks=needs_onnx),
+        ("saved_model", "model-saved_model", "SavedModel"),
+    ],
+)
+def test_other_formats_are_compared_as_well(settings, model_path, kind, name, title, capfd):
+    assert export.export(dataclasses.replace(settings, format=kind)) == 0
+    out, err = capfd.readouterr()
+    assert out.count(f"{model_path.with_name(name)}: {kind}, float32, ") == 1
+    for line in out.splitlines():
+        if line.startswith("14 validation images"):
+            assert line.split()[-2:] == [".keras", title]
+        if line.startswith("same predicted class"):
+            assert line.split()[-2:] == ["100.0", "%"]
+    assert "latency of one image, ms" in out
+    assert err == ""
+    if kind == "onnx":
+        assert load_classifier(model_path.with_name(name)).description.model == "sequential"
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "tf2onnx"])
+def test_without_the_packages_for_onnx_one_line_says_what_to_install(
+    model_path, package, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    # Only one is missing, wherever this test runs.
+    for other in {"onnx", "onnxruntime", "tf2onnx"} - {package}:
+        monkeypatch.setitem(sys.modules, other, ModuleType(other))
+    assert export.main([str(model_path), "--format", "onnx"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        "python -m app.export: error: --format onnx needs onnx, onnxruntime and tf2onnx (import of "
+        f"{package} halted; None in sys.modules): pip install -r requirements-onnx.txt\n"
+    )
 
 
 def test_export_writes_int8_to_the_output_file(settings, tmp_path):
@@ -100,6 +150,11 @@ def test_wrong_usage_is_reported_in_one_line(model_path, write_ham10000, tmp_pat
         ["model.tflite"],
         [str(model_path), "--output", "model.keras"],
         [str(model_path), "--quantize", "int4"],
+        [str(model_path), "--format", "tensorrt"],
+        [str(model_path), "--format", "onnx", "--quantize", "int8"],
+        [str(model_path), "--format", "saved_model", "--quantize", "float16"],
+        [str(model_path), "--format", "onnx", "--output", "model.tflite"],
+        [str(model_path), "--format", "saved_model", "--output", "model.pb"],
     ):
         with pytest.raises(SystemExit) as stopped:
             export.main(argv)
@@ -191,7 +246,9 @@ def test_predictions_are_compared_by_class_and_by_probability():
     tflite_prob = np.array([[0.7, 0.3], [0.55, 0.45], [0.1, 0.9], [0.6, 0.4]])
     assert agreement(keras_prob, tflite_prob) == 0.75
     assert largest_difference(keras_prob, tflite_prob) == pytest.approx(0.15)
-    rows = format_agreement(np.array([0, 1, 1, 0]), keras_prob, tflite_prob, ("nv", "mel"))
+    rows = format_agreement(
+        np.array([0, 1, 1, 0]), keras_prob, tflite_prob, ("nv", "mel"), kind=".tflite"
+    )
     assert [line.split()[-2:] for line in rows.splitlines()] == [
         [".keras", ".tflite"],
         ["1.000", "0.750"],
@@ -199,6 +256,24 @@ def test_predictions_are_compared_by_class_and_by_probability():
         ["75.0", "%"],
         ["probability", "0.15"],
     ]
+
+
+def test_warnings_are_compared_where_both_files_give_them():
+    y_prob = np.full((4, 2), 0.5)
+    first, second = (
+        Predictions(
+            y_prob=y_prob,
+            uncalibrated=y_prob,
+            uncertain=None,
+            out_of_distribution=np.array(flags, bool),
+        )
+        for flags in ([0, 1, 1, 0], [0, 1, 0, 0])
+    )
+    assert format_warnings(first, second).split() == [
+        *("same", "warning,", "out", "of", "distribution", "75.0", "%")
+    ]
+    nothing = dataclasses.replace(first, out_of_distribution=None)
+    assert format_warnings(first, nothing) == ""
 
 
 def test_calls_take_turns():
@@ -221,9 +296,29 @@ def test_the_bundled_model_in_int8_is_small_and_predicts_the_same(tmp_path, ham1
     bundled = tmp_path / "model.keras"
     shutil.copy(Path(config.__file__).parent / config.BUNDLED_MODEL, bundled)
     assert export.main([str(bundled), "--data_dir", ham10000_dir, "--quantize", "int8"]) == 0
-    assert (tmp_path / "model-int8.tflite").stat().st_size < 3e6
+    assert (tmp_path / "model-int8.tflite").stat().st_size < 0.31 * bundled.stat().st_size
     lines = capsys.readouterr().out.splitlines()
     (same,) = [line for line in lines if line.startswith("same predicted class")]
     assert float(same.split()[-2]) >= 97
     (balanced,) = [line.split()[-2:] for line in lines if line.startswith("balanced accuracy")]
     assert abs(float(balanced[0]) - float(balanced[1])) <= 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["litert", pytest.param("onnx", marks=needs_onnx), "saved_model"])
+def test_the_bundled_model_predicts_and_warns_the_same_in_each_format(kind, tmp_path, ham10000_dir):
+    bundled = load_classifier(Path(config.__file__).parent / config.BUNDLED_MODEL)
+    frame, _ = drop_missing(read_dataset(ham10000_dir).frame, ham10000_dir)
+    size = bundled.description.image_size
+    paths = frame["path"].sample(100, random_state=0)
+    images = np.stack([load_image(path, size) for path in paths])
+    # Noise, which the detector finds.
+    images[::10] = np.random.default_rng(0).integers(0, 256, images[::10].shape)
+    settings = ExportConfig(model_path="model.keras", format=kind)
+    output = tmp_path / f"model{EXPORT_FORMATS[kind]}"
+    exported = export.write(bundled.model, output, settings, None)
+    expected, predictions = bundled(images), exported(images)
+    assert np.abs(predictions.y_prob - expected.y_prob).max() < 1e-4
+    for name in ("class_indices", "uncertain", "out_of_distribution"):
+        assert (getattr(predictions, name) == getattr(expected, name)).all()
+        assert len(set(getattr(expected, name))) > 1

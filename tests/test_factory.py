@@ -42,8 +42,8 @@ def test_a_model_gives_probabilities_for_raw_pixels_and_describes_itself(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "mobilenet",
         "efficientnet_lite",
+        pytest.param("mobilenet", marks=pytest.mark.slow),
         pytest.param("vit", marks=[needs_hub, pytest.mark.slow]),
         pytest.param("efficientnet", marks=pytest.mark.slow),
         pytest.param("convnext", marks=pytest.mark.slow),
@@ -105,7 +105,7 @@ def test_the_baseline_takes_no_weights():
         build("sequential", weights="imagenet")
 
 
-@pytest.mark.parametrize("name", ["sequential", "mobilenet"])
+@pytest.mark.parametrize("name", ["sequential", pytest.param("mobilenet", marks=pytest.mark.slow)])
 def test_mixed_precision_keeps_the_head_and_the_file_in_float32(name, tmp_path):
     policy = keras.config.dtype_policy()
     model = build(name, mixed_precision=True)

@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import os
+import socket
+import types
 import urllib.request
 
 import pytest
@@ -256,6 +258,18 @@ def test_without_a_connection_it_gives_up_after_nine_attempts(owner, tmp_path):
     owner.server_close()
     with pytest.raises(DataError, match=r"cannot be downloaded after 9 attempts: no connection"):
         Fetched(owner, tmp_path)
+
+
+def test_a_host_that_nobody_knows_is_asked_three_times(tmp_path, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    nowhere = types.SimpleNamespace(url="http://nowhere.invalid")
+    with pytest.raises(DataError, match=r"no server nowhere\.invalid is known here") as error:
+        Fetched(nowhere, tmp_path)
+    assert "after 3 attempts" in str(error.value)
+    assert f"download this address by other means, to {tmp_path}" in str(error.value)
 
 
 def test_a_second_call_requests_nothing(owner, tmp_path):

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from support import InputError
 from support.files import (
+    common_folder,
     count_noun,
     csv_cell,
     describe_os_error,
@@ -13,6 +16,7 @@ from support.files import (
     parse_json,
     read_json,
     replacing,
+    replacing_folder,
     safe_name,
     walk,
     write_text,
@@ -44,6 +48,30 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, error
     with pytest.raises(type(error)):
         write_half()
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "model"
+    for text in ("old", "new"):
+        with replacing_folder(path) as temporary:
+            assert temporary.parent == tmp_path
+            temporary.mkdir()
+            (temporary / "file").write_text(text)
+        assert (path / "file").read_text() == text
+        assert list(tmp_path.iterdir()) == [path]
+
+    def write_half() -> None:
+        with replacing_folder(path) as temporary:
+            temporary.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    # Nothing was written that could take its place.
+    with pytest.raises(FileNotFoundError), replacing_folder(path):
+        pass
+    assert (path / "file").read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -150,3 +178,11 @@ def test_long_lists_of_names_are_capped():
 def test_a_number_decides_the_plural_of_its_noun():
     counts = [count_noun(count, "run") for count in (0, 1, 2, 1_000)]
     assert counts == ["0 runs", "1 run", "2 runs", "1,000 runs"]
+
+
+def test_results_of_several_models_are_beside_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert common_folder([Path("runs/a/model.keras")]) == Path("runs/a")
+    runs = [Path("runs/folds/a/model.keras"), tmp_path / "runs" / "folds" / "b" / "model.keras"]
+    assert common_folder(runs) == tmp_path / "runs" / "folds"
+    assert common_folder([Path("m/a.keras"), Path("m/b.keras")]) == Path("m")

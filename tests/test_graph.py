@@ -23,9 +23,12 @@ def model() -> keras.Model:
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(4, 3, strides=2)(layers.Rescaling(1 / 255)(inputs))
     x = layers.DepthwiseConv2D(3, padding="same")(layers.ZeroPadding2D(1)(x))
-    x = layers.MaxPooling2D(2)(x)
+    x = layers.AveragePooling2D(2, 1, "same")(layers.MaxPooling2D(2)(x))
+    x = layers.Activation("hard_swish")(x)
     scale = layers.Dense(4)(layers.GlobalAveragePooling2D(keepdims=True)(x))
-    logits = layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Multiply()([x, scale])))
+    logits = layers.Dense(2, name="logits")(
+        layers.GlobalAveragePooling2D()(layers.Multiply()([x, scale]))
+    )
     description = {"model": "tiny", "class_names": ("a", "b"), "image_size": 16}
     return keras.Model(inputs, ClassProbabilities(description)(logits))
 
@@ -97,6 +100,7 @@ def test_an_operation_that_is_wired_wrongly_is_refused(intact, name, change, mes
         ("CONV_2D", "fusedActivationFunction", 99, "a known activation of CONV_2D"),
         ("DEPTHWISE_CONV_2D", "strideW", -1, "filter sizes of DEPTHWISE_CONV_2D in 1..64"),
         ("DEPTHWISE_CONV_2D", "depthMultiplier", 0, "filters of DEPTHWISE_CONV_2D that fit"),
+        ("AVERAGE_POOL_2D", "filterHeight", 0, "filter sizes of AVERAGE_POOL_2D in 1..64"),
         ("MAX_POOL_2D", "filterHeight", 0, "filter sizes of MAX_POOL_2D in 1..64"),
         ("MAX_POOL_2D", "filterWidth", 1 << 30, "filter sizes of MAX_POOL_2D in 1..64"),
         ("MEAN", "keepDims", False, "an output of MEAN of the shape [1, 4], received"),
@@ -149,6 +153,31 @@ def test_an_input_that_is_wired_to_another_tensor_is_refused(intact):
     assert "filters of DEPTHWISE_CONV_2D that fit its input" in refusal(graph)
     operator.inputs = [*operator.inputs[:2], operator.inputs[1]]
     assert "filters of DEPTHWISE_CONV_2D that fit its input" in refusal(graph)
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        (lambda *_: [], "and the outputs probabilities and features, received 1 and 0"),
+        (lambda first, second, _: [first, second, second], "received 1 and 3"),
+        (lambda first, *_: [first, first], "different outputs, received one twice"),
+        (lambda first, *_: [first, 10**6], "outputs that are computed, received others"),
+        (lambda first, second, _: [-1, second], "outputs that are computed, received others"),
+        (lambda first, _, graph: [first, graph.graph.inputs[0]], "outputs that are computed"),
+        (lambda first, _, graph: [first, graph.operator("CONV_2D").inputs[1]], "are computed"),
+        (lambda first, _, graph: [first, graph.operator("PAD").outputs[0]], "outputs of two axes"),
+    ],
+)
+def test_outputs_are_computed_rows_of_numbers(intact, choose, message):
+    graph = Graph(intact)
+    graph.graph.outputs = choose(*graph.graph.outputs, graph)
+    assert message in refusal(graph)
+
+
+def test_a_graph_without_features_is_accepted(intact):
+    graph = Graph(intact)
+    graph.graph.outputs = graph.graph.outputs[:1]
+    check_graph(graph.pack())
 
 
 def test_metadata_outside_the_file_is_refused(intact):

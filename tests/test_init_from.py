@@ -22,6 +22,8 @@ from train import parse
 from training.dataset import read_labeled_images, select_images
 from training.initial import describe_images, describe_start, match_classes, respect_initial
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 
 def write_model(path: Path, name: str = "sequential", **fields) -> Path:
     image_size = fields.pop("image_size", 48)

@@ -79,6 +79,7 @@ def test_a_model_of_other_layers_is_refused():
         assert (old == new).all()
 
 
+@pytest.mark.slow
 @needs_hub
 def test_the_positions_of_a_transformer_are_resized(shallow_transformer):
     source, target = build("vit", 0, "a", "b"), build("vit", 1, "a", "b", image_size=64)

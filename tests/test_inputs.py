@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from exports import HAS_ONNX
 from PIL import Image
 
 import evaluate
@@ -28,7 +29,9 @@ import predict
 import train
 from data.ham10000 import CLASS_NAMES
 from models.bundle import load_model, save_model
+from models.description import peek_description
 from models.factory import build_model
+from models.onnx_file import pack
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 TEXT = (Path(__file__).parent.parent / "docs/inputs.md").read_text(encoding="utf-8")
@@ -879,6 +882,35 @@ def write_nan(path: Path, target: Path) -> None:
     save_model(model, target)
 
 
+def onnx_model(operator: str = "Relu", *, domain: str = "", location: str = "") -> bytes:
+    """Return an ONNX model of one operator, and of one tensor if it is in another file."""
+    from onnx import ModelProto, TensorProto, helper
+
+    names = ("probabilities", "features")
+    inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, 32, 32, 3])]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 7]) for name in names]
+    nodes = [helper.make_node(operator, ["pixels"], names, domain=domain)]
+    graph = helper.make_graph(nodes, "main", inputs, outputs)
+    if location:
+        tensor = graph.initializer.add(data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value=location)
+    operators = [helper.make_opsetid(name, 15) for name in {"", domain}]
+    model: ModelProto = helper.make_model(graph, opset_imports=operators)
+    return model.SerializeToString()
+
+
+def writing_onnx(operator: str, **options: str) -> Callable[[Path, Path], object]:
+    """Return a function that writes a model with a description and its checksum."""
+    return lambda path, target: target.write_bytes(
+        pack(peek_description(path), onnx_model(operator, **options))
+    )
+
+
+def write_saved_model(path: Path, target: Path) -> None:
+    target.mkdir()
+    (target / "saved_model.pb").write_bytes(b"any")
+
+
 ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:"
 # Each writes a file, given the path of a good model.
 MODEL_FILES = {
@@ -888,11 +920,21 @@ MODEL_FILES = {
     "HDF5 named `.keras`": write_hdf5,
     "pickle": lambda path, target: target.write_bytes(pickle.dumps({"weights": [1, 2, 3]})),
     "truncated file": lambda path, target: target.write_bytes(path.read_bytes()[:-9999]),
-    "ONNX": lambda path, target: target.write_bytes(ONNX),
+    "ONNX named `.keras`": lambda path, target: target.write_bytes(ONNX),
     "ONNX named `.tflite`": lambda path, target: target.write_bytes(ONNX),
     "`.tflite` of another program": lambda path, target: target.write_bytes(
         b"\x1c\0\0\0TFL3" + bytes(100)
     ),
+    "`.onnx` without its packages": lambda path, target: target.write_bytes(ONNX),
+    "truncated `.onnx`": lambda path, target: target.write_bytes(ONNX),
+    "`.onnx` of another program": lambda path, target: target.write_bytes(onnx_model()),
+    "`.onnx` with another model": lambda path, target: target.write_bytes(
+        pack(peek_description(path), onnx_model()).replace(b"Relu", b"Tanh")
+    ),
+    "`.onnx` with an operator of others": writing_onnx("Relu", domain="com.microsoft"),
+    "`.onnx` with a loop": writing_onnx("Loop"),
+    "`.onnx` with weights in another file": writing_onnx("Relu", location="/etc/passwd"),
+    "folder of a SavedModel": write_saved_model,
     "damaged content": write_damaged,
     "additional file": lambda path, target: rewrite(path, target, **{"other.txt": b"text"}),
     "zip bomb": write_zip_bomb,
@@ -923,8 +965,12 @@ def test_all_rows_of_model_files_are_tested():
 
 
 @pytest.mark.parametrize(("title", "line"), each_row("Model files"))
-def test_model_files(small_model, sample_dir, tmp_path, capsys, title, line):
-    suffix = ".tflite" if ".tflite" in title else ".onnx" if title == "ONNX" else ".keras"
+def test_model_files(small_model, sample_dir, tmp_path, capsys, monkeypatch, title, line):
+    suffix = next((s for s in (".tflite", ".onnx") if f"`{s}`" in title), ".keras")
+    if "without its packages" in title:
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    elif suffix == ".onnx" and not HAS_ONNX:
+        pytest.skip("needs requirements-onnx.txt")
     model = tmp_path / f"model{suffix}"
     MODEL_FILES[title](small_model, model)
     (tmp_path / "a.jpg").write_bytes(jpeg())

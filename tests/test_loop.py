@@ -15,6 +15,8 @@ from training.checkpoint import load_checkpoint
 from training.phases import Phase
 from training.schedules import OptimizerSettings, learning_rate_at
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 AUGMENTATION = AugmentationSettings(rotation_degrees=180, brightness=0.05)
 THREE_EPOCHS = [Phase("train", 3, 1e-3)]
 CONSTANT = {"schedule": "constant", "warmup_fraction": 0.0}

@@ -10,7 +10,8 @@ from metrics.artifacts import artifact_metrics
 from metrics.comparison import mcnemar_test
 from metrics.evaluation import Evaluation, evaluation_metrics
 from metrics.occlusion import Occlusion, occlusion_metrics
-from metrics.page import Misclassification, ReportContext, binary_task_labels, build_page
+from metrics.page import binary_task_labels, build_page
+from metrics.sections import Misclassification, ReportContext
 from metrics.sources import source_metrics
 
 NAMES = ("mel", "nv")
@@ -22,11 +23,18 @@ CONTEXT = ReportContext(
     malignant=("mel",),
     binary_tasks={"malignant": "Malignant vs. benign"},
 )
-PLOTS = ("confusion_matrix", "roc", "reliability", "risk_coverage", "decision_curve")
+PLOTS = (
+    "confusion_matrix",
+    "roc",
+    "precision_recall",
+    "reliability",
+    "risk_coverage",
+    "decision_curve",
+)
 FIGURES = {name: Figure() for name in PLOTS}
 HEADINGS = [
     "Per-class metrics",
-    "ROC curves",
+    "ROC and precision-recall curves",
     "Screening metrics",
     "Operating points fixed on validation",
     "Calibration",
@@ -51,7 +59,7 @@ class Structure(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "input"):
             self.open.append(tag)
         if tag == "table":
             self.tables.append([])
@@ -114,11 +122,26 @@ def test_the_page_has_the_headings_of_the_field_in_order(metrics):
 
 def test_the_page_needs_no_other_file_and_no_script(metrics, errors):
     page = build(metrics, errors=errors)
-    sources = re.findall(r"""(?:src|href)=["']([^"']{0,20})""", page)
-    assert len(sources) == 7
+    sources = re.findall(r"""src=["']([^"']{0,20})""", page)
+    assert len(sources) == 8
     assert all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|<script|<link|https?:", page)
     assert "max-width: 60rem" in page
+
+
+def test_the_contents_lead_to_each_section(metrics):
+    page = build(metrics)
+    links = re.findall(r'<a href="#([a-z-]+)">(.*?)</a>', page)
+    assert [heading for _, heading in links] == HEADINGS
+    assert [anchor for anchor, _ in links] == re.findall('<section id="([a-z-]+)">', page)
+    assert re.findall('href="(?!#)', page) == []
+
+
+def test_what_scrolls_can_be_reached_with_the_keyboard(metrics):
+    page = build(metrics)
+    regions = re.findall('<div class="scroll"(.*?)>', page)
+    assert len(regions) == page.count("<table>") + page.count('<table class="stacked">') + 6
+    assert all('tabindex="0" role="group" aria-label="' in region for region in regions)
 
 
 def test_tables_hold_the_metrics_under_full_names(metrics, errors):
@@ -145,7 +168,7 @@ def test_tables_hold_the_metrics_under_full_names(metrics, errors):
     assert decisions[4][0] == "30%"
     assert decisions[4][1].startswith("0.475")
     assert decisions[4][-1] == "model"
-    assert prevalence[1] == ["melanoma", "50.0%", "48.3%", "47.5%"]
+    assert prevalence[1] == ["melanoma", "0.500", "0.483", "0.475"]
     assert histology[0] == ["Metric", "All 40 images", "30 images with histopathology"]
     assert [row[0] for row in histology[1:4]] == [
         *("Accuracy", "Balanced accuracy", "Macro ROC AUC")

@@ -19,6 +19,8 @@ from models.photographs import SIDE_LENGTH, PhotographDetector, scale_images, sc
 from train import parse
 from training.calibration import calibrate, fit_photograph_threshold
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 PATH = Path(models.photographs.__file__).parent / "pretrained" / "photographs.tflite"
 
 

@@ -10,6 +10,7 @@ from metrics.plots import (
     plot_evaluation,
     plot_explanation,
     plot_learning_curves,
+    plot_precision_recall,
     plot_reliability,
     plot_roc,
 )
@@ -43,11 +44,31 @@ def test_the_roc_plot_has_a_curve_for_each_class_that_occurs():
     axes = plot_roc(np.array([0, 1, 0, 1]), y_prob, ("a", "b", "c")).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["a  1.000  n=2", "b  1.000  n=2"]
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("1 - specificity", "Sensitivity")
 
 
-def test_a_single_class_gives_an_empty_roc_plot():
-    axes = plot_roc(np.zeros(2, int), np.full((2, 2), 0.5), ("a", "b")).axes[0]
+def test_precision_is_plotted_over_recall_from_the_highest_score_on():
+    # Of three images of b, the first and third of all five.
+    y_true, score = np.array([1, 0, 1, 0, 1]), np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    axes = plot_precision_recall(y_true, np.stack([1 - score, score], axis=1), ("a", "b")).axes[0]
+    points = set(zip(*np.round(axes.lines[1].get_data(), 3), strict=True))
+    assert points >= {(0.333, 1.0), (0.667, 0.667), (1.0, 0.6)}
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    # (1 + 2/3 + 3/5) / 3
+    assert labels[1] == "b  0.756  n=3"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Recall", "Precision")
+
+
+def test_a_name_on_a_curve_is_at_the_upper_end_of_a_step():
+    y_prob = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.5, 0.5]])
+    axes = plot_roc(np.array([0, 1, 0, 1]), y_prob, ("a", "b")).axes[0]
+    assert [text.get_position()[1] for text in axes.texts] == [1, 1]
+
+
+@pytest.mark.parametrize("plot", [plot_roc, plot_precision_recall])
+def test_a_single_class_gives_an_empty_plot(plot):
+    axes = plot(np.zeros(2, int), np.full((2, 2), 0.5), ("a", "b")).axes[0]
     assert axes.get_legend() is None
 
 
@@ -93,8 +114,10 @@ def test_of_many_roc_curves_the_lowest_are_named():
         rows = y_true < count
         axes = plot_roc(y_true[rows], y_prob[rows][:, :count], LONG_NAMES[:count]).axes[0]
         labels = [text.get_text() for text in axes.get_legend().get_texts()]
-        curves = axes.lines[1 : 1 + named]
-        assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == named
+        curves = axes.lines[:named]
+        assert (
+            len({f"{line.get_color()} {line._unscaled_dash_pattern}" for line in curves}) == named
+        )
         assert len(axes.lines) == 1 + count
         if count == 30:
             assert labels[-1] == "20 classes of higher ROC AUC"
@@ -120,7 +143,8 @@ def test_an_uncalibrated_model_has_one_reliability_diagram(temperature, panels):
     )
     metrics = evaluation_metrics(evaluation)
     figures = plot_evaluation(evaluation, metrics, title="title")
-    assert list(figures) == ["confusion_matrix", "roc", "reliability", "risk_coverage"]
+    names = ["confusion_matrix", "roc", "precision_recall", "reliability", "risk_coverage"]
+    assert list(figures) == names
     assert len(figures["reliability"].axes) == 2 * panels
 
 

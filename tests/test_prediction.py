@@ -80,6 +80,16 @@ def test_a_block_names_the_classes_among_which_the_truth_is_unless_the_image_is_
     assert outside == format_block(prediction(OUT), top_k=1, titles=TITLES)
 
 
+def test_a_decision_is_a_sentence_in_a_block_and_some_words_in_a_line():
+    decided = prediction(decision=("not called malignant", "At 90% sensitivity: no."))
+    lines = format_block(decided, top_k=1, titles=TITLES).splitlines()
+    assert lines[4] == "  At 90% sensitivity: no."
+    assert format_line(decided, top_k=1).endswith("27.5 %   not called malignant")
+    outside = prediction(OUT, decision=("called malignant", "At 90% sensitivity: yes."))
+    assert "At 90%" not in format_block(outside, top_k=1, titles=TITLES)
+    assert format_line(outside, top_k=1).endswith("called malignant   out of distribution")
+
+
 def test_a_set_is_named_by_its_most_probable_classes():
     names = set_names(np.array([0.1, 0.6, 0.3]), np.array([True, True, False]), ("a", "b", "c"))
     assert names == ["b", "a"]

@@ -1,4 +1,4 @@
-"""The bundled model."""
+"""The bundled models: that of `config.BUNDLED_MODEL`, and the one before it."""
 
 import hashlib
 import json
@@ -15,7 +15,15 @@ from data.splits import select_split
 from models.archive import is_bundled
 from models.classifier import Classifier, load_classifier
 
-PATH = Path(__file__).parent.parent / config.BUNDLED_MODEL
+ROOT = Path(__file__).parent.parent
+BUNDLED = ROOT / config.BUNDLED_MODEL
+PATH = ROOT / "models/pretrained/mobilenet_ham10000.keras"
+PATHS = {"bundled": BUNDLED, "earlier": PATH}
+
+
+@pytest.fixture(scope="module", params=list(PATHS))
+def either(request) -> tuple[str, Classifier]:
+    return request.param, load_classifier(PATHS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +31,33 @@ def classifier() -> Classifier:
     return load_classifier(PATH)
 
 
-def test_it_is_small_and_describes_itself(classifier):
-    assert PATH.stat().st_size < 12e6
-    assert classifier.model.count_params() == 2_266_951
+def test_it_is_small_and_describes_itself(either):
+    name, classifier = either
+    parameters = {"bundled": 3_421_991, "earlier": 2_266_951}
+    assert classifier.model.count_params() == parameters[name]
+    assert PATHS[name].stat().st_size < 1.3 * 4 * parameters[name]
     description = classifier.description
-    assert (description.model, description.class_names) == ("mobilenet", CLASS_NAMES)
-    assert description.temperature == pytest.approx(0.838, abs=1e-3)
+    model = {"bundled": "efficientnet_lite", "earlier": "mobilenet"}[name]
+    assert (description.model, description.class_names) == (model, CLASS_NAMES)
+    temperature = {"bundled": 0.888, "earlier": 0.838}[name]
+    assert description.temperature == pytest.approx(temperature, abs=1e-3)
     size = description.image_size
     assert classifier.model.input_shape == (None, size, size, 3)
+    assert description.malignant == MALIGNANT
+    assert classifier.detector.threshold == description.detector["threshold"] > 1
+
+
+def test_the_bundled_model_has_thresholds_and_the_origin_of_its_training():
+    description = load_classifier(BUNDLED).description
+    assert description.origin == (
+        "trained on 10,574 images (HAM10000 9,010, ISIC2017_MSK 1,564), 2026-11-29"
+    )
+    assert description.melanomas == {"split": "validation", "count": 150, "missed": 63}
+    assert set(description.operating_points) == {"malignant", "melanoma"}
+    assert set(description.prediction_sets["thresholds"]) == set(CLASS_NAMES)
+    assert len(description.train_image_ids) == 10_574
+    assert len(description.validation_image_ids) == 1180
+    assert not set(description.train_lesion_ids) & set(description.validation_lesion_ids)
 
 
 def test_its_file_is_known_by_its_checksum_wherever_it_lies(tmp_path):
@@ -45,10 +72,8 @@ def test_its_file_holds_thresholds_origin_and_missed_melanomas(classifier):
     description = classifier.description
     assert description.origin == "trained on 7,009 images of HAM10000, 2026-11-23"
     assert description.melanomas == {"split": "test", "count": 167, "missed": 75}
-    assert description.malignant == MALIGNANT
     assert description.confidence_threshold == 0.6862695813179016
     assert description.threshold_accuracy == 0.9
-    assert classifier.detector.threshold == description.detector["threshold"] > 1
 
 
 def test_it_was_trained_on_seven_tenths_of_ham10000_without_lesions_in_two_splits(classifier):
@@ -58,15 +83,19 @@ def test_it_was_trained_on_seven_tenths_of_ham10000_without_lesions_in_two_split
     assert not set(description.train_lesion_ids) & set(description.validation_lesion_ids)
 
 
-def test_its_weights_are_those_at_the_end_of_its_training(classifier):
-    # The file was rewritten for temperature, warnings and origin, with the weights of this hash.
+def test_its_weights_are_those_at_the_end_of_its_training(either):
+    # The files were rewritten, for the origin and the like, with the weights of these hashes.
+    name, classifier = either
     content = b"".join(weight.tobytes() for weight in classifier.model.get_weights())
-    assert hashlib.sha256(content).hexdigest() == (
-        "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628"
-    )
+    expected = {
+        "bundled": "2b84e0678ce07f2fd51985e366689378502548a0f32876fb618c56d8294d4feb",
+        "earlier": "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628",
+    }
+    assert hashlib.sha256(content).hexdigest() == expected[name]
 
 
-def test_it_predicts_probabilities_and_warns_of_noise(classifier):
+def test_it_predicts_probabilities_and_warns_of_noise(either):
+    _, classifier = either
     size = classifier.description.image_size
     noise = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), np.uint8)
     predictions = classifier(noise)

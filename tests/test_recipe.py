@@ -16,6 +16,8 @@ from training.loop import Result
 from training.recipe import Outcome, augmentation_settings, build, name_data
 from training.run import Run
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 SMALL = ["--image_size", "32", "--fine_tune_layers", "3"]
 
 

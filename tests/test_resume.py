@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tiny
+from tiny import read_events
 
 import config
 import train
@@ -111,7 +112,7 @@ def stopped_once(sample_dir, tmp_path_factory) -> Path:
     errors = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(errors):
         patch.setattr(EpochLog, "on_epoch_end", interrupt)
-        assert train.main([*SMALL, *argv, "--epochs", "3"]) == 130
+        assert train.main([*SMALL, *argv, "--epochs", "3", "--tensorboard"]) == 130
     (run,) = (root / "runs").iterdir()
     message = errors.getvalue().splitlines()[-1]
     assert message.endswith(f"resume with: python train.py --resume {run}")
@@ -135,9 +136,14 @@ def test_the_command_that_ctrl_c_prints_finishes_the_run(stopped_run, capsys):
         "config.json",
         "history.csv",
         "learning_curves.png",
+        "logs",
         "model.keras",
         "split.csv",
     }
+    curves = [(tag, step) for tag, step, _ in read_events(stopped_run / "logs" / "validation")]
+    assert [step for tag, step in curves if tag == "epoch_loss"] == [1, 2, 3]
+    assert curves[-1][0] == "confusion_matrix"
+    assert read_events(stopped_run / "logs" / "train")[-1][:2] == ("augmented_images", 3)
     assert train.main(["--resume", str(stopped_run)]) == 2
     assert "nothing to resume" in capsys.readouterr().err
 

@@ -17,6 +17,8 @@ from models.classifier import Classifier
 from models.factory import build_model
 from tests.tiny import CLASSES, tiny_images
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 CLEAN = Metrics(0.8, 0.9)
 CORRUPTED = {
     "blur": [Metrics(value, 0.9) for value in (0.8, 0.8, 0.4, 0.4, 0.0)],
@@ -160,8 +162,8 @@ def test_the_command_prints_the_table_and_ends_with_the_ratio(
     lines = capsys.readouterr().out.splitlines()
     start = lines.index(f"{model_path}, 32 px")
     assert lines[start + 1] in (
-        "4 of 8 test images: 2 mel, 2 nv",
-        "4 of 8 test images: 2 nv, 2 mel",
+        "4 of 8 images of split test: 2 mel, 2 nv",
+        "4 of 8 images of split test: 2 nv, 2 mel",
     )
     assert lines[start + 2] == "pixels of their files: 4 of 16 x 12"
     assert any(line.startswith("vignette ") for line in lines)

@@ -14,7 +14,6 @@ from training.run import (
     Run,
     choose_data_dir,
     choose_models,
-    common_folder,
     find_model,
     new_run,
     newest_models,
@@ -168,14 +167,6 @@ def test_the_command_that_resumes_can_be_pasted_whatever_the_folder_is_called(tm
     run.folder.mkdir(parents=True)
     run.model.touch()
     assert run.describe_state(resumable=False) == f"best epoch so far: {run.model}"
-
-
-def test_results_of_several_models_are_beside_all_of_them(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert common_folder([Path("runs/a/model.keras")]) == Path("runs/a")
-    runs = [Path("runs/folds/a/model.keras"), tmp_path / "runs" / "folds" / "b" / "model.keras"]
-    assert common_folder(runs) == tmp_path / "runs" / "folds"
-    assert common_folder([Path("m/a.keras"), Path("m/b.keras")]) == Path("m")
 
 
 def test_the_newest_model_comes_before_the_bundled_one(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ from models.conversion import convert
 from models.description import SYNTHETIC_WARNING
 from training.run import Run
 
-pytestmark = pytest.mark.usefixtures("models_loaded_once")
+pytestmark = pytest.mark.usefixtures("shallow_baseline", "models_loaded_once")
 ROOT = Path(__file__).parent.parent
 SMALL = ["--image_size", "32", "--batch_size", "8"]
 
@@ -72,6 +72,7 @@ def evaluations(run_dir, tmp_path_factory) -> dict[str, Path]:
     for split in ("val", "all"):
         folder = tmp_path_factory.mktemp(split)
         argv = ["--model_path", str(run_dir / "model.keras"), "--split", split]
+        argv += ["--columns", "isic2018"]
         found[split] = run_evaluation(folder, *argv, "--output_dir", str(folder))
     return found
 
@@ -304,7 +305,7 @@ def test_the_report_is_one_file_without_external_resources(evaluation):
     page = (evaluation / "report.html").read_text()
     sources = re.findall(r"""(?:src|href)=["']([^"']{0,20})""", page)
     assert len(sources) > 3
-    assert all(source.startswith("data:image/") for source in sources)
+    assert all(source.startswith(("data:image/", "#")) for source in sources)
     assert "url(" not in page
     assert "@import" not in page
     assert "<script" not in page
@@ -560,6 +561,26 @@ def test_what_a_model_does_not_know_of_its_classes_is_left_out_everywhere(
     assert "malignant" not in shown.lower()
 
 
+def test_predict_decides_at_an_operating_point(run_dir, sample_dir, tmp_path, capsys):
+    model = load_model(run_dir / "model.keras")
+    path, output = str(tmp_path / "model.keras"), tmp_path / "table.csv"
+    argv = ["--image", str(sample_dir), "--model_path", path, "--output", str(output)]
+    argv += ["--operating_point", "malignant=sensitivity_0.90"]
+    describe(model, operating_points=None)
+    save_model(model, path)
+    assert predict.main(argv) == 2
+    assert "--operating_point: this model has no operating points" in capsys.readouterr().err
+    describe(model, operating_points={"malignant": {"sensitivity_0.90": 0.4}})
+    save_model(model, path)
+    assert predict.main(argv) == 0
+    table = pd.read_csv(output)
+    score = table["prob_akiec"] + table["prob_bcc"] + table["prob_mel"]
+    assert table["malignant_at_sensitivity_0.90"].equals(score >= 0.4)
+    shown = capsys.readouterr().out
+    assert shown.count("not called malignant") == (score < 0.4).sum()
+    assert shown.count("called malignant") == 70
+
+
 @pytest.mark.parametrize("ending", ["csv", "json"])
 def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     run_dir, evaluations, sample_dir, tmp_path, ending
@@ -578,6 +599,18 @@ def test_predict_writes_a_folder_as_a_table_that_agrees_with_evaluate(
     assert (table["prob_mel"] - measured["prob_mel"]).abs().max() < 1e-5
     columns = ["predicted", "uncertain", "out_of_distribution"]
     assert table[columns].equals(measured[columns])
+
+
+def test_both_scripts_write_the_same_submission(run_dir, evaluations, sample_dir, tmp_path):
+    output, folder = tmp_path / "table.csv", evaluations["all"]
+    assert "predictions.csv, plots, submission.csv" in (folder / "output.txt").read_text()
+    argv = ["--model_path", str(run_dir / "model.keras"), "--columns", "isic2018"]
+    assert predict.main([*argv, "--image", str(sample_dir), "--output", str(output)]) == 0
+    one, other = (pd.read_csv(p).set_index("image") for p in (output, folder / "submission.csv"))
+    assert list(one) == ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    assert np.allclose(one, other.loc[one.index], atol=1e-5)
+    predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
+    assert np.allclose(other["BKL"], predictions["prob_bkl"].loc[other.index], atol=1e-6)
 
 
 def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, capsys):
@@ -684,7 +717,7 @@ def test_predict_never_uses_a_run_on_synthetic_images_by_itself(
     assert predict.main(["--image", str(image)]) == 0
     assert capsys.readouterr().out.startswith(
         f"Model: {config.BUNDLED_MODEL} (bundled model; 1 run in {run_dir.parent}/ is trained on "
-        "synthetic images: choose it with --model_path), trained on 7,009 images of HAM10000, "
+        "synthetic images: choose it with --model_path), trained on 10,574 images (HAM10000 9,010, "
     )
 
 

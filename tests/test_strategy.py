@@ -21,6 +21,8 @@ from training.phases import Phase
 from training.run import Run
 from training.schedules import OptimizerSettings
 
+pytestmark = pytest.mark.usefixtures("shallow_baseline")
+
 ROOT = Path(__file__).parent.parent
 
 

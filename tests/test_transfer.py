@@ -47,6 +47,24 @@ def test_a_copy_for_another_size_has_the_same_weights_and_its_own_size():
     assert np.allclose(small(images, training=False), built(images, training=False), atol=1e-6)
 
 
+def test_a_sequential_part_of_a_backbone_takes_another_size(monkeypatch):
+    """ConvNeXt has such parts; its phase of small images failed."""
+
+    def build_parts(entry, image_size):
+        inputs = keras.Input((image_size, image_size, 3))
+        part = keras.Sequential(
+            [keras.Input((image_size, image_size, 3)), keras.layers.Conv2D(4, 2, strides=2)]
+        )
+        return keras.Model(inputs, part(inputs))
+
+    monkeypatch.setattr("models.transfer._build_network", build_parts)
+    model = build("convnext", image_size=64)
+    small = at_size(model, 32)
+    assert small.get_layer(BACKBONE).output_shape == (None, 16, 16, 4)
+    pairs = zip(model.get_weights(), small.get_weights(), strict=True)
+    assert all((one == other).all() for one, other in pairs)
+
+
 def test_a_copy_for_another_size_keeps_mixed_precision():
     model = at_size(build("mobilenet", image_size=64, mixed_precision=True), 32)
     assert model.get_layer(BACKBONE).get_layer("Conv1").compute_dtype == "float16"

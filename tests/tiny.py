@@ -131,3 +131,15 @@ def finish_an_epoch(model, *_, callbacks: list, **__) -> None:
     epoch = keras.callbacks.CallbackList(callbacks, model=model)
     epoch.on_epoch_begin(0)
     epoch.on_epoch_end(0, logs)
+
+
+def read_events(folder: Path) -> list[tuple[str, int, object]]:
+    """Return tag, step and value or image of what event files hold, in the order of the files."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                content = value.image if value.HasField("image") else value.simple_value
+                found.append((value.tag, event.step, content))
+    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from config import TrainConfig
 from data.balance import balance_sources
-from data.classes import melanoma_class
+from data.classes import binary_tasks, melanoma_class
 from data.pipeline import scale_batch
 from metrics.operating_points import fit_thresholds, task_score
 from models.bundle import describe, get_description, load_model, save_model
@@ -166,13 +166,10 @@ def fit_operating_points(
     Returns:
         For `models.description.Description.operating_points`; None if no task has enough images.
     """
-    melanoma = melanoma_class(description.class_names)
-    tasks = {"malignant": description.malignant, "melanoma": (melanoma,) if melanoma else ()}
     found = {}
-    for task, positive in tasks.items():
-        if positive:
-            labels, score = task_score(y_true, y_prob, description.class_names, positive)
-            found[task] = fit_thresholds(labels, score, weights)
+    for task, positive in binary_tasks(description.class_names, description.malignant).items():
+        labels, score = task_score(y_true, y_prob, description.class_names, positive)
+        found[task] = fit_thresholds(labels, score, weights)
     return {task: points for task, points in found.items() if points} or None
 
 

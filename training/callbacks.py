@@ -103,6 +103,8 @@ class BestEpoch(keras.callbacks.Callback):
         write_history(self.history, self.run)
         # The checkpoint comes last: resuming from the one before writes the same files again.
         save_checkpoint(self.run.checkpoint, self.model, self.history)
+        for listener in self.run.listeners:
+            listener(self.history)
         if self.stopped_early:
             self.model.stop_training = True
 
@@ -190,8 +192,21 @@ class DropoutSeeds(keras.callbacks.Callback):
             state.assign([zlib.crc32(f"{self.seed} {epoch} {i}".encode()), 0])
 
 
+# Heading and width of each column of `EpochLog`; a line has at most 80 characters.
+_LOG_COLUMNS = {
+    "loss": ("loss", 8),
+    "accuracy": ("acc", 7),
+    "val_loss": ("val_loss", 10),
+    "val_accuracy": ("val_acc", 9),
+    "val_balanced_accuracy": ("val_bal", 9),
+}
+_LOG_TITLE = 13
+
+
 class EpochLog(keras.callbacks.Callback):
-    """Prints one line per finished epoch, and on a terminal a progress bar with the time left.
+    """Prints a line of metrics per finished epoch, with a heading for each phase.
+
+    A terminal also shows a progress bar with the time left.
 
     One object serves all phases of a training.
 
@@ -206,13 +221,19 @@ class EpochLog(keras.callbacks.Callback):
         # The time of a step grows with the number of pixels.
         self.costs = [(phase.image_size or 1) ** 2 for phase in phases for _ in range(phase.epochs)]
         self.steps = steps_per_epoch
+        self.shown_phase: str | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Start the progress bar of the epoch."""
         self.epoch, self.started = epoch, time.monotonic()
         total = len(self.phase_names)
-        title = f"epoch {epoch + 1:>{len(str(total))}}/{total} {self.phase_names[epoch]:<9}"
+        title = f"epoch {epoch + 1:>{len(str(total))}}/{total}"
         self.progress = Progress(title, stream=sys.stdout)
+        phase = self.phase_names[epoch]
+        if phase != self.shown_phase:
+            self.shown_phase = phase
+            heads = "".join(f"{head:>{width}}" for head, width in _LOG_COLUMNS.values())
+            print(f"{phase:<{_LOG_TITLE}}{heads}{'time':>12}{'ETA':>12}", flush=True)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Update the progress bar."""
@@ -229,13 +250,9 @@ class EpochLog(keras.callbacks.Callback):
         seconds, logs = time.monotonic() - self.started, logs or {}
         self.progress.clear()
         left = format_seconds(self._seconds_left(seconds, 1.0))
-        print(
-            f"{self.progress.label} loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.3f} | "
-            f"validation: loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.3f}  "
-            f"balanced {logs['val_balanced_accuracy']:.3f} | {format_seconds(seconds)}, {left} "
-            "left",
-            flush=True,
-        )
+        cells = "".join(f"{logs[key]:>{width}.3f}" for key, (_, width) in _LOG_COLUMNS.items())
+        title = f"{self.progress.label:<{_LOG_TITLE}}"
+        print(f"{title}{cells}{format_seconds(seconds):>12}{left:>12}", flush=True)
 
     def _seconds_left(self, epoch_seconds: float, fraction: float) -> float:
         costs = self.costs[self.epoch :]

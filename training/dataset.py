@@ -92,7 +92,11 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
     """
     if settings.sample and not Path(settings.data_dir).exists():
         print(f"Generating a synthetic data set in {settings.data_dir}.", flush=True)
-        write_sample_dataset(settings.data_dir, images_per_class=settings.sample_images_per_class)
+        write_sample_dataset(
+            settings.data_dir,
+            images_per_class=settings.sample_images_per_class,
+            on_progress=Progress("generating", log_tenths=True).update,
+        )
     # Everything may be missing if the user allows it.
     limit = 1.0 if settings.allow_missing else settings.missing_image_limit
     classes, initial = choose_classes(settings.classes), None

@@ -20,6 +20,7 @@ from keras import ops
 from config import TrainConfig
 from data.pipeline import count_steps
 from models.bundle import get_description, load_model
+from models.lite_runner import run_lite
 from support.cli import naming_flag
 from support.files import list_names
 from support.terminal import format_seconds
@@ -110,7 +111,8 @@ class Teachers:
             # A part of the student's step, not of its weights.
             model.trainable = False
             names = get_description(model).class_names
-            self._members.append((model, [names.index(name) for name in class_names]))
+            runner = run_lite(model)
+            self._members.append((model, runner, [names.index(name) for name in class_names]))
         self._fraction, self._loss = fraction, SoftTargets(temperature)
 
     def attach(self, student: keras.Model) -> None:
@@ -147,11 +149,15 @@ class Teachers:
             float32 `[images, classes]`, in the order of the student's classes.
         """
         probabilities = []
-        for model, columns in self._members:
+        for model, runner, columns in self._members:
             size, resized = model.input_shape[1], images
             if size != images.shape[1]:
                 resized = tf.image.resize(images, (size, size), antialias=True)
-            y_prob = tf.cast(model(resized, training=False), tf.float32)
+            if runner is None:
+                y_prob = tf.cast(model(resized, training=False), tf.float32)
+            else:
+                y_prob = tf.numpy_function(runner, [resized], tf.float32)
+                y_prob.set_shape((None, model.output_shape[-1]))
             probabilities.append(tf.gather(y_prob, columns, axis=1))
         return tf.add_n(probabilities) / len(probabilities)
 

@@ -48,8 +48,9 @@ def compare_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: 
     Raises:
         TrainingError: they differ.
     """
-    # Runs of older versions have neither.
-    before = {"classes": TrainConfig.classes, "init_from": None} | dict(before)
+    # Runs of older versions have none of them.
+    added = {"classes": TrainConfig.classes, "init_from": None, "tensorboard": False}
+    before = added | dict(before)
     if changed := _find_changes(before, now):
         name = changed[0]
         raise TrainingError(

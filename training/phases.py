@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from config import TrainConfig
-from models.backbones import BACKBONES
+from models.applications import find_backbone
 
 _STRIDE = 32
 
@@ -48,9 +48,11 @@ def plan_phases(settings: TrainConfig) -> list[Phase]:
     if settings.model == "sequential":
         return [Phase("train", settings.epochs, settings.learning_rate, None, full_size)]
     small_size = _STRIDE * round(full_size * settings.small_size_fraction / _STRIDE)
-    small_size = min(full_size, max(_STRIDE, small_size))
+    backbone = find_backbone(settings.model)
+    smallest = _STRIDE * -(-backbone.min_size // _STRIDE)
+    small_size = min(full_size, max(smallest, small_size))
     # The position embeddings of a transformer are for one image size.
-    if not BACKBONES[settings.model].takes_any_size:
+    if not backbone.takes_any_size:
         small_size = full_size
     small_epochs = 0
     if small_size < full_size:

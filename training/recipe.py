@@ -16,7 +16,7 @@ import pandas as pd
 
 from config import TrainConfig
 from data import DataError
-from data.augmentation import AugmentationSettings
+from data.augmentation import AugmentationSettings, build_augmentation
 from data.balance import balance_sources
 from data.classes import ClassScheme, scheme_of_model
 from data.pipeline import check_images, decode_images
@@ -24,7 +24,7 @@ from data.provenance import count_sources, name_folder
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
 from metrics.plots import plot_learning_curves, save_figure
 from models import WeightsUnavailableError
-from models.backbones import BACKBONES
+from models.applications import find_backbone
 from models.backend import check_mixed_precision, choose_strategy
 from models.bundle import describe, get_description, load_model
 from models.description import MAX_NAME_LENGTH, are_synthetic
@@ -38,6 +38,7 @@ from training.calibration import calibrate
 from training.callbacks import EarlyStopping
 from training.dataset import LabeledImages
 from training.distillation import load_teachers
+from training.events import EventLog
 from training.facts import list_facts, list_image_facts
 from training.initial import describe_images, describe_start, match_classes
 from training.loop import Result, TrainingData, train_model
@@ -111,13 +112,17 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     )
     started = time.monotonic()
     with run.explaining_interruption():
+        events = EventLog(run.logs) if settings.tensorboard else None
+        if events:
+            run.listeners.append(events.write_history)
         result = fit(model, dataclasses.replace(labeled, frame=frame), images, settings, run)
         validation_rows = frame[frame["split"] == "val"]
+        y_true = class_indices(validation_rows["label"], classes.names)
         temperature = calibrate(
             run.model,
             _of_split(images, "train"),
             _of_split(images, "val"),
-            class_indices(validation_rows["label"], classes.names),
+            y_true,
             validation_rows["data_set"].tolist(),
             validation_rows["lesion_id"].tolist(),
             settings,
@@ -125,6 +130,8 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
         title = f"{settings.model}, {settings.image_size} px, {len(frame):,} images"
         figure = plot_learning_curves(result.history, best_epoch=result.best_epoch, title=title)
         save_figure(figure, run.learning_curves)
+        if events:
+            _complete(events, result, images, y_true, settings, run)
         run.finish()
     seconds = time.monotonic() - started
     return Outcome(result, frame, len(unreadable), temperature, seconds)
@@ -164,7 +171,7 @@ def build(settings: TrainConfig, run: Run, classes: ClassScheme) -> tuple[keras.
     except WeightsUnavailableError as error:
         remedy = "--weights PATH, or --weights none"
         raise WeightsUnavailableError(f"--weights: {error} ({remedy})") from error
-    if settings.model in BACKBONES:
+    if find_backbone(settings.model):
         # Too many layers are reported now, not after the head phase.
         with naming_flag("--fine_tune_layers"):
             unfreeze(model, settings.fine_tune_layers)
@@ -316,18 +323,25 @@ def name_data(settings: TrainConfig, earlier: Sequence[str] = ()) -> str:
 
 def augmentation_settings(settings: TrainConfig) -> AugmentationSettings:
     """Return the augmentation of a training."""
-    return AugmentationSettings(
-        rotation_degrees=settings.rotation_degrees,
-        flip=settings.flip,
-        view=settings.view,
-        shift=settings.shift,
-        brightness=settings.brightness,
-        contrast=settings.contrast,
-        color_cast=settings.color_cast,
-        sharpness=settings.sharpness,
-        hair=settings.hair,
-        vignette=settings.vignette,
-        noise=settings.noise,
+    names = [item.name for item in dataclasses.fields(AugmentationSettings)]
+    return AugmentationSettings(**{name: getattr(settings, name) for name in names})
+
+
+def _complete(
+    events: EventLog,
+    result: Result,
+    images: Images,
+    y_true: np.ndarray,
+    settings: TrainConfig,
+    run: Run,
+) -> None:
+    """Write what a killed training could not, and the images at the end of the training."""
+    events.write_history(result.history)
+    size = plan_phases(settings)[-1].image_size
+    augmentation = build_augmentation(augmentation_settings(settings), size)
+    events.write_augmented(images["train", size], augmentation, settings.seed, len(result.history))
+    events.write_confusion_matrix(
+        run.model, _of_split(images, "val"), y_true, settings.batch_size, result.best_epoch
     )
 
 

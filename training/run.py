@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import sys
@@ -39,15 +38,30 @@ _SHOWN_MODELS = 3
 _CONFIG_FILE = "config.json"
 
 
+def command_line() -> str:
+    """Return the command that was typed."""
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"python": platform.python_version()} | packages
+
+
 class Run:
     """A folder that holds one training run.
 
     Args:
         folder: path of the folder; it need not exist yet.
+
+    Attributes:
+        listeners: called with the history after each epoch, when its checkpoint is written.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.listeners: list[Callable[[list[dict]], None]] = []
 
     @property
     def model(self) -> Path:
@@ -73,6 +87,11 @@ class Run:
     def learning_curves(self) -> Path:
         """Plot of the history."""
         return self.folder / "learning_curves.png"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the event files for TensorBoard."""
+        return self.folder / "logs"
 
     @property
     def checkpoint(self) -> Path:
@@ -131,10 +150,9 @@ class Run:
                 number += 1
                 self.folder = self.folder.with_name(f"{name}-{number}")
         record = {
-            "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line(),
             "config": dataclasses.asdict(settings),
-            "versions": {"python": platform.python_version()}
-            | {package: importlib.metadata.version(package) for package in PACKAGES},
+            "versions": installed_versions(),
         }
         write_text(self.config, json.dumps(record, indent=2) + "\n")
         write_split(self.split)
@@ -207,7 +225,8 @@ def new_run(output_dir: str | Path, model: str) -> Run:
         output_dir: folder of the runs.
         model: name of the architecture.
     """
-    return Run(Path(output_dir, f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"))
+    # Windows takes no colon.
+    return Run(Path(output_dir, f"{model.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
 def newest_models(runs_dir: str | Path) -> list[Path]:
@@ -232,7 +251,12 @@ def find_model(model_path: str | Path) -> Path:
     run = Run(path)
     if run.model.is_file():
         return run.model
-    if run.is_started:
+    if (path / "saved_model.pb").is_file():
+        received = (
+            "a SavedModel, which is for other programs; choose the .keras file that it was "
+            "exported from"
+        )
+    elif run.is_started:
         received = f"an interrupted run: {run.describe_state()}"
     elif models := newest_models(path):
         which = "it" if len(models) == 1 else "one"
@@ -244,21 +268,6 @@ def find_model(model_path: str | Path) -> Path:
         more = [f"{len(names) - 5} more"] if names[5:] else []
         received = f"{', '.join([*names[:5], *more]) or 'an empty folder'}; choose a model file"
     raise TrainingError(f"{path}: expected {MODEL_FILE} in the folder, found {received}")
-
-
-def common_folder(paths: Sequence[Path]) -> Path:
-    """Return the folder that holds all of some model files: for one, the folder that it is in.
-
-    Args:
-        paths: at least one.
-    """
-    folders = [path.parent for path in paths]
-    if len(set(folders)) == 1:
-        return folders[0]
-    try:
-        return Path(os.path.commonpath(map(os.path.abspath, folders)))
-    except ValueError:  # on several drives
-        return folders[0]
 
 
 def choose_models(model_paths: Sequence[str]) -> tuple[list[Path], str]:

@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from config import PRESETS, TrainConfig
-from models.backbones import MODEL_NAMES
+from models.applications import check_model_name, find_backbone, is_model_name, model_presets
 from models.backbones import PRESETS as MODEL_PRESETS
 from models.description import Description, peek_description
 from support.cli import naming_flag
 from training import TrainingError
 from training.run import find_model
 
+# What `--help` calls the presets that are not those of a model.
+_SHOWN = {"sample": "--sample", "from_scratch": "--weights none", "init_from": "--init_from"}
+
 
 def list_presets() -> dict[str, dict[str, Any]]:
-    """Return all presets by name, for `--help`."""
+    """Return all presets by the model or the flag that they go with, for `--help`."""
     names = dict.fromkeys([*MODEL_PRESETS, *PRESETS])
-    return {name: {**MODEL_PRESETS.get(name, {}), **PRESETS.get(name, {})} for name in names}
+    return {
+        _SHOWN.get(name, name): {**MODEL_PRESETS.get(name, {}), **PRESETS.get(name, {})}
+        for name in names
+    }
 
 
 def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
@@ -45,8 +51,10 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
     if given.get("init_from") is not None:
         start = _start_from_model(given)
         model = start["model"]
+    with naming_flag("--model"):
+        check_model_name(model)
     # Later presets replace earlier ones.
-    presets = [MODEL_PRESETS.get(model, {})]
+    presets = [model_presets(model)]
     if model == "sequential":
         for name in ("head_epochs", "fine_tune_layers"):
             if name in given:
@@ -58,7 +66,7 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
         weights = given.get("weights", "none" if sample else TrainConfig.weights)
         if weights == "none" and not start:
             presets.append(PRESETS["from_scratch"])
-        presets += [start, PRESETS.get(model, {})]
+        presets += [start, PRESETS.get(find_backbone(model).presets_of or model, {})]
     else:
         # There is no head phase, nor another backbone to keep.
         presets.append(start | {"head_epochs": 0})
@@ -90,7 +98,7 @@ def read_trained_model(model_path: str) -> tuple[Path, Description]:
     description = peek_description(path)
     if not path.is_file():
         raise TrainingError(f"found no file {path}; check the path")
-    if description is None or description.model not in MODEL_NAMES:
+    if description is None or not is_model_name(description.model):
         raise TrainingError(
             f"expected a .keras file that train.py wrote, received {path}; use such a file"
         )

@@ -1,40 +1,59 @@
-"use strict";
+// The page: choose images, show results.
 
-const find = (id) => document.getElementById(id);
+import { createButton, createElement, find, post, show } from "./dom.js";
+import { saveImage, saveValues } from "./save.js";
+import { closeSeveral, predictSeveral, setTitles } from "./several.js";
+
 // Number of the newest request: results of older ones are not shown.
 let newest = 0;
 let maxBytes = Infinity;
 // Of more classes than this, the least probable ones are folded.
 const mostBars = 12;
+// The image of the result that is shown, its name, and the result.
+let current = null;
 
-function createElement(name, className, text) {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function show(id, text) {
-  find(id).textContent = text;
-  find(id).hidden = !text;
+function setBusy(text) {
+  find("status").textContent = text;
+  find("drop").setAttribute("aria-busy", String(Boolean(text)));
 }
 
 function showError(message) {
-  find("status").textContent = "";
+  setBusy("");
   find("result").hidden = true;
   show("error", message);
+  find("drop").scrollIntoView({ block: "nearest" });
+}
+
+function showThumbnail(content) {
+  const image = find("thumbnail");
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.hidden = find("clear").hidden = !content;
+  if (content) image.src = URL.createObjectURL(content);
+  else image.removeAttribute("src");
+}
+
+function clear() {
+  newest++;
+  current = null;
+  closeSeveral();
+  showThumbnail(null);
+  setBusy("");
+  find("error").hidden = find("result").hidden = true;
+  find("file").focus();
 }
 
 function createBar(item) {
   const row = createElement("li");
   const head = createElement("div", "bar-head");
-  const title = createElement("span", "title", `${item.label} `);
+  const title = createButton("title", `${item.label} `);
   if (item.tag) title.append(createElement("span", "tag", item.tag));
   const bar = createElement("progress", item.malignant ? "malignant" : "");
   bar.max = 1;
   bar.value = item.probability;
   bar.dataset.name = item.name;
   bar.setAttribute("aria-label", title.textContent);
+  title.dataset.name = item.name;
+  title.addEventListener("click", () => explain(item.name));
   head.append(title, createElement("span", "probability", item.percent));
   row.append(head, bar);
   if (item.description) row.append(createElement("p", "small", item.description));
@@ -74,6 +93,30 @@ function showBars(classes) {
   find("rest").hidden = rest.length === 0;
 }
 
+function showHeatMap(result) {
+  find("heat-map").src = result.heat_map;
+  find("heat-map-caption").textContent = result.heat_map_caption;
+  find("heat-map").alt = `The same image with a heat map. ${result.heat_map_caption}`;
+  for (const button of document.querySelectorAll(".bar-head button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.name === result.explained));
+  }
+}
+
+// Show where the image has evidence for another class.
+async function explain(name) {
+  const { content } = current;
+  try {
+    const result = await post(`/predict?class=${encodeURIComponent(name)}`, content);
+    if (current?.content !== content) return;
+    current.result = { ...current.result, ...result };
+    showHeatMap(result);
+    find("split").value = 100;
+    moveSplit();
+  } catch (error) {
+    showError(error.message);
+  }
+}
+
 function showResult(result, source) {
   showModel(result.model, "result-");
   find("source").textContent = source;
@@ -81,54 +124,73 @@ function showResult(result, source) {
   find("top").replaceChildren(...result.top.map(createTop));
   find("top").hidden = result.top.length === 0;
   show("set", result.set);
+  show("decision", result.decision);
   find("warnings").replaceChildren(
     ...result.warnings.map((item) => createElement("p", `warning ${item.kind}`, item.text)),
   );
   showMalignant(result.malignant, result.out_of_distribution);
   find("disclaimer").textContent = result.disclaimer;
   find("image").src = result.image;
-  find("heat-map").src = result.heat_map;
-  find("heat-map-caption").textContent = result.heat_map_caption;
-  find("heat-map").alt = `The same image with a heat map. ${result.heat_map_caption}`;
+  find("split").value = 100;
+  moveSplit();
   showBars(result.classes);
-  find("status").textContent = "";
+  showHeatMap(result);
+  setBusy("");
   find("result").hidden = false;
   find("prediction").focus({ preventScroll: true });
   find("result").scrollIntoView({ block: "start" });
+}
+
+function moveSplit() {
+  find("heat-map").style.setProperty("--split", `${find("split").value}%`);
+}
+
+find("split").addEventListener("input", moveSplit);
+
+function checkSize(content) {
+  return content.size > maxBytes
+    ? `The file is larger than ${maxBytes / 1e6} MB. Choose a smaller one.`
+    : null;
 }
 
 async function predict(content, source) {
   const request = ++newest;
   find("error").hidden = true;
   find("result").hidden = true;
-  if (content.size > maxBytes) {
-    showError(`The file is larger than ${maxBytes / 1e6} MB. Choose a smaller one.`);
+  showThumbnail(content);
+  const reason = checkSize(content);
+  if (reason) {
+    showError(reason);
     return;
   }
-  find("status").textContent = `Classifying ${source} …`;
-  let message = "The program behind this page does not respond. Is it still running?";
-  let result = null;
+  setBusy(`Classifying ${source} …`);
   try {
-    const response = await fetch("/predict", {
-      method: "POST",
-      headers: { "Content-Type": "application/octet-stream" },
-      body: content,
-    });
-    const received = await response.json();
-    if (response.ok) result = received;
-    else message = received.error;
+    const result = await post("/predict", content);
+    if (request !== newest) return;
+    current = { content, source, result };
+    showResult(result, source);
   } catch (error) {
-    console.info(error);
+    if (request === newest) showError(error.message);
   }
-  if (request !== newest) return;
-  if (result) showResult(result, source);
-  else showError(message);
+}
+
+function choose(files, name) {
+  if (files.length === 1) {
+    closeSeveral();
+    predict(files[0], name ?? files[0].name);
+  } else if (files.length > 1) {
+    newest++;
+    find("error").hidden = find("result").hidden = true;
+    showThumbnail(null);
+    find("clear").hidden = false;
+    const show = (file) => predict(file, file.name);
+    predictSeveral([...files], { choose: show, check: checkSize, say: setBusy });
+  }
 }
 
 for (const id of ["file", "camera"]) {
   find(id).addEventListener("change", (event) => {
-    const [file] = event.target.files;
-    if (file) predict(file, file.name);
+    choose([...event.target.files]);
     // So that the same file can be chosen again.
     event.target.value = "";
   });
@@ -143,13 +205,18 @@ for (const kind of ["dragleave", "drop"]) {
   document.addEventListener(kind, () => find("drop").classList.remove("over"));
 }
 document.addEventListener("drop", (event) => {
-  const [file] = event.dataTransfer.files;
-  if (file) predict(file, file.name);
+  choose([...event.dataTransfer.files]);
 });
 document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file) predict(file, "pasted image");
+  choose([...event.clipboardData.files], "pasted image");
 });
+
+find("clear").addEventListener("click", clear);
+find("save-image").addEventListener("click", () => saveImage(current.result, current.source));
+find("save-values").addEventListener("click", () => {
+  saveValues(current.content, current.source).catch((error) => showError(error.message));
+});
+find("print").addEventListener("click", () => window.print());
 
 function createExample(example) {
   const label = `Generated example: ${example.title}`;
@@ -161,7 +228,7 @@ function createExample(example) {
   image.alt = "";
   button.append(image, createElement("span", "", example.title));
   button.addEventListener("click", async () => {
-    predict(await (await fetch(image.src)).blob(), label);
+    choose([await (await fetch(image.src)).blob()], label);
   });
   return button;
 }
@@ -173,6 +240,7 @@ async function start() {
     `, up to ${maxBytes / 1e6} MB and ${settings.max_pixels / 1e6} megapixels`;
   showModel(settings.model, "");
   show("advice", settings.disclaimer);
+  setTitles(settings.titles);
   find("examples").append(...settings.examples.map(createExample));
   find("tryout").hidden = settings.examples.length === 0;
 }

@@ -1,0 +1,137 @@
+// Several images at once: a table that can be sorted and saved.
+
+import { createButton, createElement, find, post, saveFile } from "./dom.js";
+
+// Heading of each column, and the value that it shows and sorts by.
+const columns = [
+  ["Image", (entry) => entry.file.name],
+  ["Prediction", (entry) => (entry.row ? describeClass(entry.row.predicted) : entry.error)],
+  ["Confidence", (entry) => entry.row?.confidence ?? -1],
+  ["Warnings", (entry) => (entry.row ? describeWarnings(entry.row) : "")],
+];
+// What the classes of the model are called, by their names.
+let titles = {};
+let entries = [];
+let sorted = { column: 0, descending: false };
+// Number of the newest table: rows of older ones are not shown.
+let newest = 0;
+
+export function setTitles(found) {
+  titles = found;
+}
+
+function describeClass(name) {
+  return titles[name] ?? name;
+}
+
+function describeWarnings(row) {
+  const texts = [];
+  if (row.out_of_distribution) texts.push("out of distribution");
+  if (row.uncertain) texts.push("uncertain");
+  return texts.join(", ");
+}
+
+// Cells that begin like a formula would be one in a spreadsheet program.
+function formatCell(value) {
+  let text = value === null || value === undefined ? "" : String(value);
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+export function formatTable(rows) {
+  const names = Object.keys(rows[0]);
+  const lines = rows.map((row) => names.map((name) => formatCell(row[name])).join(","));
+  return [names.map(formatCell).join(","), ...lines].join("\r\n") + "\r\n";
+}
+
+function createRow(entry, choose) {
+  const row = createElement("tr");
+  const image = createElement("td");
+  image.append(entry.thumbnail);
+  const name = createElement("td");
+  const button = createButton("link", entry.file.name);
+  button.addEventListener("click", () => choose(entry.file));
+  name.append(button);
+  const confidence = entry.row ? `${(100 * entry.row.confidence).toFixed(1)} %` : "";
+  row.append(image, name);
+  for (const text of [columns[1][1](entry), confidence, columns[3][1](entry)]) {
+    row.append(createElement("td", "", text));
+  }
+  return row;
+}
+
+function drawRows(choose) {
+  const value = columns[sorted.column][1];
+  const order = [...entries].sort((first, second) => {
+    const [a, b] = [value(first), value(second)];
+    const sign = typeof a === "number" && typeof b === "number" ? a - b : `${a}`.localeCompare(b);
+    return sorted.descending ? -sign : sign;
+  });
+  find("several-rows").replaceChildren(...order.map((entry) => createRow(entry, choose)));
+  [...find("several-heads").children].slice(1).forEach((head, i) => {
+    const direction = sorted.descending ? "descending" : "ascending";
+    head.setAttribute("aria-sort", i === sorted.column ? direction : "none");
+  });
+}
+
+function drawHeads(choose) {
+  const heads = columns.map(([title], i) => {
+    const head = createElement("th");
+    const button = createButton("link", title);
+    head.scope = "col";
+    button.addEventListener("click", () => {
+      sorted = { column: i, descending: sorted.column === i && !sorted.descending };
+      drawRows(choose);
+    });
+    head.append(button);
+    return head;
+  });
+  find("several-heads").replaceChildren(createElement("td"), ...heads);
+}
+
+function createThumbnail(file) {
+  const image = createElement("img");
+  image.alt = "";
+  image.width = image.height = 48;
+  image.src = URL.createObjectURL(file);
+  return image;
+}
+
+export function closeSeveral() {
+  newest++;
+  for (const entry of entries) URL.revokeObjectURL(entry.thumbnail.src);
+  entries = [];
+  find("several").hidden = true;
+}
+
+// Predict files, one after the other. `choose` shows the whole result of a file, `check` returns
+// why it cannot be sent, `say` tells how far it is.
+export async function predictSeveral(files, { choose, check, say }) {
+  closeSeveral();
+  const table = newest;
+  sorted = { column: 0, descending: false };
+  drawHeads(choose);
+  for (const [i, file] of files.entries()) {
+    say(`Classifying ${i + 1} of ${files.length}: ${file.name} …`);
+    const entry = { file, thumbnail: createThumbnail(file), row: null, error: check(file) };
+    try {
+      if (!entry.error) entry.row = { ...(await post("/api/predict", file)), image: file.name };
+    } catch (error) {
+      entry.error = error.message;
+    }
+    if (table !== newest) return;
+    entries.push(entry);
+    find("several-title").textContent = `${entries.length} of ${files.length} images`;
+    find("several").hidden = false;
+    drawRows(choose);
+  }
+  say("");
+  find("several-title").textContent = `${files.length} images`;
+  find("several-title").focus({ preventScroll: true });
+  find("several").scrollIntoView({ block: "start" });
+}
+
+find("save-table").addEventListener("click", () => {
+  const rows = entries.filter((entry) => entry.row).map((entry) => entry.row);
+  if (rows.length) saveFile("predictions.csv", new Blob([formatTable(rows)], { type: "text/csv" }));
+});

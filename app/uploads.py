@@ -1,0 +1,48 @@
+"""The image in the body of a request, which is the image itself or a form with one file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+# Name of an image that came without one.
+UNNAMED = "image"
+
+
+class RejectedError(Exception):
+    """A request that is rejected, with an HTTP status and a message for the user."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def read_upload(content: bytes, headers: Headers) -> tuple[bytes, str]:
+    """Return the content and the name of an uploaded image.
+
+    Args:
+        content: body of the request.
+        headers: of the request.
+
+    Raises:
+        RejectedError: the body is a form without exactly one file, or a damaged one.
+    """
+    if not headers.get("content-type", "").startswith("multipart/form-data"):
+        return content, UNNAMED
+
+    async def body() -> AsyncIterator[bytes]:
+        yield content
+
+    parser = MultiPartParser(headers, body(), max_files=1, max_fields=0)
+    # Images stay in memory: no part is large enough for a file.
+    parser.spool_max_size = len(content) + 1
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise RejectedError(400, f"Expected a form with one file: {error.message}") from error
+    files = [value for value in form.values() if isinstance(value, UploadFile)]
+    if len(files) != 1:
+        raise RejectedError(400, f"Expected a form with one file, received {len(files)}.")
+    return await files[0].read(), files[0].filename or UNNAMED

@@ -1,0 +1,44 @@
+"""A Keras model as a network that gives probabilities, features and heat maps."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import keras
+import numpy as np
+
+from models.bundle import add_features, get_description
+from models.grad_cam import Explainer
+from models.network import Network
+
+
+class KerasNetwork(Network):
+    """Runs a Keras model; it also takes float32 images.
+
+    Args:
+        model: from `build_model` or `load_model`.
+
+    Raises:
+        ModelError: the model has no description, or no layer `logits`.
+    """
+
+    kind = ".keras"
+    can_explain = True
+
+    def __init__(self, model: keras.Model) -> None:
+        self.description = get_description(model)
+        self._model, self._with_features = model, add_features(model)
+        self.feature_count = self._with_features.outputs[1].shape[-1]
+
+    def predict_on_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities and features; see `Network`."""
+        y_prob, features = self._with_features.predict_on_batch(images)
+        return np.asarray(y_prob), np.asarray(features)
+
+    def explain(self, images: np.ndarray, class_indices: np.ndarray) -> np.ndarray:
+        """Compute Grad-CAM heat maps; see `models.grad_cam.Explainer`."""
+        return self._explainer(images, class_indices)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self._model)

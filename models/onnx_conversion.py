@@ -1,0 +1,64 @@
+"""Converting a model to an `.onnx` file, by Keras and tf2onnx; `models.onnx_file` runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras
+
+from models import ModelError
+from models.backend import check_onnx_converter, import_onnx, quiet
+from models.bundle import get_description
+from models.exported import of_pixels, signature
+from models.onnx_file import pack
+from models.onnx_graph import check_onnx_graph
+from support.files import first_line, replacing
+
+
+def convert_to_onnx(model: keras.Model, path: str | os.PathLike) -> None:
+    """Write a model as an `.onnx` file, whole or not at all.
+
+    The file takes `pixels`, uint8 `[images, image_size, image_size, 3]`, 0..255, and returns
+    `probabilities`, float32 `[images, classes]`, at the model's temperature, and `features`,
+    float32 `[images, features]`.
+
+    Args:
+        model: from `models.bundle.load_model`.
+        path: ends in `.onnx`; replaced if it exists.
+
+    Raises:
+        ModelError: the model cannot be converted, contains operators that `ONNXModel` does not
+            allow, as the backbones `convnext` and `vit` do, or a package is not installed.
+    """
+    check_onnx_converter("an .onnx file")
+    onnx, _ = import_onnx("an .onnx file")
+    description = get_description(model)
+    try:
+        with quiet(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")
+            logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+            file = Path(folder, "model.onnx")
+            of_pixels(model).export(
+                file, format="onnx", verbose=False, input_signature=[signature(model)]
+            )
+            content = onnx.load(file)
+    except ModelError:
+        raise
+    except Exception as error:  # the converter raises whatever its passes raise
+        raise ModelError(
+            f"Keras {keras.__version__} cannot convert the model to ONNX: {first_line(error)}; "
+            "use a model that train.py wrote"
+        ) from error
+    for value in (*content.graph.input, *content.graph.output):
+        # The converter gives each of them a name of its own.
+        value.type.tensor_type.shape.dim[0].dim_param = "images"
+    try:
+        check_onnx_graph(content)
+    except ModelError as error:
+        raise ModelError(f"{description.model} cannot be converted: {error}") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(pack(description, content.SerializeToString()))

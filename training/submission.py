@@ -1,0 +1,152 @@
+"""The table of predictions for a challenge, and the one that `predict.py` writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data import DataError
+from data.classes import scheme_of_model
+from data.folders import stem_of_id
+from metrics.decision import OperatingPoint
+from metrics.prediction_table import DECIMALS, PredictionWriter, prediction_table
+from models.description import Description
+from models.predictions import Predictions
+from support.cli import naming_flag
+from support.files import count_noun, list_names, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+_FILE = "submission.csv"
+
+
+class Submission:
+    """Builds the table that the ISIC 2018 challenge, Task 3, takes.
+
+    It has one row per image: `image`, and a probability in each of `COLUMNS`. See
+    https://challenge.isic-archive.com/landing/2018/47/.
+
+    Args:
+        description: of the model.
+        images: names or paths of all images.
+
+    Attributes:
+        decimals: of the probabilities. The challenge takes an image with two highest ones as
+            predicted wrongly, and six decimals would make some equal; these keep any two float32
+            above 1/8 apart, and the highest of seven is above that.
+
+    Raises:
+        DataError: the model has other classes, or two images have one name.
+    """
+
+    decimals = 9
+
+    def __init__(self, description: Description, images: Sequence[str]) -> None:
+        scheme, names = scheme_of_model(description), description.class_names
+        found = [scheme.find(column) for column in COLUMNS]
+        if None in found or set(found) != set(names) or len(names) != len(COLUMNS):
+            raise DataError(
+                f"expected a model of the classes {', '.join(COLUMNS)} of the challenge, received "
+                f"one of {list_names(names, 10)}; use a model of these seven"
+            )
+        self._indices = [names.index(name) for name in found]
+        counts = Counter(map(stem_of_id, images))
+        if repeated := [name for name, count in counts.items() if count > 1]:
+            raise DataError(
+                "expected images of different names, without their folders and endings, received "
+                f"{count_noun(counts[repeated[0]], 'image')} {one_line(repeated[0])!r} "
+                f"({count_noun(len(repeated), 'such name')} in total); rename one, or give fewer "
+                "folders"
+            )
+
+    def table(self, images: Sequence[str], y_prob: np.ndarray) -> pd.DataFrame:
+        """Build the rows of some images.
+
+        Args:
+            images: their names or paths.
+            y_prob: float `[images, classes]`, in the order of the model.
+        """
+        # Imported here because predictions without a table do not need pandas.
+        import pandas as pd
+
+        # The sum of a softmax may be a little above 1, which the challenge would refuse.
+        values = np.clip(y_prob[:, self._indices].astype(np.float64), 0.0, 1.0)
+        table = pd.DataFrame(values, columns=COLUMNS)
+        table.insert(0, "image", [stem_of_id(name) for name in images])
+        return table
+
+    def write(self, folder: Path, images: Sequence[str], y_prob: np.ndarray) -> Path:
+        """Write the table of all images into a folder, and return its file.
+
+        Args:
+            folder: an existing one.
+            images: as for `table`.
+            y_prob: as for `table`.
+        """
+        path = folder / _FILE
+        with PredictionWriter(path, decimals=self.decimals) as writer:
+            writer.write(self.table(images, y_prob))
+        return path
+
+
+def choose_submission(
+    columns: str | None, description: Description, images: Sequence[str]
+) -> Submission | None:
+    """Return the table of the challenge that `--columns` names; None for no challenge.
+
+    Raises:
+        DataError: as for `Submission`.
+    """
+    if columns is None:
+        return None
+    with naming_flag("--columns"):
+        return Submission(description, images)
+
+
+class PredictionTable(PredictionWriter):
+    """Writes what a model predicts for images, batch by batch; a context manager.
+
+    Args:
+        path: ends in `.csv` or `.json`.
+        columns: as for `choose_submission`; None for all that the model tells.
+        description: of the model.
+        images: paths of all images.
+        point: adds a column with its decisions; None for none.
+
+    Raises:
+        DataError: as for `Submission`.
+        InputError: the path has another suffix.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: str | None,
+        description: Description,
+        images: Sequence[str],
+        point: OperatingPoint | None,
+    ) -> None:
+        self.submission = choose_submission(columns, description, images)
+        self.class_names, self.point = description.class_names, point
+        super().__init__(path, decimals=self.submission.decimals if self.submission else DECIMALS)
+
+    def add(self, images: Sequence[str], predictions: Predictions) -> None:
+        """Append the rows of a batch.
+
+        Args:
+            images: their paths.
+            predictions: for them.
+        """
+        y_prob, columns = predictions.y_prob, predictions.columns
+        if self.submission:
+            self.write(self.submission.table(images, y_prob))
+            return
+        if self.point:
+            columns["decisions"] = self.point.columns(y_prob, self.class_names)
+        self.write(prediction_table(images, y_prob, self.class_names, **columns))
