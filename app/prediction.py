@@ -22,12 +22,12 @@ from metrics.prediction import (
     set_names,
     set_text,
 )
-from metrics.prediction_table import prediction_table
 from models.description import SYNTHETIC_WARNING
 from models.grad_cam import overlay
 from models.predictions import BaseClassifier, Predictions
 from support.files import one_line
 from training.decision import choose_operating_point
+from training.submission import build_table
 
 DISCLAIMER = (
     "This is not medical advice. The program is for research and teaching, and it misses "
@@ -114,12 +114,7 @@ class Predictor:
         description, limit = self._classifier.description, self._settings.max_pixels
         image = load_bytes(content, description.image_size, max_pixels=limit)
         predictions = self._classifier(image[None])
-        columns = predictions.columns
-        if self._point:
-            columns["decisions"] = self._point.columns(predictions.y_prob, description.class_names)
-        table = prediction_table(
-            [one_line(name)], predictions.y_prob, description.class_names, **columns
-        )
+        table = build_table([one_line(name)], predictions, description.class_names, self._point)
         return table.to_dict(orient="records")[0]
 
     def _predict(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import platform
 import resource
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import config
 from data import DataError
 from support import InputError, cli
-from training.run import PACKAGES
+from training.run import installed_versions
 from training.settings import build_train_config
 
 if TYPE_CHECKING:
@@ -113,9 +112,10 @@ def describe_machine() -> str:
         memory = f", {os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
     except (OSError, ValueError):
         pass
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
-    system = f"{platform.system()}, Python {platform.python_version()}"
-    return f"{name}, {os.cpu_count()} threads{memory}, {system}\n{', '.join(versions)}\n"
+    versions = installed_versions()
+    system = f"{platform.system()}, Python {versions.pop('python')}"
+    packages = ", ".join(map(" ".join, versions.items()))
+    return f"{name}, {os.cpu_count()} threads{memory}, {system}\n{packages}\n"
 
 
 def read_images(data_dir: str, count: int | None = None) -> pd.DataFrame:

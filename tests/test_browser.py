@@ -571,23 +571,15 @@ def test_page_and_report_violate_no_rule_of_accessibility(
 
 def write_report(folder: Path) -> Path:
     """Write the report of 40 made-up predictions."""
-    from metrics.evaluation import Evaluation, evaluation_metrics
+    from evaluations import make_evaluation
+
+    from metrics.evaluation import evaluation_metrics
     from metrics.page import build_page
     from metrics.plots import plot_evaluation
     from metrics.sections import Misclassification, ReportContext
 
-    y_true = np.arange(40) % 2
-    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
-    y_prob[0] = [0.12, 0.88]
-    evaluation = Evaluation(
-        class_names=("mel", "nv"),
-        y_true=y_true,
-        y_prob=y_prob,
-        uncalibrated=y_prob,
-        temperature=1.25,
-        lesion_ids=[str(i) for i in range(40)],
-        subgroups={"sex": ["male"] * 35 + ["female"] * 5},
-    )
+    subgroups = {"sex": ["male"] * 35 + ["female"] * 5}
+    evaluation = make_evaluation(40, 0, subgroups=subgroups)
     metrics = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
     context = ReportContext("title", {"Model": "a"}, ["A note."], {}, ("mel",), {"melanoma": "Mel"})
     pixels = np.zeros((8, 8, 3), np.uint8)

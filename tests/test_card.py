@@ -1,14 +1,13 @@
 """The measured part of a model card."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
+from evaluations import make_evaluation, measure_parts
 
-from metrics.artifacts import artifact_metrics
 from metrics.card import CardModel, build_card, find_worst
-from metrics.evaluation import Evaluation, evaluation_metrics
-from metrics.occlusion import Occlusion, occlusion_metrics
+from metrics.evaluation import evaluation_metrics
 
-NAMES = ("mel", "nv")
 MODEL = CardModel(
     title="tiny | <b>",
     facts={"training": "trained on 9 images"},
@@ -25,23 +24,16 @@ MODEL = CardModel(
 @pytest.fixture(scope="module")
 def metrics() -> dict:
     """The metrics of 80 images, five melanomas of 40 predicted as nevi."""
-    y_true = np.arange(80) % 2
-    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
-    y_prob[:10:2] = [0.12, 0.88]
-    evaluation = Evaluation(
-        class_names=NAMES,
-        y_true=y_true,
-        y_prob=y_prob,
-        uncalibrated=y_prob,
-        temperature=1.25,
-        lesion_ids=[str(i) for i in range(80)],
+    evaluation = make_evaluation(
+        80,
+        slice(0, 10, 2),
         subgroups={"sex": ["male"] * 40 + ["female"] * 36 + ["unknown"] * 4},
         thresholds={"malignant": {"specificity_0.90": 0.5}},
-        sets=y_prob > 0.15,
         set_coverage=0.9,
         sources=["a"] * 40 + ["b"] * 40,
         trained_on={"a": True, "b": False},
     )
+    evaluation = replace(evaluation, sets=evaluation.y_prob > 0.15)
     found = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
     facts = {"Evaluated on": "80 images of 80 lesions, split test"}
     return found | {"facts": facts, "notes": ["This model file has no pixel hashes."]}
@@ -103,20 +95,7 @@ def test_what_was_not_measured_is_said(metrics):
 
 
 def test_artifacts_and_occlusion_are_in_the_card(metrics):
-    y_true, groups = np.arange(80) % 2, range(80)
-    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
-    artifacts = artifact_metrics(
-        *(y_true, y_prob, NAMES),
-        melanoma="mel",
-        artifacts={"gel_border": [True] * 70 + [False] * 10},
-        groups=groups,
-    )
-    occlusion = occlusion_metrics(
-        *(y_true, y_prob, NAMES),
-        occlusion=Occlusion(np.arange(80), y_prob, y_prob[:, ::-1], available=80),
-        groups=groups,
-    )
-    card = build_card(metrics | {"artifacts": artifacts, "occlusion": occlusion}, MODEL)
+    card = build_card(metrics | measure_parts(80, "gel_border", 70), MODEL)
     text = section(card, "Artifacts and occlusion")
     assert "| gel border, without (few) | 10 | 1.000 (" in text
     assert "| only visible, 80 images | accuracy | balanced accuracy |" in text

@@ -4,17 +4,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from evaluations import NAMES, make_evaluation, measure_parts
 from matplotlib.figure import Figure
 
-from metrics.artifacts import artifact_metrics
 from metrics.comparison import mcnemar_test
-from metrics.evaluation import Evaluation, evaluation_metrics
-from metrics.occlusion import Occlusion, occlusion_metrics
+from metrics.evaluation import evaluation_metrics
 from metrics.page import binary_task_labels, build_page
 from metrics.sections import Misclassification, ReportContext
 from metrics.sources import source_metrics
 
-NAMES = ("mel", "nv")
 CONTEXT = ReportContext(
     title="tiny: evaluation on 40 images",
     facts={"Model": "runs/<tiny>/model.keras"},
@@ -79,22 +77,15 @@ class Structure(HTMLParser):
 @pytest.fixture(scope="module")
 def metrics() -> dict:
     """The metrics of 40 images in two classes, the first image misclassified."""
-    y_true = np.arange(40) % 2
-    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
-    y_prob[0] = [0.12, 0.88]
-    evaluation = Evaluation(
-        class_names=NAMES,
-        y_true=y_true,
-        y_prob=y_prob,
-        uncalibrated=y_prob,
-        temperature=1.25,
-        lesion_ids=[str(i) for i in range(40)],
+    evaluation = make_evaluation(
+        40,
+        0,
         subgroups={"sex": ["male"] * 35 + ["female"] * 5},
         thresholds={"malignant": {"specificity_0.90": 0.5}},
-        sets=y_prob > 0.15,
         set_coverage=0.9,
         histology=[i % 4 < 3 for i in range(40)],
     )
+    evaluation = replace(evaluation, sets=evaluation.y_prob > 0.15)
     metrics = evaluation_metrics(evaluation, malignant=("mel",), melanoma="mel")
     metrics["pointing_game"] = {
         "images": 38,
@@ -278,20 +269,7 @@ def test_sources_have_a_section_of_their_own_after_the_subgroups(metrics):
 
 
 def test_artifacts_and_occlusion_have_sections_where_they_are_measured(metrics):
-    y_true, groups = np.arange(40) % 2, range(40)
-    y_prob = np.eye(2)[y_true] * 0.6 + 0.2
-    artifacts = artifact_metrics(
-        *(y_true, y_prob, NAMES),
-        melanoma="mel",
-        artifacts={"gel_bubble": [True] * 35 + [False] * 5},
-        groups=groups,
-    )
-    occlusion = occlusion_metrics(
-        *(y_true, y_prob, NAMES),
-        occlusion=Occlusion(np.arange(40), y_prob, y_prob[:, ::-1], available=40),
-        groups=groups,
-    )
-    page = build(metrics | {"artifacts": artifacts, "occlusion": occlusion})
+    page = build(metrics | measure_parts(40, "gel_bubble", 35))
     index = HEADINGS.index("Subgroups") + 1
     headings = [*HEADINGS[:index], "Artifacts", "Occlusion", *HEADINGS[index:]]
     assert re.findall("<h2>(.*?)</h2>", page) == headings

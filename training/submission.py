@@ -109,6 +109,26 @@ def choose_submission(
         return Submission(description, images)
 
 
+def build_table(
+    images: Sequence[str],
+    predictions: Predictions,
+    class_names: Sequence[str],
+    point: OperatingPoint | None,
+) -> pd.DataFrame:
+    """Build the table of all that a model tells about images; see `prediction_table`.
+
+    Args:
+        images: their names or paths.
+        predictions: for them.
+        class_names: of the model.
+        point: adds a column with its decisions; None for none.
+    """
+    y_prob, columns = predictions.y_prob, predictions.columns
+    if point:
+        columns["decisions"] = point.columns(y_prob, class_names)
+    return prediction_table(images, y_prob, class_names, **columns)
+
+
 class PredictionTable(PredictionWriter):
     """Writes what a model predicts for images, batch by batch; a context manager.
 
@@ -143,10 +163,7 @@ class PredictionTable(PredictionWriter):
             images: their paths.
             predictions: for them.
         """
-        y_prob, columns = predictions.y_prob, predictions.columns
         if self.submission:
-            self.write(self.submission.table(images, y_prob))
+            self.write(self.submission.table(images, predictions.y_prob))
             return
-        if self.point:
-            columns["decisions"] = self.point.columns(y_prob, self.class_names)
-        self.write(prediction_table(images, y_prob, self.class_names, **columns))
+        self.write(build_table(images, predictions, self.class_names, self.point))
