@@ -7,6 +7,7 @@ be changed here. Importing this file imports no package, so that `--help` appear
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
+from models import ENGINES
 from models.backbones import MODEL_NAMES
 from support.cli import Settings, flag
 
@@ -221,7 +222,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 COLUMNS = "isic2018: those of the ISIC 2018 challenge, Task 3"
 _TTA = "test-time augmentation: mean over eight flips and rotations, 8 times slower"
+ENGINE = "what runs a .keras file; auto: LiteRT, or with a GPU Keras"
 OPERATING_POINT = "also decide at this threshold of the model, such as malignant=sensitivity_0.90"
+
+
+def check_engine(engine: str, model_paths: tuple[str, ...]) -> None:
+    """Refuse an engine for files that have an engine of their own.
+
+    Raises:
+        ValueError: there is such a file.
+    """
+    for path in model_paths if engine != "auto" else ():
+        if path.endswith((".tflite", ".onnx")):
+            raise ValueError(f"--engine {engine} needs the .keras file of a model, received {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +272,11 @@ class EvaluateConfig(Settings):
     )
     tta: bool = flag(False, "run", _TTA)
     batch_size: int = flag(64, "run", "images per step", minimum=1)
+    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_engine(self.engine, self.model_path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,9 +311,12 @@ class PredictConfig(Settings):
     )
     tta: bool = flag(False, "run", _TTA)
     batch_size: int = flag(32, "run", "images per step", minimum=1)
+    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
+    verbose: bool = flag(False, "run", "also print what runs the model")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_engine(self.engine, self.model_path)
         if self.output is not None and not self.output.endswith((".csv", ".json")):
             raise ValueError(f"--output should end in .csv or .json, received {self.output!r}")
         if self.columns is not None and not (self.output or "").endswith(".csv"):

@@ -57,10 +57,6 @@ def evaluate(settings: EvaluateConfig) -> int:
         paths = [find_model(path) for path in settings.model_path]
     data_dir, origin = choose_data_dir(settings.data_dir, paths[0])
 
-    from models.backend import start_tensorflow
-
-    start_tensorflow()
-
     from data.classes import melanoma_class
     from metrics.comparison import read_predictions
     from metrics.evaluation import evaluation_metrics
@@ -69,7 +65,7 @@ def evaluate(settings: EvaluateConfig) -> int:
     from training.evaluation import count_images, predict, select
     from training.submission import choose_submission
 
-    classifier = load_predictor(paths)
+    classifier = load_predictor(paths, engine=settings.engine)
     description = classifier.description
     if description.synthetic:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
@@ -111,6 +107,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         files += f", {submission.write(output_dir, image_ids, y_prob).name}"
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
+    inference += f" by {classifier.engine}"
     print(
         f"\n{format_metrics(metrics)}\n\nStart {start}, inference {inference}, report {report}.\n"
         f"Written to {output_dir}: {files}."
@@ -211,8 +208,9 @@ def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassif
     """Return the most confident errors, with their heat maps if the models give them."""
     from data.images import load_image
     from metrics.errors import most_confident_errors
+    from metrics.prediction import short_warnings
     from metrics.sections import Misclassification
-    from models.grad_cam import overlay
+    from models.heat_map import overlay
 
     evaluation = prediction.evaluation
     y_prob, class_names = evaluation.y_prob, evaluation.class_names
@@ -223,9 +221,16 @@ def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassif
         image, shown = load_image(row["path"], classifier.description.image_size), None
         if classifier.can_explain:
             shown = overlay(image, classifier.explain(image[None], predicted)[0])
-        label, probability = class_names[predicted[0]], float(y_prob[i].max())
         errors.append(
-            Misclassification(row["image_id"], row["label"], label, probability, image, shown)
+            Misclassification(
+                row["image_id"],
+                row["label"],
+                class_names[predicted[0]],
+                float(y_prob[i].max()),
+                image,
+                shown,
+                short_warnings(prediction.predictions.columns, i),
+            )
         )
     return errors
 

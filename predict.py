@@ -43,19 +43,15 @@ def predict(settings: PredictConfig) -> int:
     with cli.naming_flag("--image"):
         paths = find_images(settings.image)
 
-    from models.backend import start_tensorflow
-
-    start_tensorflow()
-
+    from data.batches import iterate_batches
     from data.class_names import class_titles
-    from data.pipeline import iterate_batches
     from metrics.prediction import format_block, format_line, line_heading
     from models.ensemble import load_predictor
     from training.decision import choose_operating_point
     from training.submission import PredictionTable
 
     model_paths, origin = choose_models(settings.model_path)
-    classifier = load_predictor(model_paths)
+    classifier = load_predictor(model_paths, engine=settings.engine)
     description = classifier.description
     titles = class_titles(description.class_names, description.class_titles)
     point = choose_operating_point(settings.operating_point, description)
@@ -66,6 +62,8 @@ def predict(settings: PredictConfig) -> int:
     if description.synthetic:
         print(red(f"warning: {SYNTHETIC_WARNING}"))
     print(f"Model: {origin}, {description.origin}", flush=True)
+    if settings.verbose:
+        print(f"Engine: {classifier.engine}", flush=True)
     if classifier.missing_warnings:
         print(f"note: {classifier.missing_warnings}", file=sys.stderr)
 
@@ -152,23 +150,29 @@ class Explanations:
         """Explain a batch."""
         import numpy as np
 
-        from metrics.plots import plot_explanation, save_figure
-        from models.grad_cam import overlay
+        from data.class_names import class_titles
+        from metrics.explanation import plot_explanation
+        from metrics.numbers import format_percent
+        from metrics.plots import save_figure
+        from metrics.prediction import class_label
+        from models.heat_map import overlay
 
         class_indices = predictions.class_indices
         if self.class_index is not None:
             class_indices = np.full(len(names), self.class_index)
         heat_maps = self.classifier.explain(images, class_indices)
-        for name, image, heat_map, class_index, y_prob in zip(
-            names, images, heat_maps, class_indices, predictions.y_prob, strict=True
-        ):
-            label = self.classifier.description.class_names[class_index]
+        warnings, description = self.classifier.warnings(predictions), self.classifier.description
+        titles = class_titles(description.class_names, description.class_titles)
+        for i, (name, class_index) in enumerate(zip(names, class_indices, strict=True)):
+            label = description.class_names[class_index]
+            probability = format_percent(predictions.y_prob[i, class_index])
             figure = plot_explanation(
-                image,
-                overlay(image, heat_map),
-                title=f"{one_line(Path(name).name)}: model's probability of {label} "
-                f"{100 * y_prob[class_index]:.1f} %",
-                empty=not heat_map.any(),
+                images[i],
+                overlay(images[i], heat_maps[i]),
+                title=f"{Path(name).name}: model's probability of {class_label(label, titles)} "
+                f"{probability}",
+                warnings=list(warnings[i].values()),
+                empty=not heat_maps[i].any(),
             )
             save_figure(figure, self.folder / self._free_name(Path(name).stem, label))
 

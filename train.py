@@ -70,9 +70,10 @@ def train(settings: TrainConfig) -> int:
     with cli.naming_flag("--output_dir"):
         make_folder(settings.output_dir)
 
+    from models.backbones import REPEATABLE_IN_PARALLEL
     from models.backend import start_tensorflow
 
-    start_tensorflow(repeatable=True)
+    start_tensorflow(one_at_a_time=settings.model not in REPEATABLE_IN_PARALLEL)
 
     from training.recipe import train
 

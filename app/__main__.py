@@ -27,25 +27,20 @@ def serve(settings: AppConfig) -> int:
     from app.server import build_app
 
     with open_listener(settings.host, settings.port) as listener:
-        from models.backend import start_tensorflow
-
-        start_tensorflow()
-
-        from app.examples import generate_examples
+        from app.examples import choose_examples
         from app.prediction import DISCLAIMER, Predictor, describe_model
         from data.class_names import class_titles
-        from data.classes import scheme_of_model
         from models.description import SYNTHETIC_WARNING
         from models.ensemble import load_predictor
 
         model_paths, origin = choose_models(settings.model_path)
-        classifier = load_predictor(model_paths)
+        classifier = load_predictor(model_paths, engine=settings.engine)
         description = classifier.description
         local, address = is_loopback(listener), listener.getsockname()[0]
         app = build_app(
             Predictor(classifier, settings),
             settings,
-            examples=generate_examples(scheme_of_model(description)),
+            examples=choose_examples(classifier),
             about={
                 "model": describe_model(classifier),
                 "disclaimer": DISCLAIMER,

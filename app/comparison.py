@@ -96,7 +96,7 @@ def format_latencies(
         image: uint8 `[1, image_size, image_size, 3]`.
         repetitions: timed calls of each.
     """
-    model, network = keras_file.model, exported.network
+    model, network = keras_file.network.model, exported.network
     keras_calls = {
         "predict_on_batch": lambda: model.predict_on_batch(image),
         "model(x)": lambda: model(image, training=False),

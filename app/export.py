@@ -65,7 +65,7 @@ def export(settings: ExportConfig) -> int:
         chosen = choose_balanced(train, settings.calibration_images)
         calibration_images, readable = read_images(chosen, description.image_size)
         skipped += len(chosen) - len(readable)
-    exported = write(keras_file.model, output, settings, calibration_images)
+    exported = write(keras_file.network.model, output, settings, calibration_images)
     print(
         f"{output}: {settings.format}, {settings.quantize}, {count_bytes(output) / 1e6:.2f} MB "
         f"({model_path}: {count_bytes(model_path) / 1e6:.2f} MB)",

@@ -10,8 +10,9 @@ from PIL import Image
 from app.settings import AppConfig
 from data import DataError
 from data.class_names import class_titles
+from data.crop import Square
 from data.ham10000 import DIAGNOSES
-from data.images import load_bytes
+from data.images import load_bytes, load_whole
 from metrics.prediction import (
     FEWEST_SHOWN,
     MALIGNANT_TITLE,
@@ -23,7 +24,7 @@ from metrics.prediction import (
     set_text,
 )
 from models.description import SYNTHETIC_WARNING
-from models.grad_cam import overlay
+from models.heat_map import overlay
 from models.predictions import BaseClassifier, Predictions
 from support.files import one_line
 from training.decision import choose_operating_point
@@ -63,27 +64,30 @@ class Predictor:
     def __init__(self, classifier: BaseClassifier, settings: AppConfig) -> None:
         self._classifier, self._settings = classifier, settings
         self._point = choose_operating_point(settings.operating_point, classifier.description)
-        # The first call builds what all later ones use.
+        # The first calls build what all later ones use.
         size = classifier.description.image_size
-        self._predict(np.zeros((size, size, 3), np.uint8))
+        classifier(np.zeros((1, size, size, 3), np.uint8))
+        classifier.prepare_explanations()
 
-    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
+    def __call__(
+        self, content: bytes, class_name: str | None = None, square: Square | None = None
+    ) -> dict:
         """Return the prediction as JSON values.
 
         Args:
             content: of an image file.
             class_name: class that the heat map explains; None for the predicted one.
+            square: what the model sees, in pixels of the upright image; None for the default.
 
         Raises:
-            DataError: it cannot be read as an image, has too many pixels, or the model has no such
-                class.
+            DataError: it cannot be read as an image, has too many pixels, the square is not inside
+                it, or the model has no such class.
         """
         description, size = self._classifier.description, self._settings.shown_size
-        max_pixels = self._settings.max_pixels
         if class_name is not None and class_name not in description.class_names:
             raise DataError(f"expected a class of the model, received {class_name!r:.80}")
-        image = load_bytes(content, description.image_size, max_pixels=max_pixels)
-        shown = load_bytes(content, size, max_pixels=max_pixels)
+        image = self._load(content, description.image_size, square)
+        shown = self._load(content, size, square)
         predictions, heat_map = self._predict(image, class_name)
         scaled = Image.fromarray(heat_map).resize((size, size), Image.Resampling.BILINEAR)
         result = self._describe(predictions)
@@ -101,21 +105,43 @@ class Predictor:
             "explained": explained,
         }
 
-    def row(self, content: bytes, name: str) -> dict:
+    def preview(self, content: bytes) -> dict:
+        """Return a whole image, and the square of it that the model sees, as JSON values.
+
+        Args:
+            content: of an image file.
+
+        Raises:
+            DataError: it cannot be read as an image, or has too many pixels.
+        """
+        pixels, (width, height), square = load_whole(
+            content,
+            self._classifier.description.image_size,
+            self._settings.shown_size,
+            max_pixels=self._settings.max_pixels,
+        )
+        return {"image": _data_url(pixels), "width": width, "height": height, "square": square}
+
+    def row(self, content: bytes, name: str, square: Square | None = None) -> dict:
         """Return the row that `predict.py --output` writes for an image, as JSON values.
 
         Args:
             content: of an image file.
             name: of the image.
+            square: as for a prediction.
 
         Raises:
-            DataError: it cannot be read as an image, or has too many pixels.
+            DataError: it cannot be read as an image, has too many pixels, or the square is not
+                inside it.
         """
-        description, limit = self._classifier.description, self._settings.max_pixels
-        image = load_bytes(content, description.image_size, max_pixels=limit)
-        predictions = self._classifier(image[None])
+        description = self._classifier.description
+        predictions = self._classifier(self._load(content, description.image_size, square)[None])
         table = build_table([one_line(name)], predictions, description.class_names, self._point)
         return table.to_dict(orient="records")[0]
+
+    def _load(self, content: bytes, image_size: int, square: Square | None) -> np.ndarray:
+        limit = self._settings.max_pixels
+        return load_bytes(content, image_size, max_pixels=limit, square=square)
 
     def _predict(
         self, image: np.ndarray, class_name: str | None = None

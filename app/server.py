@@ -14,11 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.examples import Example
 from app.guard import Guard
 from app.settings import AppConfig
-from app.uploads import RejectedError, read_upload
+from app.uploads import RejectedError, read_square, read_upload
 from data import DataError
-from data.ham10000 import DIAGNOSES
+from data.crop import Square
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -29,6 +30,7 @@ FILES = {
     "/dom.js": "dom.js",
     "/save.js": "save.js",
     "/several.js": "several.js",
+    "/crop.js": "crop.js",
     "/icon.svg": "icon.svg",
 }
 TOO_MANY = "Too many images are waiting. Try again in a moment."
@@ -38,10 +40,15 @@ _LENGTH = re.compile("[0-9]{1,19}")
 class Predicts(Protocol):
     """What the server asks for a prediction, by one thread at a time; see `app.prediction`."""
 
-    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
+    def __call__(
+        self, content: bytes, class_name: str | None = None, square: Square | None = None
+    ) -> dict:
         """Return what the page shows, as JSON values; raises `DataError`."""
 
-    def row(self, content: bytes, name: str) -> dict:
+    def preview(self, content: bytes) -> dict:
+        """Return an image and its default square, as JSON values; raises `DataError`."""
+
+    def row(self, content: bytes, name: str, square: Square | None = None) -> dict:
         """Return the row of a table of predictions, as JSON values; raises `DataError`."""
 
 
@@ -49,7 +56,7 @@ def build_app(
     predict: Predicts,
     settings: AppConfig,
     *,
-    examples: dict[str, bytes],
+    examples: dict[str, Example],
     about: dict,
     hosts: tuple[str, ...] = (),
 ) -> Starlette:
@@ -58,11 +65,11 @@ def build_app(
     Args:
         predict: from the content of an image file to JSON values.
         settings: limits of uploads and of the queue.
-        examples: JPEG files by the class that they imitate.
+        examples: images to try the page with, by name.
         about: what the page shows before a prediction, as JSON values.
         hosts: as for `Guard`.
     """
-    shown = [{"name": name, "title": DIAGNOSES[name]} for name in examples]
+    shown = [{"name": name, "title": example.title} for name, example in examples.items()]
     limits = {"max_upload_bytes": settings.max_upload_bytes, "max_pixels": settings.max_pixels}
 
     async def get_file(request: Request) -> Response:
@@ -72,23 +79,32 @@ def build_app(
         return JSONResponse({"examples": shown, **about, **limits})
 
     async def get_example(request: Request) -> Response:
-        content = examples.get(request.path_params["name"])
-        if content is None:
+        example = examples.get(request.path_params["name"])
+        if example is None:
             return PlainTextResponse("no such example", 404)
-        return Response(content, media_type="image/jpeg")
+        return Response(example.content, media_type="image/jpeg")
 
     async def get_health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     queue = PredictionQueue(settings)
 
+    async def preview_for_page(request: Request) -> Response:
+        return await queue.respond(request, predict.preview)
+
     async def predict_for_page(request: Request) -> Response:
         # The class to explain; by default the predicted one.
         class_name = request.query_params.get("class")
-        return await queue.respond(request, lambda content: predict(content, class_name))
+        return await queue.respond(
+            request,
+            lambda content: predict(content, class_name, read_square(request.query_params)),
+        )
 
     async def predict_for_programs(request: Request) -> Response:
-        return await queue.respond_to_program(request, predict.row)
+        return await queue.respond_to_program(
+            request,
+            lambda content, name: predict.row(content, name, read_square(request.query_params)),
+        )
 
     app = Starlette(
         routes=[
@@ -96,6 +112,7 @@ def build_app(
             Route("/settings", get_settings),
             Route("/examples/{name}", get_example),
             Route("/healthz", get_health),
+            Route("/preview", preview_for_page, methods=["POST"]),
             Route("/predict", predict_for_page, methods=["POST"]),
             Route("/api/predict", predict_for_programs, methods=["POST"]),
         ]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import DATA_DIR, OPERATING_POINT, RUNS_DIR
-from models import EXPORT_FORMATS, QUANTIZATIONS
+from config import DATA_DIR, ENGINE, OPERATING_POINT, RUNS_DIR
+from models import ENGINES, EXPORT_FORMATS, QUANTIZATIONS
 from support.cli import Settings, flag
 
 # Of files that cannot be exported, and of files in general.
@@ -23,6 +23,7 @@ class AppConfig(Settings):
         f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
     )
     operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
+    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
     host: str = flag("127.0.0.1", "run", "address to listen on; 127.0.0.1: this machine only")
     port: int = flag(7860, "run", "port to listen on; 0: any free port", minimum=0, maximum=65535)
 

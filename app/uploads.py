@@ -1,8 +1,9 @@
-"""The image in the body of a request, which is the image itself or a form with one file."""
+"""The image in a request, itself or in a form with one file, and the square of it that counts."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -46,3 +47,29 @@ async def read_upload(content: bytes, headers: Headers) -> tuple[bytes, str]:
     if len(files) != 1:
         raise RejectedError(400, f"Expected a form with one file, received {len(files)}.")
     return await files[0].read(), files[0].filename or UNNAMED
+
+
+def read_square(query: Mapping[str, str]) -> tuple[float, float, float] | None:
+    """Return the square of the image that the model should see; None if a request names none.
+
+    Args:
+        query: the parameters of the request; `square` is "left,top,side length", in pixels of the
+            upright image.
+
+    Raises:
+        RejectedError: it is something else.
+    """
+    text = query.get("square")
+    if text is None:
+        return None
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        raise RejectedError(
+            400,
+            "Expected square=LEFT,TOP,SIZE in pixels of the upright image, such as "
+            f"square=120,40,450, received {text!r:.80}; leave it out for the default square.",
+        )
+    return values

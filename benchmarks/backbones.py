@@ -182,7 +182,7 @@ def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
     from data.ham10000 import CLASS_NAMES
     from data.splits import class_weights, one_hot
     from models.factory import build_model
-    from training.callbacks import EarlyStopping
+    from training.early_stopping import EarlyStopping
     from training.loop import TrainingData, train_model
     from training.losses import LogitAdjustedCrossentropy
     from training.recipe import augmentation_settings

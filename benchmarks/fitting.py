@@ -14,6 +14,7 @@ from data.augmentation import build_augmentation
 from data.ham10000 import CLASS_NAMES
 from data.pipeline import make_dataset
 from data.splits import one_hot
+from models.batch_norm import fuse_batch_norm
 from models.factory import build_model
 from models.transfer import unfreeze
 from training.losses import BalancedAccuracy, LogitAdjustedCrossentropy
@@ -59,6 +60,7 @@ def compile_model(settings: TrainConfig, fine_tune_layers: int | None) -> keras.
     )
     if fine_tune_layers is not None:
         unfreeze(model, fine_tune_layers, batch_norm_trains=settings.train_batch_norm)
+    fuse_batch_norm(model)
     model.compile(
         optimizer=keras.optimizers.Adam(
             1e-4, weight_decay=settings.weight_decay, use_ema=fine_tune_layers != 0

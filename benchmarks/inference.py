@@ -1,13 +1,15 @@
-"""How close prediction from files comes to the bare model on arrays in memory.
+"""How much faster prediction from files is than the bare Keras model on arrays in memory.
 
 The bare model is the fastest of `model(x)`, `model.predict` and `model.predict_on_batch` at the
 same batch size; prediction from files also decodes, and computes what the warnings of `predict.py`
-need. Then the peak memory of `predict.py` on a folder, and on one with ten times as many images.
+need, by the engine that `predict.py` chooses and by Keras. Then the peak memory of `predict.py` on
+a folder, and on one with ten times as many images.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from models.classifier import Classifier
 
 BATCH_SIZE = PredictConfig.batch_size
+_ENGINES = ("auto", "keras")
 # A process inherits the peak of the one that starts it, so a small one starts `predict.py`.
 MEASURE_CHILD = """
 import resource, subprocess, sys
@@ -62,21 +65,21 @@ def measure(options: argparse.Namespace) -> None:
 
     from models.classifier import load_classifier
 
-    classifier = load_classifier(BUNDLED_MODEL)
-    size = classifier.description.image_size
+    classifiers = {engine: load_classifier(BUNDLED_MODEL, engine=engine) for engine in _ENGINES}
+    size = classifiers["keras"].description.image_size
     count = min(options.images, len(every_path))
     paths = every_path[: count // BATCH_SIZE * BATCH_SIZE or count]
     images = decode(paths, size)
-    print(f"bundled model, {size} px\n")
-    print(f"{'':<22}  from files  model(x)  model.predict  predict_on_batch  ratio")
+    print(f"bundled model, {size} px; from files by {classifiers['auto'].engine}, and by Keras\n")
+    print(f"{'':<22}  from files  by Keras  model(x)  model.predict  predict_on_batch  ratio")
     ratios = []
     for count, rounds in ((1, 10 * options.rounds), (len(paths), options.rounds)):
-        files, *bare = durations = compare(classifier, paths[:count], images[:count], rounds)
+        files, _, *bare = durations = compare(classifiers, paths[:count], images[:count], rounds)
         ratios.append(min(bare) / files)
         # Milliseconds for one image, images per second for many.
         title = "one image, ms" if count == 1 else f"{count} images, images/s"
         cells = [1000 * value if count == 1 else count / value for value in durations]
-        row = "{:>12.0f}{:>10.0f}{:>15.0f}{:>18.0f}".format(*cells)
+        row = "{:>12.0f}{:>10.0f}{:>10.0f}{:>15.0f}{:>18.0f}".format(*cells)
         print(f"{title:<22}{row}{ratios[-1]:>7.2f}", flush=True)
     print(f"\nbatches of {BATCH_SIZE}; peak memory of this process {peak_memory():.2f} GB")
     for count in (options.folder_images // 10, options.folder_images):
@@ -86,25 +89,27 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def compare(
-    classifier: Classifier, paths: list[str], images: np.ndarray, rounds: int
+    classifiers: dict[str, Classifier], paths: list[str], images: np.ndarray, rounds: int
 ) -> list[float]:
     """Return the seconds that each way takes, in the order of the columns.
 
     Args:
-        classifier: of the bundled model.
+        classifiers: of the bundled model, by engine.
         paths: image files.
         images: the same, decoded.
         rounds: measurements of each way.
     """
     import numpy as np
 
+    from data.batches import iterate_batches
     from data.images import load_image
-    from data.pipeline import iterate_batches
 
-    model, image_size = classifier.model, classifier.description.image_size
+    model = classifiers["keras"].network.model
+    image_size = model.input_shape[1]
     batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
 
-    def from_files() -> None:
+    def from_files(engine: str) -> None:
+        classifier = classifiers[engine]
         if len(paths) == 1:
             classifier(load_image(paths[0], image_size)[None])
             return
@@ -122,7 +127,8 @@ def compare(
         for batch in batches:
             model.predict_on_batch(batch)
 
-    ways = {way.__name__: way for way in (from_files, call, predict, predict_on_batch)}
+    ways = {engine: functools.partial(from_files, engine) for engine in _ENGINES}
+    ways |= {way.__name__: way for way in (call, predict, predict_on_batch)}
     for way in ways.values():
         way()
     timed = {name: lambda way=way: seconds(way) for name, way in ways.items()}

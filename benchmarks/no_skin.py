@@ -51,7 +51,7 @@ def measure(options: argparse.Namespace) -> None:
 
     from sklearn.metrics import roc_auc_score
 
-    from data.pipeline import iterate_batches
+    from data.batches import iterate_batches
     from data.splits import count_known, select_split
     from models.classifier import load_classifier
 

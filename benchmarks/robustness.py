@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace) -> None:
     from training.dataset import select_images
 
     with naming_flag("--model_path"):
-        classifier = load_classifier(model_path)
+        classifier = load_classifier(model_path, engine="auto")
     description = classifier.description
     everything = select_images(options.data_dir, options.split, description)
     with naming_flag("--output"):

@@ -36,7 +36,7 @@ def measure(options: argparse.Namespace) -> None:
 
     from models.backend import start_tensorflow
 
-    start_tensorflow(repeatable=True)  # as train.py does
+    start_tensorflow()
 
     from benchmarks.fitting import compile_model, make_batches, stored_size
 

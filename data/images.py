@@ -9,11 +9,18 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data import DataError
+from data.crop import (
+    Square,
+    central_square,
+    cut_square,
+    draft,
+    find_square,
+    scale_square,
+    upright_rgb,
+)
 from data.decoders import decoded_suffixes, open_image, read_head
-from data.field_of_view import find_visible_square
 from data.image_metadata import upright, without_metadata
 from data.mask_names import has_mask_name
-from data.modes import to_rgb
 from data.refused import (
     HEAD_BYTES,
     MAX_PIXELS,
@@ -32,8 +39,6 @@ REFUSED_SUFFIXES = (".eps", ".ico", ".icns", ".jp2", ".j2k", ".jpf", ".jpx", ".p
 # What `is_mask` looks at, and what compression and scaling add to two levels.
 _MASK_SAMPLE = (128, 128)
 _GRAY_EDGE = 32
-# Left, top and side length.
-_Square = tuple[float, float, float]
 # Threads that read images; Pillow releases the interpreter lock while it decodes and scales.
 WORKERS = max(2, os.cpu_count() or 2)
 
@@ -65,27 +70,64 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
     """
     try:
         _refuse_mask(path)
-        return _read(path, lambda image: _decode(image, image_size))
+        return _read(path, lambda image: cut_square(image, image_size))
     except Exception as error:  # on broken files Pillow's decoders raise anything
         raise _data_error(path, error) from error
 
 
-def load_bytes(content: bytes, image_size: int, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def load_bytes(
+    content: bytes, image_size: int, *, max_pixels: int = MAX_PIXELS, square: Square | None = None
+) -> np.ndarray:
     """Read an image that is in memory as `load_image` reads a file.
 
     Args:
         content: content of an image file.
         image_size: side length of the result, pixels.
         max_pixels: larger images are refused by their header.
+        square: the one to cut out, in pixels of the upright image; None for that of `load_image`.
 
     Returns:
         uint8 `[image_size, image_size, 3]`, RGB 0..255.
 
     Raises:
+        DataError: the content cannot be read as an image, or the square is not inside it.
+    """
+    return _read_bytes(content, lambda image: cut_square(image, image_size, square), max_pixels)
+
+
+def load_whole(
+    content: bytes, image_size: int, shown_size: int, *, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, tuple[int, int], Square]:
+    """Read a whole image that is in memory, and which square of it `load_bytes` would cut out.
+
+    Args:
+        content: content of an image file.
+        image_size: side length of that square when it is scaled, pixels.
+        shown_size: the long side of the result, pixels; a smaller image keeps its size.
+        max_pixels: larger images are refused by their header.
+
+    Returns:
+        uint8 `[height, width, 3]`, RGB 0..255; width and height of the image upright; and the
+        square in its pixels.
+
+    Raises:
         DataError: the content cannot be read as an image.
     """
+
+    def shrink(image: Image.Image) -> np.ndarray:
+        rgb, _, _ = draft(image, shown_size)
+        rgb.thumbnail((shown_size, shown_size), Image.Resampling.BICUBIC)
+        return np.asarray(rgb)
+
+    size, square = _read_bytes(content, lambda image: find_square(image, image_size), max_pixels)
+    return _read_bytes(content, shrink, max_pixels), size, square or central_square(size)
+
+
+def _read_bytes(content: bytes, use: Callable[[Image.Image], Any], max_pixels: int) -> Any:
     try:
-        return _read(io.BytesIO(content), lambda image: _decode(image, image_size), max_pixels)
+        return _read(io.BytesIO(content), use, max_pixels)
+    except DataError:  # about the square
+        raise
     except Exception as error:  # as in load_image
         why = reason(error, content[:HEAD_BYTES]) if content else "the file is empty"
         raise DataError(f"this file cannot be read as an image: {why}") from error
@@ -104,7 +146,7 @@ def load_pixels(path: str | os.PathLike) -> np.ndarray:
         DataError: as for `load_image`.
     """
     try:
-        return _read(path, lambda image: np.asarray(_upright_rgb(image)))
+        return _read(path, lambda image: np.asarray(upright_rgb(image)))
     except Exception as error:  # as in load_image
         raise _data_error(path, error) from error
 
@@ -128,7 +170,7 @@ def load_mask(
     square = None
     if image_path is not None:
         try:
-            square = _read(image_path, lambda image: _find_square(image, image_size))
+            square = _read(image_path, lambda image: _find_part(image, image_size))
         except Exception as error:  # as in load_image
             raise _data_error(image_path, error) from error
     try:
@@ -141,11 +183,17 @@ def load_mask(
     return levels >= (128 if levels.max() > 1 else 1)
 
 
-def _decode_mask(image: Image.Image, image_size: int, square: _Square | None) -> np.ndarray:
+def _find_part(image: Image.Image, image_size: int) -> Square | None:
+    """Find the visible square; returns it as parts of the short side."""
+    size, square = find_square(image, image_size)
+    return square and tuple(value / min(size) for value in square)
+
+
+def _decode_mask(image: Image.Image, image_size: int, square: Square | None) -> np.ndarray:
     image.load()
     levels = upright(image.convert("L"), image)
     square = square and tuple(value * min(levels.size) for value in square)
-    return np.asarray(_scale_square(levels, image_size, square, Image.Resampling.NEAREST))
+    return np.asarray(scale_square(levels, image_size, square, Image.Resampling.NEAREST))
 
 
 def load_masks(
@@ -251,6 +299,8 @@ def _read(
             return use(image)
     except (RefusedError, FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
         raise
+    except DataError:  # about the square
+        raise
     except Exception as error:  # as in load_image
         content = without_metadata(source)
         if content is None:
@@ -273,53 +323,6 @@ def _refuse_mask(path: str | os.PathLike) -> None:
         raise RefusedError(
             "expected an image, received a segmentation mask; choose the image of the lesion"
         )
-
-
-def _decode(image: Image.Image, image_size: int) -> np.ndarray:
-    rgb, size = _draft(image, image_size)
-    square = find_visible_square(rgb, size)
-    return np.asarray(_scale_square(rgb, image_size, square, Image.Resampling.BICUBIC))
-
-
-def _draft(image: Image.Image, image_size: int) -> tuple[Image.Image, tuple[float, float]]:
-    """Decode an image, perhaps smaller; returns it upright, and its size without rounding."""
-    size = image.size
-    # Lets the JPEG decoder halve large images while it decodes, never below the target size.
-    image.draft("RGB", (image_size, image_size))
-    scale = round(size[0] / image.width)
-    rgb = _upright_rgb(image)
-    if scale == 1:
-        return rgb, rgb.size
-    width, height = size if rgb.size == image.size else size[::-1]
-    return rgb, (width / scale, height / scale)
-
-
-def _find_square(image: Image.Image, image_size: int) -> _Square | None:
-    """Find the visible square as `_decode` does; returns it as parts of the short side."""
-    rgb, size = _draft(image, image_size)
-    square = find_visible_square(rgb, size)
-    return square and tuple(value / min(size) for value in square)
-
-
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    # Converted and rotated only if needed: copies would take a tenth of the time.
-    rgb = to_rgb(image)
-    image.load()  # a TIFF is rotated by that
-    return upright(rgb, image)
-
-
-def _scale_square(
-    image: Image.Image, image_size: int, square: _Square | None, resample: Image.Resampling
-) -> Image.Image:
-    """Scale a square of an image: left, top and side length in pixels; None: the central one."""
-    width, height = image.size
-    if square is None:
-        side_length = min(width, height)
-        left, top = (width - side_length) / 2, (height - side_length) / 2
-    else:
-        left, top, side_length = square
-    box = (left, top, min(left + side_length, width), min(top + side_length, height))
-    return image.resize((image_size, image_size), resample=resample, box=box)
 
 
 def _data_error(path: str | os.PathLike, error: Exception) -> DataError:

@@ -13,6 +13,9 @@ import pandas as pd
 
 from data import DataError, DataWarning
 from support.files import one_line
+from support.frames import hold_any_text
+
+hold_any_text(pd)
 
 # In lower case: what R, pandas, NumPy, databases, spreadsheets and people write for "no value".
 _MISSING = frozenset(

@@ -9,6 +9,7 @@ import numpy as np
 from metrics.bootstrap import confidence_intervals
 from metrics.classification import SMALL_SUBGROUP, optional, subgroup_metrics
 from metrics.markup import format_name, format_row, format_table, with_interval
+from metrics.numbers import format_count
 from metrics.ranking import roc_auc
 
 _NAMES = {True: "with", False: "without", None: "unknown"}
@@ -81,8 +82,8 @@ def format_artifact_section(artifacts: Mapping[str, Mapping[str, dict]]) -> str:
         title = format_name(name.replace("_", " ").capitalize())
         body.append(f'<tr class="group"><td colspan="{len(heads)}">{title}</td></tr>')
         for value, row in rows.items():
-            cells = [value, f"{row['images']:,}"]
-            cells += [f"{row['melanomas']:,}"] if has_melanoma else []
+            cells = [value, format_count(row["images"])]
+            cells += [format_count(row["melanomas"])] if has_melanoma else []
             cells += [with_interval(row[key], row["intervals"][key]) for key in keys]
             body.append(format_row(cells, small=row["small"]))
     return (

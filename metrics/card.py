@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from html import escape
 
 from metrics.classification import SMALL_SUBGROUP
-from metrics.markup import format_interval, format_number
+from metrics.numbers import (
+    INTERVAL_LEVEL,
+    UNDEFINED,
+    format_count,
+    format_interval,
+    format_level,
+    format_number,
+)
 from metrics.operating_points import format_point
 from support.files import one_line
 
@@ -114,16 +121,16 @@ def _intended_use(model: CardModel) -> str:
 def _data(metrics: Mapping, model: CardModel) -> str:
     counts = {**model.class_counts, "evaluated": _supports(metrics)}
     rows = [
-        [_class(name, model), *(f"{split.get(name, 0):,}" for split in counts.values())]
+        [_class(name, model), *(format_count(split.get(name, 0)) for split in counts.values())]
         for name in metrics["per_class"]
     ]
-    totals = [f"{sum(split.values()):,}" for split in counts.values()]
+    totals = [format_count(sum(split.values())) for split in counts.values()]
     parts = [_table(["images of", *counts], [*rows, ["all", *totals]])]
     if not model.class_counts:
         parts.append("How many images of each class it was trained on is not in the model file.")
     if model.sources:
         ranked = sorted(model.sources.items(), key=lambda item: -item[1])
-        rows = [[_text(name), f"{count:,}"] for name, count in ranked]
+        rows = [[_text(name), format_count(count)] for name, count in ranked]
         parts.append(_table(["source of training images", "images"], rows))
     return "\n\n".join(parts)
 
@@ -149,15 +156,15 @@ def _metrics(metrics: Mapping) -> str:
             format_number(row[keys[0]]),
             _with_interval(row["recall"], row["intervals"]["recall"]),
             *(format_number(row[key]) for key in keys[2:]),
-            f"{row['support']:,}",
+            format_count(row["support"]),
         ]
         for name, row in metrics["per_class"].items()
     ]
     return "\n\n".join(
         [
-            f"Measured on {_text(facts['Evaluated on'])}. The 95 % confidence intervals are from a "
-            f"bootstrap over {_text(metrics['grouping'])}.",
-            _table(["metric", "value", "95 % confidence interval"], rows),
+            f"Measured on {_text(facts['Evaluated on'])}. The {INTERVAL_LEVEL} confidence "
+            f"intervals are from a bootstrap over {_text(metrics['grouping'])}.",
+            _table(["metric", "value", f"{INTERVAL_LEVEL} confidence interval"], rows),
             _table(["class", "precision", "recall", "F1", "ROC AUC", "images"], per_class),
         ]
     )
@@ -170,7 +177,7 @@ def _operating_points(metrics: Mapping) -> str:
     rows = [
         [
             f"{task}, {format_point(name)}",
-            f"{row['threshold']:.3f}",
+            format_number(row["threshold"]),
             *(_with_interval(row[key], row["intervals"].get(key)) for key in keys),
         ]
         for task, points in metrics["operating_points"].items()
@@ -189,13 +196,15 @@ def _calibration(metrics: Mapping) -> str:
         [label, *(format_number(calibration[when][key]) for when in ("before", "after"))]
         for key, label in _CALIBRATION.items()
     ]
-    text = _table(["", "uncalibrated", f"temperature {calibration['temperature']:.3f}"], rows)
+    text = _table(
+        ["", "uncalibrated", f"temperature {format_number(calibration['temperature'])}"], rows
+    )
     if sets := metrics["prediction_sets"]:
         text += (
             f"\n\nPrediction sets that are meant to hold the true class in "
-            f"{sets['stated_coverage']:.0%} of cases hold it in "
+            f"{format_level(sets['stated_coverage'])} of cases hold it in "
             f"{_with_interval(sets['coverage'], sets['intervals']['coverage'])} of these, with "
-            f"{sets['mean_size']:.2f} classes in the mean."
+            f"{format_number(sets['mean_size'])} classes in the mean."
         )
     return text
 
@@ -214,14 +223,14 @@ def _groups(metrics: Mapping, names: Mapping[str, str]) -> str:
         rows = [
             [
                 _text(names.get(name, name)) + (" (few)" if row["small"] else ""),
-                f"{row['images']:,}",
+                format_count(row["images"]),
                 *(_with_interval(row[key], row["intervals"][key]) for key in keys),
             ]
             for name, row in groups.items()
         ]
         if (worst := find_worst(groups)) is not None:
             value, name = groups[worst]["balanced_accuracy"], _text(names.get(worst, worst))
-            parts.append(f"**Worst by {title}: {name}**, balanced accuracy {value:.3f}.")
+            parts.append(f"**Worst by {title}: {name}**, balanced accuracy {format_number(value)}.")
         parts.append(_table([title, "images", *keys.values()], rows))
     if not parts:
         return "Not measured: the data has no columns for them."
@@ -240,7 +249,7 @@ def _artifacts(metrics: Mapping) -> str:
         rows = [
             [
                 f"{_text(name.replace('_', ' '))}, {which}" + (" (few)" if row["small"] else ""),
-                f"{row['images']:,}",
+                format_count(row["images"]),
                 *(
                     _with_interval(row.get(key), row["intervals"].get(key))
                     for key in ("accuracy", "balanced_accuracy", "melanoma_roc_auc")
@@ -258,7 +267,8 @@ def _artifacts(metrics: Mapping) -> str:
             found = occlusion[view]
             keys = ("accuracy", "balanced_accuracy")
             rows.append([label, *(_with_interval(found[k], found["intervals"][k]) for k in keys)])
-        heads = [f"only visible, {occlusion['images']:,} images", "accuracy", "balanced accuracy"]
+        shown = f"only visible, {format_count(occlusion['images'])} images"
+        heads = [shown, "accuracy", "balanced accuracy"]
         parts.append(_table(heads, rows))
     return "\n\n".join(parts) or "Not measured: neither a table of artifacts nor lesion masks."
 
@@ -269,8 +279,8 @@ def _warnings(metrics: Mapping, model: CardModel) -> str:
     if row and row["recall"] is not None:
         missed = row["support"] - round(row["recall"] * row["support"])
         lines.append(
-            f"False reassurance: of the {row['support']:,} melanomas among the images of these "
-            f"metrics, it predicts another class for {missed:,}."
+            f"False reassurance: of the {format_count(row['support'])} melanomas among the images "
+            f"of these metrics, it predicts another class for {format_count(missed)}."
         )
     if row and row["precision"] is not None:
         lines.append(
@@ -293,7 +303,7 @@ def _values(value: float | None, interval: Sequence[float] | None) -> list[str]:
 
 
 def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    return "-" if value is None else f"{value:.3f} ({format_interval(interval)})"
+    return UNDEFINED if value is None else f"{format_number(value)} ({format_interval(interval)})"
 
 
 def _text(text: str) -> str:

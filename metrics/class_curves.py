@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
+from metrics.numbers import format_count, format_number
 from metrics.prediction import short_names
 
 # The palette of Okabe and Ito, which color-blind readers can distinguish, and line styles for those
@@ -107,7 +108,8 @@ def _plot(
         positive = y_true == i
         if 0 < positive.sum() < len(positive):
             x, y, summary = kind.compute(positive, y_prob[:, i])
-            curves.append((summary, x, y, f"{name}  {summary:.3f}  n={positive.sum()}"))
+            label = f"{name}  {format_number(summary)}  n={format_count(positive.sum())}"
+            curves.append((summary, x, y, label))
     others = []
     if len(curves) > _MOST_CURVES:
         curves.sort(key=lambda curve: curve[0])

@@ -13,7 +13,14 @@ import numpy as np
 
 from metrics.bootstrap import confidence_intervals
 from metrics.classification import optional, weighted_metrics
-from metrics.markup import format_interval, format_number, format_table
+from metrics.markup import format_table
+from metrics.numbers import (
+    INTERVAL_LEVEL,
+    format_count,
+    format_difference,
+    format_interval,
+    format_number,
+)
 from support import InputError
 from support.files import csv_cell, list_names, one_line
 
@@ -207,13 +214,14 @@ def format_comparison(comparison: Mapping) -> list[str]:
     name = one_line(comparison["other"])
     name = name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
     lines = [
-        f"compared with {name}, {comparison['images']:,} images of both{_count_others(comparison)}",
-        f"{'':<22}{'this':>8}{'other':>8}{'difference':>12}   95% CI",
+        f"compared with {name}, {format_count(comparison['images'])} images of both"
+        f"{_count_others(comparison)}",
+        f"{'':<22}{'this':>8}{'other':>8}{'difference':>12}   {INTERVAL_LEVEL} CI",
     ]
     for key, row in comparison["metrics"].items():
         lines.append(
             f"{_METRICS[key]:<22}{format_number(row['this']):>8}{format_number(row['other']):>8}"
-            f"{_format_difference(row['difference']):>12}   {format_interval(row['interval'])}"
+            f"{format_difference(row['difference']):>12}   {format_interval(row['interval'])}"
         )
     result, counts = _describe_test(comparison["mcnemar"])
     return [*lines, result, f"({counts})"]
@@ -230,16 +238,16 @@ def format_comparison_section(comparison: Mapping) -> str:
             _METRICS[key][0].upper() + _METRICS[key][1:],
             format_number(row["this"]),
             format_number(row["other"]),
-            f"{_format_difference(row['difference'])}"
+            f"{format_difference(row['difference'])}"
             f"<small>{format_interval(row['interval'])}</small>",
         ]
         for key, row in comparison["metrics"].items()
     ]
     return (
         f"<p>The other model is that of {escape(one_line(comparison['other']))}. Both are measured "
-        f"on the {comparison['images']:,} images that both predict{_count_others(comparison)}. The "
-        "difference is this model less the other; its interval is from a paired "
-        "bootstrap, in which both have the same resamples of lesions.</p>"
+        f"on the {format_count(comparison['images'])} images that both predict"
+        f"{_count_others(comparison)}. The difference is this model less the other; its "
+        "interval is from a paired bootstrap, in which both have the same resamples of lesions.</p>"
         + format_table(["Metric", "This model", "Other model", "Difference"], rows)
         + f"<p>{'; '.join(_describe_test(comparison['mcnemar']))}. The test takes "
         "images for independent, which those of one lesion are not; the intervals do not.</p>"
@@ -249,20 +257,18 @@ def format_comparison_section(comparison: Mapping) -> str:
 def _count_others(comparison: Mapping) -> str:
     """Say how many images only one of the models has, to follow a clause; empty if none."""
     counts = {"this": comparison["only_this"], "the other": comparison["only_other"]}
-    parts = [f"{count:,} only of {name}" for name, count in counts.items() if count]
+    parts = [f"{format_count(count)} only of {name}" for name, count in counts.items() if count]
     return f" (not compared: {', '.join(parts)})" if parts else ""
 
 
 def _describe_test(test: Mapping) -> list[str]:
     """Return the result of the test, and the counts that it is made of, as two clauses."""
     # Not as a comparison, whose sign would have to be escaped in HTML.
-    p_value = f"p = {test['p_value']:.3f}" if test["p_value"] >= 0.001 else "p below 0.001"
+    p_value = (
+        f"p = {format_number(test['p_value'])}" if test["p_value"] >= 0.001 else "p below 0.001"
+    )
     counts = (
-        f"{test['only_this_correct']:,} images only this model predicts correctly, "
-        f"{test['only_other_correct']:,} only the other"
+        f"{format_count(test['only_this_correct'])} images only this model predicts correctly, "
+        f"{format_count(test['only_other_correct'])} only the other"
     )
     return [f"McNemar's test ({test['method']}): {p_value}", counts]
-
-
-def _format_difference(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from metrics.classification import classification_metrics
 from metrics.markup import format_row, format_table, with_interval
+from metrics.numbers import format_count, format_percent
 
 # Of the metrics of all images, those that are given for histology alone, and what to call them.
 _METRICS = {
@@ -83,8 +84,8 @@ def format_histology(metrics: Mapping, histology: Mapping) -> str:
     confirmed, fractions = histology["confirmed"], ""
     if confirmed.get("malignant") is not None and confirmed["benign"] is not None:
         fractions = (
-            f": {confirmed['malignant']:.0%} of the malignant and {confirmed['benign']:.0%} of the "
-            "benign images here"
+            f": {format_percent(confirmed['malignant'])} of the malignant and "
+            f"{format_percent(confirmed['benign'])} of the benign images here"
         )
     tasks = [task for task in ("malignant", "melanoma") if task in metrics]
     everything = {**metrics, **{f"{task}_roc_auc": metrics[task]["roc_auc"] for task in tasks}}
@@ -99,8 +100,8 @@ def format_histology(metrics: Mapping, histology: Mapping) -> str:
         for key, label in _METRICS.items()
         if key in histology
     ]
-    heads = ["Metric", f"All {metrics['images']:,} images"]
-    heads.append(f"{histology['images']:,} images with histopathology")
+    heads = ["Metric", f"All {format_count(metrics['images'])} images"]
+    heads.append(f"{format_count(histology['images'])} images with histopathology")
     return (
         "<p>How a diagnosis was confirmed goes with the class. Histopathology confirms what looked "
         f"suspicious enough to be excised{fractions}. So the rows of this subgroup differ in their "

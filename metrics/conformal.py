@@ -8,7 +8,8 @@ import numpy as np
 
 from metrics.bootstrap import confidence_intervals
 from metrics.classification import SMALL_SUBGROUP
-from metrics.markup import format_name, format_number, format_row, format_table, with_interval
+from metrics.markup import format_name, format_row, format_table, with_interval
+from metrics.numbers import format_count, format_level, format_number
 from metrics.operating_points import limit_interval
 from metrics.prediction import class_label
 
@@ -83,8 +84,9 @@ def format_set_line(sets: Mapping) -> str:
         sets: from `set_metrics`.
     """
     return (
-        f"prediction sets: {sets['coverage']:.3f} hold the true class ({sets['stated_coverage']:g} "
-        f"on validation), {sets['mean_size']:.2f} classes in the mean"
+        f"prediction sets: {format_number(sets['coverage'])} hold the true class "
+        f"({format_number(sets['stated_coverage'])} on validation), "
+        f"{format_number(sets['mean_size'])} classes in the mean"
     )
 
 
@@ -110,17 +112,17 @@ def format_set_section(sets: Mapping, names: Mapping[str, str]) -> str:
             rows.append(_format_row(label, row))
     return (
         "<p>A prediction set names the classes among which the true one is in "
-        f"{sets['stated_coverage']:.0%} of cases (conformal prediction, Angelopoulos &amp; Bates "
-        "2021), on images like those of the validation split, to which it was fitted. On others, "
-        "such as those of another clinic, its coverage, the fraction of sets that hold the true "
-        "class, can be lower. A class of few validation lesions has the threshold of all classes "
-        "together, so that its own coverage can be lower, too.</p>"
+        f"{format_level(sets['stated_coverage'])} of cases (conformal prediction, Angelopoulos "
+        "&amp; Bates 2021), on images like those of the validation split, to which it was fitted. "
+        "On others, such as those of another clinic, its coverage, the fraction of sets that hold "
+        "the true class, can be lower. A class of few validation lesions has the threshold of all "
+        "classes together, so that its own coverage can be lower, too.</p>"
         "<p>Each lesion counts once, however many images it has.</p>" + format_table(heads, rows)
     )
 
 
 def _format_row(name: str, row: Mapping) -> str:
-    cells = [format_name(name), f"{row['images']:,}"]
+    cells = [format_name(name), format_count(row["images"])]
     cells.append(with_interval(row["coverage"], row["intervals"]["coverage"]))
-    cells += [f"{row['mean_size']:.2f}", format_number(row["one_class_fraction"])]
+    cells += [format_number(row["mean_size"]), format_number(row["one_class_fraction"])]
     return format_row(cells, small=row["small"])

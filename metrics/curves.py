@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from metrics.numbers import INTERVAL_LEVEL, format_number
+
 _BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#6b7280"
 # Names of data sets may contain dollar signs, which would start a formula.
 _without_formulas = rc_context({"text.parse_math": False})
@@ -27,7 +29,7 @@ def plot_risk_coverage(selective: Mapping, *, title: str = "") -> Figure:
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes, curve = figure.subplots(), selective["curve"]
-    area = f"area {selective['area']:.3f}"
+    area = f"area {format_number(selective['area'])}"
     lines = {"risk": (f"risk: errors among accepted ({area})", _BLUE, "-", "o")}
     if "melanomas_missed" in curve[0]:
         lines["melanomas_missed"] = ("melanomas accepted as another class", _ORANGE, "--", "s")
@@ -42,7 +44,7 @@ def plot_risk_coverage(selective: Mapping, *, title: str = "") -> Figure:
     axes.set_ylabel("Fraction")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(-0.01, 1.01)
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
     _finish(axes, title)
     return figure
 
@@ -63,7 +65,7 @@ def plot_decision_curve(curve: Sequence[Mapping], *, title: str = "") -> Figure:
     model = [row["model"] for row in curve]
     bands = [row["interval"] or (row["model"], row["model"]) for row in curve]
     axes.fill_between(thresholds, *zip(*bands, strict=True), color=_BLUE, alpha=0.15, lw=0)
-    axes.plot(thresholds, model, color=_BLUE, lw=2, label="model, with 95% interval")
+    axes.plot(thresholds, model, color=_BLUE, lw=2, label=f"model, with {INTERVAL_LEVEL} interval")
     everybody = [row["treat_all"] for row in curve]
     axes.plot(thresholds, everybody, color=_ORANGE, lw=2, ls="--", label="treat all")
     axes.axhline(0, color=_GRAY, lw=2, ls=":", label="treat none")
@@ -72,7 +74,7 @@ def plot_decision_curve(curve: Sequence[Mapping], *, title: str = "") -> Figure:
     axes.set_ylim(-0.4 * highest, 1.05 * highest)
     axes.set_xlabel("Threshold of the malignant score")
     axes.set_ylabel("Net benefit (true positives per image)")
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
     axes.set_xlim(0, thresholds[-1])
     _finish(axes, title)
     return figure

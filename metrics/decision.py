@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrics.numbers import format_percent
 from metrics.operating_points import format_point, positive_score
-from metrics.prediction import format_percent
 from support import InputError
 
 
@@ -54,7 +54,7 @@ class OperatingPoint:
         relation = "reaches" if called else "is below"
         return decision, (
             f"At {format_point(self.name)} on validation images: {decision}, since "
-            f"{format_percent(score)} {relation} the threshold of {100 * self.threshold:.1f} %"
+            f"{format_percent(score)} {relation} the threshold of {format_percent(self.threshold)}"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from metrics.bootstrap import confidence_intervals
 from metrics.markup import format_table, with_interval
+from metrics.numbers import format_level, format_number
 from metrics.prediction import UNKNOWN_MALIGNANT
 
 THRESHOLDS = tuple(i / 100 for i in range(1, 61))
@@ -84,13 +85,13 @@ def format_decision_section(curve: Sequence[Mapping]) -> str:
         if row["threshold"] not in _SHOWN:
             continue
         values = {"model": row["model"], "treat all": row["treat_all"], "treat none": 0.0}
-        cells = [f"{row['threshold']:.0%}", with_interval(row["model"], row["interval"])]
-        cells += [f"{row['treat_all']:.3f}", "0.000", max(values, key=values.get)]
+        cells = [format_level(row["threshold"]), with_interval(row["model"], row["interval"])]
+        cells += [format_number(row["treat_all"]), format_number(0.0), max(values, key=values.get)]
         rows.append(cells)
     return (
         "<p>Net benefit (Vickers &amp; Elkin 2006) of treating, such as excising, the lesions "
         "whose malignant score is at or above a threshold: true positives per image, less the "
         "false positives, each of which counts as the odds of the threshold. At a threshold of "
-        "10%, nine needless excisions weigh as much as one malignant lesion found. It holds for "
+        "10 %, nine needless excisions weigh as much as one malignant lesion found. It holds for "
         "the prevalence of these images.</p>" + format_table(heads, rows)
     )

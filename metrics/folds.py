@@ -8,7 +8,8 @@ import numpy as np
 
 from metrics.calibration import calibration_metrics
 from metrics.classification import classification_metrics
-from metrics.markup import format_number, format_table
+from metrics.markup import format_table
+from metrics.numbers import format_count, format_number
 
 # Metrics of a fold, and what to call them.
 FOLD_METRICS = {
@@ -61,7 +62,11 @@ def fold_rows(metrics: Mapping) -> tuple[list[str], list[list[str]]]:
         metrics: from `fold_metrics`, not empty.
     """
     rows = [
-        [str(number), f"{fold['images']:,}", *(format_number(fold[name]) for name in FOLD_METRICS)]
+        [
+            str(number),
+            format_count(fold["images"]),
+            *(format_number(fold[name]) for name in FOLD_METRICS),
+        ]
         for number, fold in enumerate(metrics["folds"])
     ]
     for key, label in (("mean", "mean"), ("standard_deviation", "std. dev.")):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics.markup import format_number, format_table
+from metrics.markup import format_table
+from metrics.numbers import format_count, format_number
 
 
 def compare_with_masks(heat_maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -80,10 +81,10 @@ def format_localization_section(game: dict | None) -> str:
     ]
     excluded = ""
     if count := game["without_lesion"]:
-        excluded = f" ({count:,} excluded: no part of the lesion is in the crop)"
+        excluded = f" ({format_count(count)} excluded: no part of the lesion is in the crop)"
     return (
         "<p>Grad-CAM (Selvaraju et al. 2017) maps the evidence for the predicted class. The "
         "pointing game (Zhang et al. 2018) tests whether the maximum of the map lies inside the "
-        f"lesion mask. Images: {game['images']:,}{excluded}.</p>"
+        f"lesion mask. Images: {format_count(game['images'])}{excluded}.</p>"
         + format_table(["Metric", "Mean"], rows)
     )

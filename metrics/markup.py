@@ -1,4 +1,4 @@
-"""HTML of the parts of a report: tables, numbers with intervals, names, images."""
+"""HTML of the parts of a report: tables, metrics with intervals, names, images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+from metrics.numbers import UNDEFINED, format_interval, format_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,21 +53,11 @@ def format_name(name: str) -> str:
     return escape(_LONG_WORD.sub("\\g<0>\n", name)).replace("\n", "<wbr>")
 
 
-def format_number(value: float | None) -> str:
-    """Format a metric; an undefined one is a dash."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def format_interval(interval: Sequence[float] | None) -> str:
-    """Format a confidence interval, which may be undefined."""
-    return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
     """Format a metric with its interval."""
     if value is None:
-        return "-"
-    return f"{value:.3f}<small>{format_interval(interval)}</small>"
+        return UNDEFINED
+    return f"{format_number(value)}<small>{format_interval(interval)}</small>"
 
 
 def format_plot(figure: Figure, name: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.classification import classification_metrics
-from metrics.markup import format_number, format_table, with_interval
+from metrics.markup import format_table, with_interval
+from metrics.numbers import format_count, format_number
 
 _VIEWS = {
     "whole": "Whole image",
@@ -93,8 +94,8 @@ def format_occlusion_line(occlusion: Mapping) -> str:
     """
     whole, lesion, rest = (format_number(occlusion[view][_KEYS[1]]) for view in _VIEWS)
     return (
-        f"balanced accuracy, {occlusion['images']:,} images with masks: {whole}; only the lesion "
-        f"visible {lesion}, only the rest {rest}"
+        f"balanced accuracy, {format_count(occlusion['images'])} images with masks: {whole}; "
+        f"only the lesion visible {lesion}, only the rest {rest}"
     )
 
 
@@ -108,17 +109,17 @@ def format_occlusion_section(occlusion: Mapping) -> str:
     for view, label in _VIEWS.items():
         found = occlusion[view]
         rows.append([label, *(with_interval(found[key], found["intervals"][key]) for key in _KEYS)])
-    drawn = (
-        f"{occlusion['images']:,} of the {occlusion['available']:,} images with a lesion mask, "
-        "drawn at random but the same in each evaluation"
-        if occlusion["images"] < occlusion["available"]
-        else f"{occlusion['images']:,} images with a lesion mask"
-    )
+    drawn = f"{format_count(occlusion['images'])} images with a lesion mask"
+    if occlusion["images"] < occlusion["available"]:
+        drawn = (
+            f"{format_count(occlusion['images'])} of the {format_count(occlusion['available'])} "
+            "images with a lesion mask, drawn at random but the same in each evaluation"
+        )
     return (
         f"<p>Images: {drawn}. What is hidden is filled with the mean color of the image. A model "
         "that uses the lesion loses little where only the lesion is visible, and falls to chance, "
-        f"a balanced accuracy of {1 / occlusion['classes']:.3f}, where only its surroundings are. "
-        "What it predicts from these, it takes from skin, hair or rulers, or from the shape and "
-        "size of the hole, which the mask leaves visible.</p>"
+        f"a balanced accuracy of {format_number(1 / occlusion['classes'])}, where only its "
+        "surroundings are. What it predicts from these, it takes from skin, hair or rulers, or "
+        "from the shape and size of the hole, which the mask leaves visible.</p>"
         + format_table(["Visible", "Accuracy", "Balanced accuracy"], rows)
     )

@@ -13,7 +13,8 @@ from statistics import NormalDist
 import numpy as np
 
 from metrics.bootstrap import confidence_intervals, divide
-from metrics.markup import format_number, format_table, with_interval
+from metrics.markup import format_table, with_interval
+from metrics.numbers import format_level, format_number
 from support import InputError
 
 TASKS = ("malignant", "melanoma")
@@ -237,7 +238,7 @@ def read_prevalence(texts: Sequence[str]) -> dict[str, float]:
 def format_point(name: str) -> str:
     """Return the name of an operating point in words."""
     measure, _, fraction = name.partition("_")
-    return f"{float(fraction):.0%} {measure}"
+    return f"{format_level(float(fraction))} {measure}"
 
 
 def format_operating_lines(points: Mapping[str, Mapping[str, dict]]) -> list[str]:
@@ -278,11 +279,11 @@ def format_operating_section(
     body = []
     for task, rows in shown.items():
         prevalence = next(iter(rows.values())).get("prevalence")
-        stated = "" if prevalence is None else f", stated prevalence {prevalence:.1%}"
+        stated = "" if prevalence is None else f", stated prevalence {format_level(prevalence)}"
         title = f"{escape(labels[task])}{stated}"
         body.append(f'<tr class="group"><td colspan="{len(heads)}">{title}</td></tr>')
         for name, row in rows.items():
-            cells = [f"{format_point(name)}: {row['threshold']:.3f}"]
+            cells = [f"{format_point(name)}: {format_number(row['threshold'])}"]
             cells += [with_interval(row.get(key), row["intervals"].get(key)) for key in keys]
             body.append(cells)
     return (

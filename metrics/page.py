@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINARY_TASKS = {"malignant": "Malignant vs. benign", "melanoma": "Melanoma vs. all others"}
+_PERCENT = re.compile(r"(?<=\d) %")
 _STYLE_SHEET = Path(__file__).with_name("page.css")
 
 
@@ -110,6 +111,8 @@ def _fill(context: ReportContext, summary: str, sections: Mapping[str, str]) -> 
         f'<section id="{_anchor(name)}"><h2>{name}</h2>{html}</section>'
         for name, html in sections.items()
     )
+    # A line may not end between a number and its percent sign.
+    summary, body = (_PERCENT.sub("\u00a0%", html) for html in (summary, body))
     return f"""<!doctype html>
 <html lang="en">
 <head>

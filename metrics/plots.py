@@ -18,6 +18,7 @@ from metrics.curves import plot_decision_curve, plot_risk_coverage
 from metrics.errors import confusion_counts
 from metrics.evaluation import Evaluation
 from metrics.markup import render_png
+from metrics.numbers import format_count, format_number
 from metrics.prediction import short_names
 from support.files import one_line, replacing
 
@@ -91,7 +92,7 @@ def _mark_best_epoch(axes: Axes, best_epoch: int, value: float) -> None:
         label=f"best epoch {best_epoch}",
     )
     axes.annotate(
-        f"{value:.3f}",
+        format_number(value),
         (best_epoch, value),
         xytext=(0, 12),
         textcoords="offset points",
@@ -133,12 +134,13 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
     """
     y_true, y_prob, title = evaluation.y_true, evaluation.y_prob, one_line(title)
     names = [one_line(name) for name in evaluation.class_names]
-    panels = {f"Temperature {evaluation.temperature:.2f}": reliability(y_true, y_prob)}
+    panels = {f"Temperature {format_number(evaluation.temperature)}": reliability(y_true, y_prob)}
     if evaluation.temperature != 1:
         uncalibrated = reliability(y_true, evaluation.uncalibrated)
         panels = {"Temperature 1 (uncalibrated)": uncalibrated} | panels
     summary = (
-        f"accuracy {metrics['accuracy']:.3f}, balanced accuracy {metrics['balanced_accuracy']:.3f}"
+        f"accuracy {format_number(metrics['accuracy'])}, balanced accuracy "
+        f"{format_number(metrics['balanced_accuracy'])}"
     )
     counts = confusion_counts(y_true, y_prob, len(names))
     curve = metrics["decision_curve"]
@@ -185,9 +187,9 @@ def plot_confusion_matrix(
         style = {"ha": "center", "va": "center", "color": "white" if fraction > 0.55 else "#111827"}
         style["fontweight"] = "bold" if row == column else "normal"
         if not many:
-            axes.text(column, row - 0.11, f"{fraction:.0%}", **style)
+            axes.text(column, row - 0.11, f"{100 * fraction:.0f} %", **style)
             style["fontweight"] = "normal"
-            axes.text(column, row + 0.24, f"{counts[row, column]}", fontsize=7.5, **style)
+            axes.text(column, row + 0.24, format_count(counts[row, column]), fontsize=7.5, **style)
         elif size <= _TOO_MANY_CLASSES:
             axes.text(column, row, f"{100 * fraction:.0f}", fontsize=min(9, 24 * cell), **style)
     turned = (
@@ -196,14 +198,17 @@ def plot_confusion_matrix(
     font = {"fontsize": min(8, 50 * cell) if many else 10}
     axes.set_xticks(range(size), names, **font, **(turned if is_turned else {}))
     separator = "  " if many else "\n"
-    labels = [f"{name}{separator}n={total}" for name, total in zip(names, totals, strict=True)]
+    labels = [
+        f"{name}{separator}n={format_count(total)}"
+        for name, total in zip(names, totals, strict=True)
+    ]
     axes.set_yticks(range(size), labels, **font)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(xmax=1))
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=PercentFormatter(xmax=1, symbol=" %"))
     bar.set_label("fraction of the true class" + (" (numbers: in %)" if many else ""))
     bar.outline.set_visible(False)
     return figure
@@ -241,10 +246,10 @@ def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> F
         diagram.set_ylim(0, 1.02)
         diagram.set_xlim(0, 1)
         error = bins.expected_calibration_error
-        diagram.set_title(f"{name}: ECE {error:.3f}", loc="left", fontsize=10.5)
+        diagram.set_title(f"{name}: ECE {format_number(error)}", loc="left", fontsize=10.5)
         fractions = bins.counts / bins.counts.sum()
         histogram.bar(centers, fractions, bin_width * 0.92, color="#c7ccd3")
-        histogram.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        histogram.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
         histogram.set_xlabel("Confidence (highest probability)")
         for axes in (diagram, histogram):
             axes.spines[["top", "right"]].set_visible(False)
@@ -252,34 +257,6 @@ def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> F
     grid[0, 0].set_ylabel("Accuracy")
     grid[1, 0].set_ylabel("Images")
     grid[0, 0].legend(loc="upper left", frameon=False, fontsize=9)
-    return figure
-
-
-@_without_formulas
-def plot_explanation(
-    image: np.ndarray, overlay: np.ndarray, *, title: str, empty: bool = False
-) -> Figure:
-    """Plot an image beside the same image under its Grad-CAM heat map.
-
-    Args:
-        image: uint8 `[height, width, 3]`, the input of the model.
-        overlay: uint8 of the same shape.
-        title: title of the figure.
-        empty: whether the heat map is zero everywhere.
-
-    Returns:
-        A figure of two panels.
-    """
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    figure.suptitle(one_line(title), fontsize=12, fontweight="bold", x=0.01, ha="left")
-    evidence = "no evidence for this class" if empty else "evidence for this class"
-    panels = {"Model input": image, f"Grad-CAM: {evidence}": overlay}
-    for axes, (label, pixels) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        axes.imshow(pixels)
-        axes.set_xlabel(label)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.spines[:].set_visible(False)
     return figure
 
 

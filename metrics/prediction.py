@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrics.numbers import format_level, format_percent
+
 # At least so many classes are shown with a warning.
 FEWEST_SHOWN = 3
 MALIGNANT_TITLE = "Malignant or premalignant"
@@ -80,13 +82,6 @@ def class_label(name: str, titles: Mapping[str, str]) -> str:
     return name if title.casefold() == name.casefold() else f"{title} ({name})"
 
 
-def format_percent(probability: float) -> str:
-    """Format a probability so that it never reads as impossible or certain."""
-    if 0 < probability < 0.001:
-        return "< 0.1 %"
-    return "> 99.9 %" if 0.999 < probability < 1 else f"{100 * probability:.1f} %"
-
-
 def heading(title: str, confidence: float, *, uncertain: bool, out_of_distribution: bool) -> str:
     """Return the heading of a prediction, which states no diagnosis as a fact.
 
@@ -117,6 +112,17 @@ def malignant_text(probability: float, malignant: Sequence[str]) -> str:
     return f"{MALIGNANT_TITLE} ({names}): {format_percent(probability)}{together}"
 
 
+def short_warnings(columns: Mapping[str, np.ndarray | None], index: int) -> list[str]:
+    """Return a word or two for each warning of an image, from the columns of its predictions.
+
+    Args:
+        columns: bool `[images]` by the kind of the warning; None if the model cannot give it.
+        index: of the image.
+    """
+    kinds = _SHORT_WARNINGS.items()
+    return [text for kind, text in kinds if columns[kind] is not None and columns[kind][index]]
+
+
 def set_names(y_prob: np.ndarray, members: np.ndarray, class_names: Sequence[str]) -> list[str]:
     """Return the classes of a prediction set, the most probable one first.
 
@@ -144,7 +150,7 @@ def set_text(names: Sequence[str], coverage: float | None) -> str:
     separator = " or " if len(shown) == 2 else "; or "
     classes = f"{'; '.join(shown[:-1])}{separator}{shown[-1]}"
     return (
-        f"{classes} (set that holds the truth in {100 * coverage:.0f} % of cases, on images like "
+        f"{classes} (set that holds the truth in {format_level(coverage)} of cases, on images like "
         "those of the validation)"
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from metrics.prediction import set_names
 from support import InputError
 from support.files import csv_cell, escape_controls, replacing
+from support.frames import hold_any_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,7 @@ def prediction_table(
     # Imported here because predictions without a table do not need pandas, which is slow to import.
     import pandas as pd
 
+    hold_any_text(pd)
     table = pd.DataFrame({"image": list(images)})
     table["predicted"] = [class_names[i] for i in y_prob.argmax(axis=1)]
     sets = None

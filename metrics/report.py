@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from metrics.comparison import format_comparison
 from metrics.conformal import format_set_line
 from metrics.folds import format_folds
+from metrics.numbers import INTERVAL_LEVEL, format_count, format_interval, format_number
 from metrics.occlusion import format_occlusion_line
 from metrics.operating_points import format_operating_lines
 from metrics.plots import save_figure
@@ -66,24 +67,24 @@ def format_metrics(metrics: dict) -> str:
         f"{'class':<{width}}{'precision':>10}{'recall':>8}{'F1':>8}{'ROC AUC':>9}{'support':>9}"
     ]
     for name, row in zip(names, metrics["per_class"].values(), strict=True):
-        values = [_format(row[key]) for key in ("precision", "recall", "f1", "roc_auc")]
-        cells = "{:>10}{:>8}{:>8}{:>9}{:>9}".format(*values, row["support"])
+        values = [format_number(row[key]) for key in ("precision", "recall", "f1", "roc_auc")]
+        cells = "{:>10}{:>8}{:>8}{:>9}{:>9}".format(*values, format_count(row["support"]))
         lines.append(f"{name:<{width}}{cells}")
     lines.append("")
     intervals = metrics.get("intervals", {})
     majority = f"  majority class {shorten(metrics['majority_class'], _CLASS_WIDTH)}"
     width = max(22, len(majority))
     if intervals:
-        lines.append(f"{'':<{width + 8}}   95% CI")
+        lines.append(f"{'':<{width + 8}}   {INTERVAL_LEVEL} CI")
     for key, label in _SUMMARY.items():
         interval = intervals.get(key)
-        suffix = f"   {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        lines.append(f"{label:<{width}}{_format(metrics[key]):>8}{suffix}")
+        suffix = f"   {format_interval(interval)}" if interval else ""
+        lines.append(f"{label:<{width}}{format_number(metrics[key]):>8}{suffix}")
         if key == "accuracy":
-            lines.append(f"{majority:<{width}}{metrics['majority_fraction']:>8.3f}")
-    lines.append(f"{'images':<{width}}{metrics['images']:>8}")
+            lines.append(f"{majority:<{width}}{format_number(metrics['majority_fraction']):>8}")
+    lines.append(f"{'images':<{width}}{format_count(metrics['images']):>8}")
     if intervals and "grouping" in metrics:
-        lines.append(f"(95% CI: bootstrap over {metrics['grouping']})")
+        lines.append(f"({INTERVAL_LEVEL} CI: bootstrap over {metrics['grouping']})")
     if points := metrics.get("operating_points"):
         lines += ["", *format_operating_lines(points)]
     if sets := metrics.get("prediction_sets"):
@@ -97,7 +98,3 @@ def format_metrics(metrics: dict) -> str:
     if comparison := metrics.get("comparison"):
         lines += ["", *format_comparison(comparison)]
     return "\n".join(lines)
-
-
-def _format(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

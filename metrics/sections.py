@@ -17,14 +17,15 @@ from metrics.classification import (
     sensitivity_key,
 )
 from metrics.confirmation import format_histology
-from metrics.markup import (
-    encode_jpeg,
+from metrics.explanation import format_legend
+from metrics.markup import encode_jpeg, format_name, format_row, format_table, with_interval
+from metrics.numbers import (
+    INTERVAL_LEVEL,
+    format_count,
     format_interval,
-    format_name,
+    format_level,
     format_number,
-    format_row,
-    format_table,
-    with_interval,
+    format_percent,
 )
 from metrics.prediction import UNKNOWN_MALIGNANT, class_label
 
@@ -65,6 +66,7 @@ class Misclassification:
         confidence: probability of the predicted class.
         image: uint8 `[height, width, 3]`, the input of the model.
         overlay: uint8 of the same shape, the image under its heat map; None without one.
+        warnings: a word or two for each warning of the prediction.
     """
 
     image_id: str
@@ -73,6 +75,7 @@ class Misclassification:
     confidence: float
     image: np.ndarray
     overlay: np.ndarray | None
+    warnings: Sequence[str] = ()
 
 
 def format_summary(metrics: dict) -> str:
@@ -80,7 +83,7 @@ def format_summary(metrics: dict) -> str:
     majority, fraction = escape(metrics["majority_class"]), metrics["majority_fraction"]
     tiles = {
         "balanced_accuracy": ("Balanced accuracy", "mean recall over classes"),
-        "accuracy": ("Accuracy", f"majority class ({majority}): {fraction:.3f}"),
+        "accuracy": ("Accuracy", f"majority class ({majority}): {format_number(fraction)}"),
         "macro_roc_auc": ("Macro ROC AUC", "one-vs-rest, mean over classes"),
         "macro_f1": ("Macro F1", "mean F1 over classes"),
     }
@@ -92,8 +95,9 @@ def format_summary(metrics: dict) -> str:
     grouping = metrics["grouping"]
     note = "" if grouping == LESIONS else f" {UNKNOWN_LESIONS}"
     return (
-        f'<div class="tiles">{cells}</div><p class="muted">Ranges are 95% confidence intervals: '
-        f"percentile bootstrap with {RESAMPLES:,} resamples of {escape(grouping)}.{note}</p>"
+        f'<div class="tiles">{cells}</div><p class="muted">Ranges are {INTERVAL_LEVEL} '
+        f"confidence intervals: percentile bootstrap with {format_count(RESAMPLES)} resamples of "
+        f"{escape(grouping)}.{note}</p>"
     )
 
 
@@ -104,7 +108,7 @@ def format_class_section(metrics: dict, context: ReportContext) -> str:
         [
             format_name(class_label(name, context.names)),
             *(_with_own_interval(row, key) for key in keys),
-            f"{row['support']:,}",
+            format_count(row["support"]),
         ]
         for name, row in metrics["per_class"].items()
     ]
@@ -135,7 +139,9 @@ def format_screening_section(metrics: dict, context: ReportContext) -> str:
             row.append(with_interval(value, intervals.get(sensitivity_key(task, specificity))))
         rows.append(row)
     heads = ["Task", "ROC AUC"]
-    heads += [f"Sensitivity at {specificity:.0%} specificity" for specificity in SPECIFICITIES]
+    heads += [
+        f"Sensitivity at {format_level(specificity)} specificity" for specificity in SPECIFICITIES
+    ]
     malignant = "; ".join(context.full_name(name) for name in context.malignant)
     note = f"Malignant classes: {malignant}." if malignant else UNKNOWN_MALIGNANT
     if not rows:
@@ -158,14 +164,14 @@ def format_calibration_section(metrics: dict) -> str:
         "brier_score": "Brier score (0 to 2)",
         "negative_log_likelihood": "Negative log-likelihood",
     }
-    columns = {f"Temperature {temperature:.3f}": calibration["after"]}
+    columns = {f"Temperature {format_number(temperature)}": calibration["after"]}
     note = "The probabilities are not calibrated: the temperature is 1."
     if temperature != 1:
         columns = {"Temperature 1 (uncalibrated)": calibration["before"]} | columns
         note = (
             "The probabilities are calibrated by temperature scaling: the logits are divided by a "
-            f"temperature of {temperature:.3f}, fitted on validation images. They hold for images "
-            "like these; on those of other clinics, confidence is usually too high."
+            f"temperature of {format_number(temperature)}, fitted on validation images. They hold "
+            "for images like these; on those of other clinics, confidence is usually too high."
         )
     rows = [
         [label, *(format_number(values[key]) for values in columns.values())]
@@ -211,9 +217,9 @@ def format_subgroup_section(metrics: dict, context: ReportContext) -> str:
         name = context.full_name(column)
         body.append(f'<tr class="group"><td colspan="{len(heads)}">{name}</td></tr>')
         for value, row in subgroups.items():
-            cells = [context.full_name(value), f"{row['images']:,}"]
+            cells = [context.full_name(value), format_count(row["images"])]
             if context.malignant:
-                cells.append(f"{row['malignant_images']:,}")
+                cells.append(format_count(row["malignant_images"]))
             cells += [with_interval(row[key], row["intervals"][key]) for key in keys]
             if context.malignant and row["malignant_images"] < FEWEST_POSITIVES:
                 cells[-1] = f'<span class="few">{cells[-1]}</span>'
@@ -242,10 +248,12 @@ def format_gallery(errors: Sequence[Misclassification], context: ReportContext) 
             images += f'<img alt="{alt}" src="{encode_jpeg(error.overlay)}">'
         cards.append(
             f"<figure>{images}<figcaption>{image_id}<br>true: {context.full_name(error.true)}<br>"
-            f"predicted: {context.full_name(error.predicted)} ({error.confidence:.0%})"
-            "</figcaption></figure>"
+            f"predicted: {context.full_name(error.predicted)} ({format_percent(error.confidence)})"
+            + "".join(f"<br>warning: {escape(text)}" for text in error.warnings)
+            + "</figcaption></figure>"
         )
-    legend = "One image per lesion, sorted by confidence."
+    note, legend = "One image per lesion, sorted by confidence.", ""
     if errors[0].overlay is not None:
-        legend += " Left: model input. Right: Grad-CAM heat map for the predicted class."
-    return f'<p>{legend}</p><div class="gallery">{"".join(cards)}</div>'
+        note += " Left: model input. Right: Grad-CAM heat map for the predicted class."
+        legend = format_legend()
+    return f'<p>{note}</p>{legend}<div class="gallery">{"".join(cards)}</div>'

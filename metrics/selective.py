@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from metrics.bootstrap import confidence_intervals, divide
-from metrics.markup import format_interval, format_number, format_table
+from metrics.markup import format_table
+from metrics.numbers import format_interval, format_number, format_percent
 
 # Fractions of the images that are accepted, from all.
 COVERAGES = tuple(i / 20 for i in range(20, 0, -1))
@@ -112,7 +113,7 @@ def format_selective_section(selective: Mapping) -> str:
         )
     shown = {COVERAGES.index(coverage): coverage for coverage in _SHOWN}
     rows = [
-        [f"{row['coverage']:.1%}", *(format_number(row[key]) for key in keys)]
+        [format_percent(row["coverage"]), *(format_number(row[key]) for key in keys)]
         for i, row in enumerate(selective["curve"])
         if i in shown
     ]
@@ -120,6 +121,6 @@ def format_selective_section(selective: Mapping) -> str:
         "<p>If the model predicts only the images of which it is most confident and rejects the "
         "others, fewer of its predictions are wrong. Risk is the fraction of errors among the "
         f"accepted images.{melanomas}</p><p>Area under the risk-coverage curve, the mean risk over "
-        f"all coverages (Geifman &amp; El-Yaniv 2017): {selective['area']:.3f} "
+        f"all coverages (Geifman &amp; El-Yaniv 2017): {format_number(selective['area'])} "
         f"({format_interval(selective['interval'])}).</p>" + format_table(heads, rows)
     )

@@ -8,7 +8,8 @@ import numpy as np
 
 from metrics.calibration import BINS, calibration_metrics
 from metrics.classification import SMALL_SUBGROUP, classification_metrics
-from metrics.markup import format_name, format_number, format_row, format_table, with_interval
+from metrics.markup import format_name, format_row, format_table, with_interval
+from metrics.numbers import format_count, format_number
 from metrics.prediction import short_names
 
 _KEYS = ("accuracy", "balanced_accuracy")
@@ -87,7 +88,7 @@ def format_source_section(sources: Mapping[str, dict]) -> str:
     rows = []
     for name, row in sources.items():
         cells = [format_name(name), TRAINED_ON[row["trained_on"]]]
-        cells += [f"{row['images']:,}", str(row["classes"])]
+        cells += [format_count(row["images"]), format_count(row["classes"])]
         cells += [with_interval(row[key], row["intervals"][key]) for key in keys]
         cells.append(format_number(row["expected_calibration_error"]))
         rows.append(format_row(cells, small=row["small"]))
@@ -119,7 +120,8 @@ def format_sources(sources: Mapping[str, dict]) -> list[str]:
     lines = [f"{'source':<{width}}{'trained on':>12}{'images':>8}{heads}"]
     for name, row in zip(names, sources.values(), strict=True):
         cells = "".join(f"{format_number(row[key]):>{size}}" for key, (_, size) in keys.items())
-        lines.append(f"{name:<{width}}{TRAINED_ON[row['trained_on']]:>12}{row['images']:>8}{cells}")
+        images = format_count(row["images"])
+        lines.append(f"{name:<{width}}{TRAINED_ON[row['trained_on']]:>12}{images:>8}{cells}")
     note = "balanced: mean recall of the classes that occur in the source"
     return [*lines, f"({note}; ECE: expected calibration error)"]
 

@@ -4,12 +4,20 @@ from support import InputError
 
 # What a model can be exported to, the default first, and the ending of its file; none for a folder.
 EXPORT_FORMATS = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
+# Of the content of a model file; the largest model of this project has a tenth of it.
+MAX_BYTES = 1 << 30
+# What can run a `.keras` file, see `models.engines`; the default first.
+ENGINES = ("auto", "keras", "litert")
 # Number formats of a `.tflite` file, the default first.
 QUANTIZATIONS = ("float32", "float16", "int8")
 
 
 class ModelError(InputError):
     """A model or its weights cannot be used; the message says what to do."""
+
+
+class ModelWarning(UserWarning):
+    """A model can be used, but perhaps not in the way that the user expects."""
 
 
 class WeightsUnavailableError(ModelError):

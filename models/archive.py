@@ -7,22 +7,18 @@ everything else that a model of this project does not need.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from models import ModelError
+from models import MAX_BYTES, ModelError
 from models.backend import import_keras_hub
 from models.description import check_description, find_description
-from models.footprint import MAX_BYTES
 from models.hdf5 import check_hdf5
 from support.files import MAX_JSON_BYTES, first_line, parse_json
 
-# Of the models that come with the project, as `sha256sum` writes and checks them.
-_CHECKSUMS = Path(__file__).parent / "pretrained" / "SHA256SUMS"
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # The modules and classes that the models of this project consist of. Others could run code, or read
 # other files, in more ways than can be listed.
@@ -55,18 +51,6 @@ _ALLOWED_CLASSES = {
 }
 # The only class of keras-hub that a model of this project needs; others download files.
 _HUB_CLASS = ("keras_hub.src.models.deit.deit_backbone", "DeiTBackbone")
-
-
-def is_bundled(path: Path) -> bool:
-    """Tell whether a file is a model that comes with the project, wherever it lies.
-
-    Args:
-        path: a file.
-    """
-    with open(path, "rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    lines = _CHECKSUMS.read_text(encoding="utf-8").splitlines()
-    return checksum in {line.split()[0] for line in lines}
 
 
 def check_archive(path: Path) -> tuple[dict, str]:

@@ -137,6 +137,9 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 MODEL_NAMES = ("sequential", *BACKBONES)
+# No gradient of theirs is a sum of three or more, since `models.batch_norm`: their operations can
+# run in parallel, and a training still repeats to the last digit.
+REPEATABLE_IN_PARALLEL = {"sequential", "mobilenet", "efficientnet_lite"}
 
 # Defaults of settings that depend on the model.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -145,7 +148,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def keras_home() -> Path:
+    """Return the folder in which Keras keeps what it downloads; it need not exist."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
 def cached_path(file_name: str) -> Path:
     """Return where Keras keeps a weights file, whether or not it exists."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return home / "models" / file_name
+    return keras_home() / "models" / file_name

@@ -6,8 +6,10 @@ Scripts import this module before TensorFlow, so its functions import TensorFlow
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 # Keras imports these for wrappers that this project does not use; that doubles its import time.
 _NOT_NEEDED = ("sklearn", "pandas", "matplotlib")
 _SILENT = "3"
+# Of NVIDIA, of Windows to its Linux, and of AMD.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 # The first two cap the epochs and steps of every `fit`; the third needs a package for JAX.
 _KERAS_VARIABLES = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
 
 
-def start_tensorflow(*, repeatable: bool = False) -> str:
+def start_tensorflow(*, one_at_a_time: bool = False) -> str:
     """Import TensorFlow as Keras's backend, without its start-up log.
 
     TensorFlow logs a dozen lines about CPU features and missing GPUs, some of them before any of
@@ -35,9 +39,9 @@ def start_tensorflow(*, repeatable: bool = False) -> str:
     variables say.
 
     Args:
-        repeatable: whether gradients on a CPU must be identical in every run, which makes training
-            steps about a sixth slower. The environment variable `TF_NUM_INTEROP_THREADS` takes
-            precedence.
+        one_at_a_time: whether operations run one after the other on a CPU, which makes gradients
+            identical in every run, and training steps slower. The environment variable
+            `TF_NUM_INTEROP_THREADS` takes precedence.
 
     Returns:
         The device for display, such as `GPU (2)` or `CPU (8 threads)`.
@@ -48,7 +52,29 @@ def start_tensorflow(*, repeatable: bool = False) -> str:
         os.environ.pop(name, None)
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
-        return _import_tensorflow(repeatable)
+        return _import_tensorflow(one_at_a_time)
+
+
+def has_gpu() -> bool:
+    """Tell whether TensorFlow has a GPU, without importing it where there cannot be one."""
+    possible = any(map(os.path.exists, _GPU_DEVICES)) or _is_installed("tensorflow-metal")
+    return possible and start_tensorflow().startswith("GPU")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class _Silence:
+    """What `quiet` shares: several threads may ask for silence at the same time."""
+
+    lock = threading.Lock()
+    users = 0
+    stderr = -1
 
 
 @contextlib.contextmanager
@@ -57,20 +83,26 @@ def quiet() -> Iterator[None]:
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", _SILENT) != _SILENT:
         yield
         return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    devnull = os.open(os.devnull, os.O_WRONLY)
+    with _Silence.lock:
+        if _Silence.users == 0:
+            sys.stderr.flush()
+            _Silence.stderr = os.dup(2)
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, 2)
+            os.close(devnull)
+        _Silence.users += 1
     try:
-        os.dup2(devnull, 2)
         yield
     finally:
-        sys.stderr.flush()
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(devnull)
+        with _Silence.lock:
+            _Silence.users -= 1
+            if _Silence.users == 0:
+                sys.stderr.flush()
+                os.dup2(_Silence.stderr, 2)
+                os.close(_Silence.stderr)
 
 
-def _import_tensorflow(repeatable: bool) -> str:
+def _import_tensorflow(one_at_a_time: bool) -> str:
     hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     try:
         # None makes an import fail as if the package were not installed.
@@ -89,10 +121,10 @@ def _import_tensorflow(repeatable: bool) -> str:
     keras.config.set_dtype_policy("float32")
 
     gpus = tf.config.list_physical_devices("GPU")
-    if repeatable and not gpus:
+    if one_at_a_time and not gpus:
         # Operations that run in parallel free their buffers in varying order, and AddN starts its
-        # sum with the first free one: sums of three or more gradients, as in BatchNorm, would
-        # differ in their last digits. One operation at a time still uses all cores.
+        # sum with the first free one: sums of three or more gradients would differ in their last
+        # digits. One operation at a time still uses all cores.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     # The first use initializes the devices, which logs as well.
     tf.constant(0)

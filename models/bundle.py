@@ -14,7 +14,8 @@ import numpy as np
 from keras import ops
 
 from models import ModelError
-from models.archive import check_archive, is_bundled
+from models.archive import check_archive
+from models.checksums import is_bundled
 from models.description import Description, check_description, read_description
 from models.footprint import check_footprint
 from support.files import first_line, replacing

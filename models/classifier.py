@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from models import ModelError
-from models.bundle import load_model
 from models.calibration import at_temperature_one
 from models.conformal import find_sets
-from models.keras_network import KerasNetwork
+from models.engines import as_network, open_keras_file
 from models.network import Network
 from models.novelty import read_detector
 from models.onnx_file import ONNXModel
 from models.photographs import score_photographs
 from models.predictions import BaseClassifier, Predictions
 from models.tflite import TFLiteModel
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Classifier(BaseClassifier):
@@ -29,7 +31,6 @@ class Classifier(BaseClassifier):
         path: the file that it was loaded from, None for a model in memory.
 
     Attributes:
-        model: as given.
         path: as given.
         network: what gives probabilities and features.
         description: of the model.
@@ -41,13 +42,17 @@ class Classifier(BaseClassifier):
     """
 
     def __init__(self, model: keras.Model | Network, path: Path | None = None) -> None:
-        self.model, self.path = model, path
-        self.network = model if isinstance(model, Network) else KerasNetwork(model)
+        self.path, self.network = path, as_network(model)
         self.description = self.network.description
         self.can_explain = self.network.can_explain
         self.detector = read_detector(
             self.description.detector, features=self.network.feature_count
         )
+
+    @property
+    def engine(self) -> str:
+        """What computes the predictions, with its version, for display."""
+        return self.network.engine
 
     @property
     def missing_warnings(self) -> str:
@@ -125,14 +130,26 @@ class Classifier(BaseClassifier):
         Raises:
             ModelError: the model is no `.keras` file.
         """
+        self._check_heat_maps()
+        if len(images) == 0:
+            return np.zeros(images.shape[:3], np.float32)
+        return self.network.explain(images, class_indices)
+
+    def prepare_explanations(self) -> None:
+        """Make the first call of `explain` as quick as the others; see `Network`.
+
+        Raises:
+            ModelError: the model is no `.keras` file.
+        """
+        self._check_heat_maps()
+        self.network.prepare_explanations()
+
+    def _check_heat_maps(self) -> None:
         if not self.can_explain:
             raise ModelError(
                 f"{self._name}: expected a .keras file, which gives heat maps, received a "
                 f"{self.network.kind} file; use the .keras file that it was exported from"
             )
-        if len(images) == 0:
-            return np.zeros(images.shape[:3], np.float32)
-        return self.network.explain(images, class_indices)
 
     @property
     def _name(self) -> str:
@@ -169,19 +186,22 @@ class Classifier(BaseClassifier):
 _NETWORKS = {".tflite": TFLiteModel, ".onnx": ONNXModel}
 
 
-def load_classifier(path: str | os.PathLike) -> Classifier:
+def load_classifier(path: str | os.PathLike, *, engine: str = "keras") -> Classifier:
     """Load a model file.
 
     Args:
         path: a file ending in `.tflite` or `.onnx`, or else a `.keras` file.
+        engine: what runs a `.keras` file, see `models.engines.open_keras_file`.
 
     Raises:
-        ModelError: there is no such file, or it is not a model of this project.
+        ModelError: there is no such file, it is not a model of this project, or the engine cannot
+            run it.
     """
     path = Path(path)
-    model = _NETWORKS.get(path.suffix, load_model)(path)
+    exported = _NETWORKS.get(path.suffix)
+    network = exported(path) if exported else open_keras_file(path, engine)
     try:
-        return Classifier(model, path)
+        return Classifier(network, path)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 

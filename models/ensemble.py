@@ -58,6 +58,11 @@ class Ensemble(BaseClassifier):
         self.can_explain = all(member.can_explain for member in self.members)
 
     @property
+    def engine(self) -> str:
+        """What computes the predictions, with its version, for display."""
+        return ", ".join(dict.fromkeys(member.engine for member in self.members))
+
+    @property
     def missing_warnings(self) -> str:
         """Which warnings members cannot give; empty if all give all."""
         return " ".join(
@@ -102,6 +107,11 @@ class Ensemble(BaseClassifier):
         highest = heat_maps.max(axis=(1, 2), keepdims=True, initial=0.0)
         return (heat_maps / np.where(highest > 0, highest, 1)).astype(np.float32)
 
+    def prepare_explanations(self) -> None:
+        """Make the first call of `explain` as quick as the others."""
+        for member in self.members:
+            member.prepare_explanations()
+
 
 def mutual_information(y_prob: np.ndarray) -> np.ndarray:
     """Return how far models disagree about each image, in nats.
@@ -121,11 +131,14 @@ def mutual_information(y_prob: np.ndarray) -> np.ndarray:
     return (_entropy(y_prob.mean(axis=0)) - _entropy(y_prob).mean(axis=0)).clip(0)
 
 
-def load_predictor(paths: Sequence[str | os.PathLike]) -> Classifier | Ensemble:
+def load_predictor(
+    paths: Sequence[str | os.PathLike], *, engine: str = "keras"
+) -> Classifier | Ensemble:
     """Load one model, or several as an ensemble.
 
     Args:
         paths: `.keras`, `.tflite` or `.onnx` files, at least one.
+        engine: see `load_classifier`.
 
     Raises:
         ModelError: a file is missing, no model of this project, given twice, or does not fit the
@@ -134,7 +147,7 @@ def load_predictor(paths: Sequence[str | os.PathLike]) -> Classifier | Ensemble:
     given = Counter(os.path.realpath(path) for path in paths)
     if twice := [path for path in paths if given[os.path.realpath(path)] > 1]:
         raise ModelError(f"expected different models, received {twice[0]} twice; give it once")
-    members = [load_classifier(path) for path in paths]
+    members = [load_classifier(path, engine=engine) for path in paths]
     return members[0] if len(members) == 1 else Ensemble(members)
 
 

@@ -9,36 +9,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import keras
-from keras import ops
-
-from models import ModelError
-from models.bundle import add_features
+from models import MAX_BYTES, ModelError
 from models.description import Description, check_description, read_description
-from models.footprint import MAX_BYTES
 from support.files import first_line, parse_json
 
 # The names of the input and of the outputs, where a format has names.
 PIXELS, OUTPUTS = "pixels", ("probabilities", "features")
 # A hundred thousand image ids take two megabytes.
 MAX_RECORD_BYTES = 1 << 24
-
-
-def of_pixels(model: keras.Model) -> keras.Model:
-    """Return a model of uint8 pixels with named outputs; both share their layers.
-
-    Args:
-        model: as `build_model` builds it.
-    """
-    both = add_features(model)
-    pixels = keras.Input(both.input_shape[1:], dtype="uint8", name=PIXELS)
-    outputs = dict(zip(OUTPUTS, both(ops.cast(pixels, "float32")), strict=True))
-    return keras.Model(pixels, outputs, name=model.name)
-
-
-def signature(model: keras.Model) -> keras.InputSpec:
-    """Return what the input of `of_pixels` takes."""
-    return keras.InputSpec(shape=model.input_shape, dtype="uint8", name=PIXELS)
 
 
 def write_record(description: Description, model: bytes) -> str:

@@ -9,10 +9,8 @@ from typing import Any
 
 import keras
 
-from models import ModelError
+from models import MAX_BYTES, ModelError
 
-# Of the content of a model file; the largest model of this project has a tenth of it.
-MAX_BYTES = 1 << 30
 # For one image; the first layer of a model for the largest images has so many.
 _MAX_OUTPUTS = 1 << 27
 _BYTES = 4  # of a float32

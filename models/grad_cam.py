@@ -84,23 +84,3 @@ class Explainer:
         heat = self._explain(pixels, tf.cast(class_indices, tf.int32)).numpy()
         maximum = heat.max(axis=(1, 2), keepdims=True)
         return np.divide(heat, maximum, out=np.zeros_like(heat), where=maximum > 0)
-
-
-def overlay(image: np.ndarray, heat: np.ndarray, *, opacity: float = 0.5) -> np.ndarray:
-    """Blend a heat map over its image, more opaque where the heat is higher.
-
-    Args:
-        image: uint8 `[height, width, 3]`.
-        heat: float `[height, width]` in 0..1.
-        opacity: where the heat is 1, in [0, 1].
-
-    Returns:
-        uint8 `[height, width, 3]`.
-    """
-    # Most predictions have no heat map and should not wait for this import.
-    from matplotlib import colormaps
-
-    # Perceptually uniform, and not the colors of skin.
-    colors = colormaps["viridis"](heat)[..., :3] * 255
-    alpha = (opacity * heat)[..., None]
-    return np.round(image * (1 - alpha) + colors * alpha).astype(np.uint8)

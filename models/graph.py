@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from models import ModelError
 from models.operations import MAX_AXES, MAX_NUMBERS, Value, compute
+from models.schema import schema
 
 _MAX_ELEMENTS = 1 << 26
 # Of all tensors together, and of one image; the largest backbone has a tenth of them.

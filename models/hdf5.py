@@ -13,8 +13,7 @@ from typing import BinaryIO
 
 import h5py
 
-from models import ModelError
-from models.footprint import MAX_BYTES
+from models import MAX_BYTES, ModelError
 from models.trial import try_first
 from support.files import first_line
 

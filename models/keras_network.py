@@ -18,6 +18,10 @@ class KerasNetwork(Network):
     Args:
         model: from `build_model` or `load_model`.
 
+    Attributes:
+        model: as given.
+        with_features: the same with two outputs, see `add_features`.
+
     Raises:
         ModelError: the model has no description, or no layer `logits`.
     """
@@ -26,14 +30,19 @@ class KerasNetwork(Network):
     can_explain = True
 
     def __init__(self, model: keras.Model) -> None:
-        self.description = get_description(model)
-        self._model, self._with_features = model, add_features(model)
-        self.feature_count = self._with_features.outputs[1].shape[-1]
+        self.description, self.engine = get_description(model), f"Keras {keras.__version__}"
+        self.model, self.with_features = model, add_features(model)
+        self.feature_count = self.with_features.outputs[1].shape[-1]
 
     def predict_on_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and features; see `Network`."""
-        y_prob, features = self._with_features.predict_on_batch(images)
+        y_prob, features = self.with_features.predict_on_batch(images)
         return np.asarray(y_prob), np.asarray(features)
+
+    def prepare_explanations(self) -> None:
+        """Build what `explain` needs; see `Network`."""
+        size = self.description.image_size
+        self.explain(np.zeros((1, size, size, 3), np.uint8), np.zeros(1, np.int64))
 
     def explain(self, images: np.ndarray, class_indices: np.ndarray) -> np.ndarray:
         """Compute Grad-CAM heat maps; see `models.grad_cam.Explainer`."""
@@ -41,4 +50,4 @@ class KerasNetwork(Network):
 
     @cached_property
     def _explainer(self) -> Explainer:
-        return Explainer(self._model)
+        return Explainer(self.model)

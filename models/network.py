@@ -14,12 +14,14 @@ class Network:
 
     Attributes:
         kind: ending of its file, for messages.
+        engine: what computes it, with its version, for display.
         can_explain: whether there are heat maps, see `explain`.
         description: of the model.
         feature_count: number of features of an image; 0 if the network gives none.
     """
 
     kind: str
+    engine: str
     can_explain = False
     description: Description
     feature_count: int
@@ -38,6 +40,9 @@ class Network:
             ValueError: the images have another type or shape.
         """
         raise NotImplementedError
+
+    def prepare_explanations(self) -> None:
+        """Make the first call of `explain` as quick as the others; may go on in the background."""
 
     def explain(self, images: np.ndarray, class_indices: np.ndarray) -> np.ndarray:
         """Compute Grad-CAM heat maps; see `models.grad_cam.Explainer`."""

@@ -13,9 +13,9 @@ import keras
 from models import ModelError
 from models.backend import check_onnx_converter, import_onnx, quiet
 from models.bundle import get_description
-from models.exported import of_pixels, signature
 from models.onnx_file import pack
 from models.onnx_graph import check_onnx_graph
+from models.signature import of_pixels, signature
 from support.files import first_line, replacing
 
 

@@ -49,7 +49,8 @@ class ONNXModel(Network):
     def __init__(self, path: str | os.PathLike) -> None:
         path = Path(path)
         content = read_exported(path)
-        import_onnx(f"{path}: an .onnx file")
+        _, onnxruntime = import_onnx(f"{path}: an .onnx file")
+        self.engine = f"ONNX Runtime {onnxruntime.__version__}"
         with naming_file(path):
             # ONNX Runtime is not Python, and a small file can take much memory once it is parsed.
             try_first(lambda: _open(content), expected="a sound model for ONNX Runtime")

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from models import ModelError
+from models.schema import schema
 
 # Tensors of more numbers are not followed: shapes and axes are short.
 MAX_NUMBERS = 64

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from models import ModelError
-from models.archive import is_bundled
 from models.backend import quiet
-from models.tflite import open_interpreter
+from models.checksums import is_bundled
+from models.litert import open_interpreter
 
 # Of the images that the file takes.
 SIDE_LENGTH = 128

@@ -72,11 +72,13 @@ class BaseClassifier:
     Attributes:
         description: of the model.
         can_explain: whether there are heat maps.
+        engine: what computes the predictions, with its version, for display.
         path: the file that it was loaded from; None for an ensemble.
     """
 
     description: Description
     can_explain: bool
+    engine: str
     path: Path | None
 
     def __call__(self, images: np.ndarray, *, tta: bool = False) -> Predictions:
@@ -85,6 +87,10 @@ class BaseClassifier:
 
     def explain(self, images: np.ndarray, class_indices: np.ndarray) -> np.ndarray:
         """Compute heat maps; see `models.classifier.Classifier`."""
+        raise NotImplementedError
+
+    def prepare_explanations(self) -> None:
+        """Make the first call of `explain` as quick as the others; see `models.network.Network`."""
         raise NotImplementedError
 
     def warnings(self, predictions: Predictions) -> list[dict[str, str]]:

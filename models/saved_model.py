@@ -17,8 +17,9 @@ import tensorflow as tf
 from models import ModelError
 from models.backend import quiet
 from models.bundle import add_features, get_description
-from models.exported import OUTPUTS, PIXELS, of_pixels, signature, write_record
+from models.exported import OUTPUTS, PIXELS, write_record
 from models.network import Network, check_pixels
+from models.signature import of_pixels, signature
 from support.files import replacing_folder
 
 # TensorFlow leaves this folder, inside that of the model, to what others want to keep there.
@@ -74,7 +75,7 @@ class SavedModel(Network):
     kind = "SavedModel"
 
     def __init__(self, path: str | os.PathLike, model: keras.Model) -> None:
-        self.description = get_description(model)
+        self.description, self.engine = get_description(model), f"TensorFlow {tf.__version__}"
         self.feature_count = add_features(model).outputs[1].shape[-1]
         with quiet():
             # The signature does not keep what it belongs to.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from models import ModelError
 from models.backend import quiet
@@ -26,43 +25,34 @@ from models.exported import (
     write_record,
 )
 from models.graph import check_graph
+from models.litert import litert_version, open_interpreter
 from models.network import Network, check_pixels
 from models.trial import try_first
 
 _MEMBER = "description.json"
 
 
-class TFLiteModel(Network):
-    """Runs a `.tflite` file that `models.conversion.convert` wrote.
+class LiteNetwork(Network):
+    """Runs a flatbuffer that can be trusted.
 
     Args:
-        path: the file, which may have been written by anybody.
+        description: of the model.
+        flatbuffer: as `models.conversion` makes it; it takes uint8 pixels.
 
     Raises:
-        ModelError: there is no such file, or it is not a model of this project.
+        ModelError: it takes or returns something else than its description says.
     """
 
     kind = ".tflite"
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        path = Path(path)
-        content = read_exported(path)
-        with naming_file(path):
-            if content[4:8] != b"TFL3":
-                raise ModelError("expected a .tflite file, received another format")
-            self.description, flatbuffer = _unpack(content)
-            check_graph(flatbuffer)
-            # The interpreter is not Python: a file that breaks it would end this process.
-            try_first(
-                lambda: _load(flatbuffer, self.description),
-                expected="a model that TensorFlow Lite can run",
-            )
-            self._interpreter = _load(flatbuffer, self.description)
-            self._input = self._interpreter.get_input_details()[0]["index"]
-            outputs = self._interpreter.get_output_details()
-            self._outputs = [output["index"] for output in outputs]
-            # Files of the first versions have one output.
-            self.feature_count = int(outputs[1]["shape"][1]) if outputs[1:] else 0
+    def __init__(self, description: Description, flatbuffer: bytes) -> None:
+        self.description, self.engine = description, f"LiteRT ({litert_version()})"
+        self._interpreter = _load(flatbuffer, description)
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        outputs = self._interpreter.get_output_details()
+        self._outputs = [output["index"] for output in outputs]
+        # Files of the first versions have one output.
+        self.feature_count = int(outputs[1]["shape"][1]) if outputs[1:] else 0
 
     def predict_on_batch(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and features, one image at a time; see `Network`."""
@@ -75,6 +65,30 @@ class TFLiteModel(Network):
             for result, output in zip(results, self._outputs, strict=False):
                 result[i] = self._interpreter.get_tensor(output)[0]
         return results[0], results[1]
+
+
+class TFLiteModel(LiteNetwork):
+    """Runs a `.tflite` file that `models.conversion.convert` wrote.
+
+    Args:
+        path: the file, which may have been written by anybody.
+
+    Raises:
+        ModelError: there is no such file, or it is not a model of this project.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        path = Path(path)
+        content = read_exported(path)
+        with naming_file(path):
+            description, flatbuffer = unpack(content)
+            check_graph(flatbuffer)
+            # The interpreter is not Python: a file that breaks it would end this process.
+            try_first(
+                lambda: _load(flatbuffer, description),
+                expected="a model that TensorFlow Lite can run",
+            )
+            super().__init__(description, flatbuffer)
 
 
 def pack(description: Description, flatbuffer: bytes) -> bytes:
@@ -97,16 +111,14 @@ def pack(description: Description, flatbuffer: bytes) -> bytes:
     return content.getvalue()
 
 
-def open_interpreter(flatbuffer: bytes) -> tf.lite.Interpreter:
-    """Return an interpreter, without tensors, for a flatbuffer that can be trusted."""
-    with warnings.catch_warnings():
-        # It announces that the interpreter will move to another package.
-        warnings.filterwarnings("ignore", message=r"[\s\S]*tf\.lite\.Interpreter is deprecated")
-        return tf.lite.Interpreter(model_content=flatbuffer, num_threads=os.cpu_count())
+def unpack(content: bytes) -> tuple[Description, bytes]:
+    """Split what `pack` returned into the description, which is checked, and the flatbuffer.
 
-
-def _unpack(content: bytes) -> tuple[Description, bytes]:
-    """Split the content of a file into description and flatbuffer."""
+    Raises:
+        ModelError: it is something else, or was changed.
+    """
+    if content[4:8] != b"TFL3":
+        raise ModelError("expected a .tflite file, received another format")
     if not zipfile.is_zipfile(io.BytesIO(content)):
         raise ModelError(
             "expected a description of the model at the end of the file, found none: the file is "
@@ -127,7 +139,7 @@ def _unpack(content: bytes) -> tuple[Description, bytes]:
     return read_record(record, flatbuffer), flatbuffer
 
 
-def _load(flatbuffer: bytes, description: Description) -> tf.lite.Interpreter:
+def _load(flatbuffer: bytes, description: Description) -> Any:
     """Return an interpreter, which has run once, for a flatbuffer that passed all checks."""
     with quiet():
         interpreter = open_interpreter(flatbuffer)

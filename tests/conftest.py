@@ -27,6 +27,15 @@ def _no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _convert_models_once(tmp_path_factory):
+    """Share the conversions of model files: many tests ask the bundled model."""
+    folder = tmp_path_factory.mktemp("conversions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.conversions.cache_folder", lambda: folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory) -> Path:
     """A synthetic data set of 70 images, written once."""
@@ -62,11 +71,11 @@ def models_loaded_once():
 
     load, loaded = classifier.load_classifier, {}
 
-    def remember(path):
+    def remember(path, *, engine="keras"):
         state = os.stat(path) if os.path.isfile(path) else None
-        key = state and (str(path), state.st_ino, state.st_size, state.st_mtime_ns)
+        key = state and (engine, str(path), state.st_ino, state.st_size, state.st_mtime_ns)
         if key not in loaded:
-            loaded[key] = load(path)
+            loaded[key] = load(path, engine=engine)
         return loaded[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -101,6 +110,18 @@ def shallow_transformer(monkeypatch):
     monkeypatch.setattr(
         models, "DeiTBackbone", lambda **options: build(**options | {"num_layers": 2})
     )
+
+
+@pytest.fixture
+def ten_paths(tmp_path) -> list[str]:
+    """Ten uniform images; the sixth is broken."""
+    found = []
+    for index in range(10):
+        path = tmp_path / f"{index}.png"
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(path)
+        found.append(str(path))
+    Path(found[5]).write_bytes(b"broken")
+    return found
 
 
 @pytest.fixture

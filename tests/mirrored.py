@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.augmentation import AugmentationSettings
 from models.bundle import ClassProbabilities, load_model
-from training.callbacks import EarlyStopping, EpochLog
+from training.callbacks import EpochLog
+from training.early_stopping import EarlyStopping
 from training.loop import TrainingData, train_model
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import Phase

@@ -10,6 +10,7 @@ import threading
 import uvicorn
 
 from app.connections import build_options
+from app.examples import Example
 from app.server import build_app
 from app.settings import AppConfig
 from data import DataError
@@ -30,11 +31,15 @@ class Echo:
     def __init__(self, predict) -> None:
         self._predict = predict
 
-    def __call__(self, content: bytes, class_name: str | None = None) -> dict:
-        return self._predict(content) | ({"class": class_name} if class_name else {})
+    def __call__(self, content: bytes, class_name: str | None = None, square=None) -> dict:
+        given = {"class": class_name, "square": square}
+        return self._predict(content) | {key: value for key, value in given.items() if value}
 
-    def row(self, content: bytes, name: str) -> dict:
-        return {"image": name, **self._predict(content)}
+    def preview(self, content: bytes) -> dict:
+        return self._predict(content)
+
+    def row(self, content: bytes, name: str, square=None) -> dict:
+        return {"image": name, **self._predict(content), **({"square": square} if square else {})}
 
 
 @contextlib.contextmanager
@@ -42,7 +47,8 @@ def serving(predict=echo, *, hosts=(), **settings):
     """Serve in a thread; yields the port. It stops as with Ctrl-C."""
     limits = {"max_upload_bytes": 1000, "max_waiting": 8, "upload_seconds": 5} | settings
     settings = dataclasses.replace(AppConfig(), **limits)
-    app = build_app(Echo(predict), settings, examples={"nv": b"jpeg"}, about={}, hosts=hosts)
+    examples = {"right": Example("a mole", b"jpeg")}
+    app = build_app(Echo(predict), settings, examples=examples, about={}, hosts=hosts)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(build_options(app, settings))
     server.config.timeout_graceful_shutdown = 0.2

@@ -17,6 +17,7 @@ from PIL import Image
 
 import config
 from app.__main__ import main
+from app.examples import choose_examples, generate_lesion_file
 from app.server import FILES
 from app.settings import AppConfig
 from data import DataError
@@ -88,6 +89,21 @@ def test_a_program_sends_an_image_or_a_form_with_one_file():
         assert json.loads(send(port, "/predict?class=a", b"1")[2])["class"] == "a"
 
 
+def test_a_request_may_choose_the_square_that_the_model_sees():
+    with serving() as port:
+        for path in ("/predict", "/api/predict"):
+            status, _, content = send(port, f"{path}?square=1,2.5,30", b"1")
+            assert (status, json.loads(content)["square"]) == (200, [1, 2.5, 30])
+            assert "square" not in json.loads(send(port, path, b"1")[2])
+            for text in ("", "1,2", "1,2,3,4", "1,2,x", "nan,0,9", "0,0,inf"):
+                status, _, content = send(port, f"{path}?square={text}", b"1")
+                assert status == 400
+                assert json.loads(content)["error"] == (
+                    "Expected square=LEFT,TOP,SIZE in pixels of the upright image, such as "
+                    f"square=120,40,450, received {text!r}; leave it out for the default square."
+                )
+
+
 def test_an_upload_that_takes_too_long_is_rejected():
     with (
         serving(upload_seconds=0.2) as port,
@@ -117,7 +133,7 @@ def test_a_request_is_turned_away_when_too_many_are_waiting():
 
 def test_the_page_refers_to_no_other_host_and_has_no_other_host_name():
     with serving(hosts=("127.0.0.1", "localhost")) as port:
-        for path in (*(path for path in FILES if path != "/docs"), "/settings", "/examples/nv"):
+        for path in (*(path for path in FILES if path != "/docs"), "/settings", "/examples/right"):
             status, headers, content = send(port, path)
             assert status == 200
             assert headers["Cache-Control"] == "no-store"
@@ -136,7 +152,7 @@ def predictor():
     from models.classifier import load_classifier
 
     settings = dataclasses.replace(AppConfig(), max_pixels=100_000, shown_size=64)
-    return Predictor(load_classifier(ROOT / config.BUNDLED_MODEL), settings)
+    return Predictor(load_classifier(ROOT / config.BUNDLED_MODEL, engine="auto"), settings)
 
 
 def encode(pixels: np.ndarray) -> bytes:
@@ -146,11 +162,10 @@ def encode(pixels: np.ndarray) -> bytes:
 
 
 def test_the_prediction_is_that_of_predict(predictor, tmp_path, capsys):
-    from app.examples import generate_examples
     from predict import main as predict
 
     image = tmp_path / "nv.jpg"
-    image.write_bytes(generate_examples()["nv"])
+    image.write_bytes(generate_lesion_file("nv", 9))
     argv = ["--image", str(image), "--model_path", str(ROOT / config.BUNDLED_MODEL)]
     assert predict([*argv, "--output", str(tmp_path / "out.json")]) == 0
     (row,) = json.loads((tmp_path / "out.json").read_text())
@@ -209,10 +224,9 @@ def texts(value) -> list[str]:
 
 
 def test_a_row_is_that_of_predict_and_a_heat_map_that_of_the_class(predictor, tmp_path):
-    from app.examples import generate_examples
     from predict import main as predict
 
-    content, path = generate_examples()["mel"], tmp_path / "a.jpg"
+    content, path = generate_lesion_file("mel", 9), tmp_path / "a.jpg"
     path.write_bytes(content)
     argv = ["--image", str(path), "--model_path", str(ROOT / config.BUNDLED_MODEL)]
     assert predict([*argv, "--output", str(tmp_path / "out.json")]) == 0
@@ -228,6 +242,25 @@ def test_a_row_is_that_of_predict_and_a_heat_map_that_of_the_class(predictor, tm
     assert other["classes"] == shown["classes"]
     with pytest.raises(DataError, match="expected a class of the model, received 'wart'"):
         predictor(content, "wart")
+
+
+def test_the_default_square_gives_the_prediction_of_the_whole_image_and_another_does_not(predictor):
+    content = generate_lesion_file("mel", 9)
+    preview = predictor.preview(content)
+    assert (preview["width"], preview["height"]) == (200, 150)
+    assert preview["square"] == (25, 0, 150)
+    assert preview["image"].startswith("data:image/jpeg;base64,")
+    row, shown = predictor.row(content, "a"), predictor(content)
+    assert predictor.row(content, "a", (25, 0, 150)) == row
+    assert predictor(content, None, (25, 0, 150)) == shown
+    other = predictor(content, None, (0, 0, 60))
+    assert other["image"] != shown["image"]
+    found = {item["name"]: item["probability"] for item in other["classes"]}
+    row = predictor.row(content, "a", (0, 0, 60))
+    assert found == pytest.approx({name: row[f"prob_{name}"] for name in found}, abs=1e-5)
+    for ask in (predictor, predictor.row):
+        with pytest.raises(DataError, match="expected a square of at least 8 pixels inside"):
+            ask(content, None if ask is predictor else "a", (60, 0, 150))
 
 
 def test_a_benign_prediction_comes_with_the_malignant_sum_and_no_reassurance(show):
@@ -269,7 +302,7 @@ def test_the_decision_at_an_operating_point_is_a_sentence(show, predictor, monke
     point = OperatingPoint("malignant", "sensitivity_0.90", 0.15, ("akiec", "bcc", "mel"))
     monkeypatch.setattr(predictor, "_point", point)
     assert show(*MOLE)["decision"] == (
-        "At 90% sensitivity on validation images: called malignant, since 20.0 % reaches the "
+        "At 90 % sensitivity on validation images: called malignant, since 20.0 % reaches the "
         "threshold of 15.0 %"
     )
     assert show(*MOLE, out_of_distribution=True)["decision"] == ""
@@ -313,12 +346,19 @@ def test_classes_have_the_titles_of_the_model_and_no_description_of_another_clas
     assert {item["description"] for item in result["classes"]} == {""}
 
 
-def test_examples_are_those_of_classes_that_the_model_has():
-    from app.examples import generate_examples
-    from data.classes import ClassScheme
-
-    assert list(generate_examples(ClassScheme(("Melanoma", "nevus", "other")))) == ["nv", "mel"]
-    assert generate_examples(ClassScheme(("benign", "malignant"))) == {}
+def test_the_model_predicts_no_example_wrong_and_each_is_what_its_title_says(predictor):
+    examples = choose_examples(predictor._classifier)
+    assert list(examples) == ["right", "uncertain", "out_of_distribution"]
+    for kind, example in examples.items():
+        result = predictor(example.content)
+        title, outcome = example.title.rsplit(", ", 1)
+        assert outcome == {"right": "predicted"}.get(kind, kind.replace("_", " "))
+        assert result["out_of_distribution"] == (kind == "out_of_distribution")
+        if kind == "out_of_distribution":
+            assert title == "test card"
+        else:
+            assert title == result["prediction"]["title"]
+            assert result["uncertain"] == (kind == "uncertain")
 
 
 def test_no_probability_is_rounded_to_certainty(show):

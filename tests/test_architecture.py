@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIBRARIES = ("support", "data", "models", "metrics", "training")
-PACKAGES = (*LIBRARIES, "app", "benchmarks")
+PACKAGES = (*LIBRARIES, "app", "benchmarks", "cluster")
 SCRIPTS = ("train", "evaluate", "predict")
 PROJECT = {*PACKAGES, *SCRIPTS, "config"}
 MAY_IMPORT = {
@@ -56,11 +56,18 @@ def test_nobody_imports_a_script():
         assert roots(path).isdisjoint(SCRIPTS), path
 
 
+def test_nobody_imports_what_runs_on_a_cluster():
+    for path in every_source():
+        assert "cluster" not in roots(path) or path.parent.name == "cluster", path
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "config.py",
         "app/settings.py",
+        "cluster/plan.py",
+        "cluster/settings.py",
         "models/applications.py",
         "models/backbones.py",
         "models/description.py",
@@ -88,8 +95,8 @@ def test_libraries_import_at_the_top_of_the_file():
     # What the start-up of `predict.py` and `--help` must not wait for, or what is optional.
     late = {"pandas", "sklearn", "keras_hub", "matplotlib", "pillow_heif"}
     for path in sources(*LIBRARIES):
-        if path == ROOT / "models/backend.py":
-            continue  # it starts TensorFlow
+        if path in {ROOT / f"models/{name}.py" for name in ("backend", "engines", "litert")}:
+            continue  # they import TensorFlow where it is needed
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
             for node in ast.walk(function):

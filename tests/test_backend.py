@@ -45,7 +45,7 @@ OF_ANOTHER_PROJECT = """
 REPEAT = """
 import numpy as np
 from models.backend import start_tensorflow
-start_tensorflow(repeatable=True)
+start_tensorflow(one_at_a_time=True)
 import keras, tensorflow as tf
 rng = np.random.default_rng(0)
 x, w = (tf.constant(rng.normal(size=(32, 64, 64, 96)), "float32") for _ in range(2))

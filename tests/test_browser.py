@@ -9,6 +9,7 @@ import http.client
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def wait_for(browser, condition):
 
 def open_page(browser, url: str) -> None:
     browser.get(url)
-    wait_for(browser, lambda it: len(it.find_elements("css selector", "#examples button")) == 4)
+    wait_for(browser, lambda it: element(it, "advice").text)
 
 
 def has_result(browser) -> bool:
@@ -137,6 +138,11 @@ def shown_pixels(browser, identifier: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
+def bounds(browser, found) -> dict[str, float]:
+    """Return where an element is, in pixels of the window."""
+    return browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", found)
+
+
 def requested_urls(browser) -> list[str]:
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     return [
@@ -148,20 +154,19 @@ def requested_urls(browser) -> list[str]:
 
 @pytest.fixture(scope="module")
 def lesions(tmp_path_factory) -> dict[str, Path]:
-    """The generated examples as files."""
-    from app.examples import generate_examples
+    """Files of synthetic lesions, 200 x 150."""
+    from app.examples import generate_lesion_file
 
     folder = tmp_path_factory.mktemp("lesions")
-    files = {}
-    for name, content in generate_examples().items():
-        files[name] = folder / f"{name}.jpg"
-        files[name].write_bytes(content)
+    files = {name: folder / f"{name}.jpg" for name in ("nv", "mel", "bcc", "vasc")}
+    for name, path in files.items():
+        path.write_bytes(generate_lesion_file(name, 9))
     return files
 
 
-def predict_without_browser(url: str, content: bytes) -> dict:
+def predict_without_browser(url: str, content: bytes, query: str = "") -> dict:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-    connection.request("POST", "/predict", content)
+    connection.request("POST", f"/predict{query}", content)
     return json.loads(connection.getresponse().read())
 
 
@@ -346,11 +351,215 @@ def test_the_state_of_a_request_is_inside_the_drop_zone_and_in_view(browser, url
     for name in ("status", "thumbnail", "clear"):
         found = drop.find_element("id", name)
         assert found.is_displayed()
-        box = browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", found)
+        box = bounds(browser, found)
         assert 0 <= box["top"] < box["bottom"] <= 700
     element(browser, "clear").click()
     assert drop.get_attribute("aria-busy") == "false"
     assert not element(browser, "thumbnail").is_displayed()
+
+
+def test_an_error_is_inside_the_drop_zone_and_in_view_on_a_phone(browser, url, lesions, tmp_path):
+    screen = {"width": 390, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    (tmp_path / "letter.jpg").write_text("Dear reader, this is no image.")
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    element(browser, "file").send_keys(str(tmp_path / "letter.jpg"))
+    wait_for(browser, lambda it: element(it, "error").is_displayed())
+    box = bounds(browser, element(browser, "drop").find_element("id", "error"))
+    assert 0 <= box["top"] < box["bottom"] <= 700
+    # A browser draws a broken image for what it cannot decode.
+    assert not element(browser, "thumbnail").is_displayed()
+
+
+def test_the_square_is_shown_before_the_image_is_classified(browser, url, lesions):
+    open_page(browser, url)
+    browser.execute_script(
+        "const send = window.fetch;"
+        "window.fetch = (address, options) => address.startsWith('/predict')"
+        " ? new Promise(() => {}) : send(address, options);"
+    )
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, lambda it: element(it, "thumbnail-note").is_displayed())
+    assert element(browser, "drop").get_attribute("aria-busy") == "true"
+    image = bounds(browser, element(browser, "thumbnail"))
+    assert image["width"] / image["height"] == pytest.approx(4 / 3, abs=0.02)
+    square = bounds(browser, element(browser, "thumbnail-square"))
+    assert square["width"] == pytest.approx(square["height"], abs=0.5)
+    assert square["left"] - image["left"] == pytest.approx(image["width"] / 8, abs=0.5)
+    assert not has_result(browser)
+
+
+def open_crop(browser, url: str, path: Path) -> None:
+    """Classify a file and open what moves its square."""
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(path))
+    wait_for(browser, has_result)
+    assert not element(browser, "crop-tools").is_displayed()
+    element(browser, "crop-open").click()
+
+
+def ask_again(browser, button: str = "crop-ask") -> None:
+    """Ask for a prediction of the square, and wait for it."""
+    result = element(browser, "image").get_attribute("src")
+    element(browser, button).click()
+    wait_for(
+        browser,
+        lambda it: has_result(it) and element(it, "image").get_attribute("src") != result,
+    )
+
+
+def test_the_keyboard_moves_and_zooms_the_square_and_it_is_classified(
+    browser, url, lesions, tmp_path
+):
+    from selenium.webdriver.common.keys import Keys
+
+    folder = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", folder)
+    open_crop(browser, url, lesions["mel"])
+    square = browser.switch_to.active_element
+    assert square.accessible_name == "Square that the model sees"
+    assert element(browser, "crop-zoom").accessible_name == "Zoom"
+    first = probabilities(browser)
+    assert (
+        element(browser, "crop-state").text == "150 pixels wide, 25 from the left, 0 from the top"
+    )
+    square.send_keys("+")
+    side_length = 150 / 1.1
+    square.send_keys(Keys.ARROW_LEFT)
+    left = 25 + (150 - side_length) / 2 - 0.05 * side_length
+    top = (150 - side_length) / 2
+    assert element(browser, "crop-state").text == (
+        f"{side_length:.0f} pixels wide, {left:.0f} from the left, {top:.0f} from the top"
+    )
+    assert float(element(browser, "crop-zoom").get_attribute("value")) == pytest.approx(1.1)
+    ask_again(browser)
+    query = f"?square={left},{top},{side_length}"
+    expected = predict_without_browser(url, lesions["mel"].read_bytes(), query)
+    found = probabilities(browser)
+    assert found == pytest.approx({c["name"]: c["probability"] for c in expected["classes"]})
+    assert found != pytest.approx(first)
+    assert element(browser, "crop-note").text == "the square that you chose"
+    # Its heat maps and values are those of the square, too.
+    browser.find_element("css selector", "#bars button[data-name=vasc]").click()
+    wait_for(browser, lambda it: "vascular" in element(it, "heat-map-caption").text)
+    expected = predict_without_browser(url, lesions["mel"].read_bytes(), f"{query}&class=vasc")
+    assert element(browser, "heat-map").get_attribute("src") == expected["heat_map"]
+    element(browser, "save-values").click()
+    wait_for(browser, lambda it: (tmp_path / "mel.json").is_file())
+    row = json.loads((tmp_path / "mel.json").read_text())
+    assert row["square"] == pytest.approx([left, top, side_length])
+    assert {name: row[f"prob_{name}"] for name in found} == pytest.approx(found, abs=1e-5)
+    element(browser, "crop-open").click()
+    ask_again(browser, "crop-default")
+    assert probabilities(browser) == pytest.approx(first)
+    assert element(browser, "crop-note").text == "the bright square"
+
+
+def test_mouse_wheel_and_slider_move_and_zoom_the_square(browser, url, lesions):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+    from selenium.webdriver.common.keys import Keys
+
+    open_crop(browser, url, lesions["nv"])
+    view, square = element(browser, "crop-view"), element(browser, "square")
+
+    def place() -> np.ndarray:
+        """Return left, top and side length of the square in the view, which may be scrolled."""
+        outer, inner = bounds(browser, view), bounds(browser, square)
+        corner = [inner[side] - outer[side] for side in ("left", "top")]
+        return np.array([*corner, inner["width"]])
+
+    before = place()
+    element(browser, "crop-zoom").send_keys(Keys.END)
+    after = place()
+    assert after[2] == pytest.approx(before[2] / 8, abs=0.5)
+    assert after[:2] + after[2] / 2 == pytest.approx(before[:2] + before[2] / 2, abs=0.5)
+    ActionChains(browser).drag_and_drop_by_offset(square, 30, -20).perform()
+    assert place() - after == pytest.approx([30, -20, 0], abs=1)
+    # Not beyond the image.
+    ActionChains(browser).drag_and_drop_by_offset(square, -300, 0).perform()
+    assert place()[0] == pytest.approx(0, abs=0.5)
+    scrolled = browser.execute_script("return scrollY")
+    ActionChains(browser).scroll_from_origin(ScrollOrigin.from_element(view), 0, 100).perform()
+    wait_for(browser, lambda it: place()[2] > 1.05 * after[2])
+    assert browser.execute_script("return scrollY") == scrolled
+
+
+def test_two_fingers_zoom_the_square(browser, url, lesions):
+    screen = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    open_crop(browser, url, lesions["nv"])
+    browser.execute_script("arguments[0].scrollIntoView()", element(browser, "crop-view"))
+    view, square = (bounds(browser, element(browser, name)) for name in ("crop-view", "square"))
+    x, y = view["left"] + view["width"] / 2, view["top"] + view["height"] / 2
+
+    def touch(kind: str, *distances: float) -> None:
+        points = [{"x": x + distance, "y": y, "id": i} for i, distance in enumerate(distances)]
+        event = {"type": kind, "touchPoints": points}
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+
+    touch("touchStart", -20, 20)
+    touch("touchMove", -40, 40)
+    touch("touchEnd")
+    zoomed = bounds(browser, element(browser, "square"))
+    assert zoomed["width"] == pytest.approx(square["width"] / 2, rel=0.05)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_a_square_is_limited_to_the_image(browser, url):
+    open_page(browser, url)
+    limit = (
+        "const [square, done] = arguments;"
+        "import('/crop.js').then((it) => done(it.limitSquare(square, {width: 200, height: 160})));"
+    )
+    for square, expected in (
+        ([50, 40, 80], [50, 40, 80]),
+        ([-9, 100, 80], [0, 80, 80]),
+        ([50, 10, 300], [40, 0, 160]),  # its middle stays where it was
+        ([50, 40, 2], [41, 31, 20]),
+    ):
+        assert browser.execute_async_script(limit, square) == expected
+
+
+def test_a_turned_photograph_is_shown_and_cut_upright(browser, url, tmp_path):
+    pixels = np.full((90, 160, 3), 200, np.uint8)
+    pixels[:, :40] = (250, 0, 0)  # the upper quarter when it is upright
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    open_crop(browser, url, tmp_path / "turned.jpg")
+    view = bounds(browser, element(browser, "crop-view"))
+    assert view["height"] / view["width"] == pytest.approx(160 / 90, abs=0.03)
+    assert shown_pixels(browser, "whole").shape == (160, 90, 3)
+    assert element(browser, "crop-state").text == "90 pixels wide, 0 from the left, 35 from the top"
+    square = element(browser, "square")
+    square.send_keys("+" * 9)
+    from selenium.webdriver.common.keys import Keys
+
+    square.send_keys(*[Keys.ARROW_UP] * 40)
+    ask_again(browser)
+    color = shown_pixels(browser, "image")[:, :].reshape(-1, 3).mean(axis=0)
+    assert color[0] > 230
+    assert color[2] < 60
+
+
+@pytest.mark.parametrize("name", ["nv", "mel"], ids=("uncertain", "out of distribution"))
+def test_a_result_is_printed_on_one_page_with_bars_where_colors_are_forced(
+    browser, url, lesions, name
+):
+    open_crop(browser, url, lesions[name])
+    for colors in ("none", "active"):
+        feature = {"name": "forced-colors", "value": colors}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        options = {"paperWidth": 8.27, "paperHeight": 11.69}
+        content = browser.execute_cdp_cmd("Page.printToPDF", options)["data"]
+        assert len(re.findall(rb"/Type */Page\b", base64.b64decode(content))) == 1
+    bar = browser.find_element("css selector", "#bars progress")
+    assert bar.value_of_css_property("border-top-style") == "solid"
+    assert bar.value_of_css_property("forced-color-adjust") == "none"
 
 
 def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesions, tmp_path):
@@ -375,7 +584,7 @@ def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesio
         wait_for(browser, has_result)
         shown = element(browser, "result").text
         decision = element(browser, "decision").text
-        assert decision.startswith("At 90% sensitivity on validation images: called malignant")
+        assert decision.startswith("At 90 % sensitivity on validation images: called malignant")
         found = element(browser, "set").text
         assert found.endswith(
             "(set that holds the truth in 90 % of cases, on images like those of the validation)"
@@ -507,12 +716,15 @@ def test_the_page_works_with_the_keyboard_and_names_everything_for_screen_reader
     assert "file" in [item.get_attribute("id") for item in focused]
     labels = [item.accessible_name for item in focused if item.tag_name in ("input", "button")]
     assert labels[0] == "Choose files"
-    assert "Generated example: melanoma" in labels
+    assert "Generated example: melanocytic nevus, predicted" in labels
     press(Keys.ENTER)
     wait_for(browser, has_result)
     assert browser.switch_to.active_element.get_attribute("id") == "prediction"
-    for image in browser.find_elements("css selector", "#result img"):
-        assert image.accessible_name
+    images = browser.find_elements("css selector", "#result img")
+    # That of the square enlarged is hidden.
+    shown = [image for image in images if image.is_displayed()]
+    assert (len(shown), len(images)) == (3, 4)
+    assert all(image.accessible_name for image in shown)
     for bar in browser.find_elements("css selector", "#result progress"):
         assert bar.accessible_name
 
@@ -558,6 +770,8 @@ def test_page_and_report_violate_no_rule_of_accessibility(
     assert violations() == []
     element(browser, "file").send_keys(str(lesions["nv"]))
     wait_for(browser, has_result)
+    assert violations() == []
+    element(browser, "crop-open").click()
     assert violations() == []
     element(browser, "clear").click()
     element(browser, "file").send_keys("\n".join(map(str, lesions.values())))

@@ -65,9 +65,9 @@ def test_a_card_holds_the_metrics_with_their_intervals(metrics):
     assert "| melanoma (mel) | 1,234 | 40 |" in section(card, "Data")
     assert "| all | 1,236 | 80 |" in section(card, "Data")
     assert "| rosendahl | 1,233 |\n| vidir\\_modern | 3 |" in section(card, "Data")
-    assert "| malignant, 90% specificity | 0.500 | 0.875 (" in section(card, "Operating points")
+    assert "| malignant, 90 % specificity | 0.500 | 0.875 (" in section(card, "Operating points")
     assert "temperature 1.250" in section(card, "Calibration")
-    assert "in 90% of cases hold it in 0.938 (" in section(card, "Calibration")
+    assert "in 90 % of cases hold it in 0.938 (" in section(card, "Calibration")
 
 
 def test_a_card_names_the_worst_group_and_the_harms(metrics):

@@ -95,9 +95,11 @@ def test_features_are_the_input_of_the_last_layer(name):
     classifier = Classifier(build(name))
     y_prob, features = classifier.read(random_images(3))
     assert (y_prob == classifier(random_images(3)).y_prob).all()
-    assert np.allclose(y_prob, classifier.model.predict_on_batch(random_images(3)), atol=1e-6)
+    assert np.allclose(
+        y_prob, classifier.network.model.predict_on_batch(random_images(3)), atol=1e-6
+    )
     assert (features == classifier.features(random_images(3))).all()
-    kernel, bias = classifier.model.get_layer("logits").get_weights()
+    kernel, bias = classifier.network.model.get_layer("logits").get_weights()
     logits = features @ kernel + bias
     expected = np.exp(logits - logits.max(axis=1, keepdims=True))
     assert np.allclose(y_prob, expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
@@ -110,7 +112,7 @@ def test_predictions_of_a_keras_file(files, tta):
     assert classifier.missing_warnings == ""
     predictions = classifier(images, tta=tta)
     views = _flips_and_rotations(images) if tta else [images]
-    by_view = np.stack([classifier.model.predict_on_batch(view) for view in views])
+    by_view = np.stack([classifier.network.model.predict_on_batch(view) for view in views])
     assert predictions.y_prob.dtype == np.float32
     assert np.allclose(predictions.y_prob, by_view.mean(axis=0), atol=1e-6)
     expected = at_temperature_one(by_view, 0.5).mean(axis=0)
@@ -246,8 +248,8 @@ def test_predictions_of_batches_are_joined():
     joined = join_predictions([classifier(images[:2]), classifier(images[2:])])
     assert np.allclose(joined.y_prob, classifier(images).y_prob, atol=1e-6)
     assert joined.uncertain is None
-    describe(classifier.model, confidence_threshold=0.5, threshold_accuracy=0.9)
-    classifier = Classifier(classifier.model)
+    describe(classifier.network.model, confidence_threshold=0.5, threshold_accuracy=0.9)
+    classifier = Classifier(classifier.network.model)
     assert join_predictions([classifier(images[:2]), classifier(images[2:])]).uncertain.size == 5
 
 

@@ -60,8 +60,8 @@ def test_nothing_is_measured_if_it_is_unknown_or_the_same_for_all(histology):
 def test_the_report_compares_them_with_all_images():
     metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES, binary_tasks=TASKS, groups=LESIONS)
     html = format_histology(metrics, measure())
-    benign = f"{HISTOLOGY[Y_TRUE == 1].mean():.0%}"
-    assert f": 100% of the malignant and {benign} of the benign images here." in html
+    benign = f"{HISTOLOGY[Y_TRUE == 1].mean():.1%}".replace("%", " %")
+    assert f": 100.0 % of the malignant and {benign} of the benign images here." in html
     assert html.count("<tr>") == 6
     assert f"<td>Accuracy</td><td>{metrics['accuracy']:.3f}<small>" in html
     del metrics["malignant"], metrics["melanoma"]

@@ -142,7 +142,8 @@ def test_coverage_and_size_are_means_over_lesions():
 def test_sets_are_printed_and_shown_by_class_and_source():
     metrics = set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x<", "x<", "y", "y", "y"])
     assert format_set_line(metrics) == (
-        "prediction sets: 0.875 hold the true class (0.9 on validation), 1.62 classes in the mean"
+        "prediction sets: 0.875 hold the true class (0.900 on validation), "
+        "1.625 classes in the mean"
     )
     html = format_set_section(metrics, {"mel": "melanoma"})
     assert "<td>melanoma (mel)</td><td>3</td><td>0.750" in html

@@ -21,12 +21,12 @@ def test_a_score_at_the_threshold_is_called_positive_in_the_sentence_and_in_the_
     assert decisions == [
         (
             "called malignant",
-            "At 95% specificity on validation images: called malignant, since 50.0 % reaches the "
+            "At 95 % specificity on validation images: called malignant, since 50.0 % reaches the "
             "threshold of 50.0 %",
         ),
         (
             "not called malignant",
-            "At 95% specificity on validation images: not called malignant, since 37.5 % is below "
+            "At 95 % specificity on validation images: not called malignant, since 37.5 % is below "
             "the threshold of 50.0 %",
         ),
     ]

@@ -65,5 +65,5 @@ def test_the_plot_tells_its_lines_apart_without_color(curve):
     (axes,) = plot_decision_curve([row | {"interval": None} for row in curve]).axes
     assert len({line.get_linestyle() for line in axes.lines}) == 3
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["model, with 95% interval", "treat all", "treat none"]
+    assert labels == ["model, with 95 % interval", "treat all", "treat none"]
     assert axes.get_ylim()[0] < 0 < axes.get_ylim()[1]

@@ -316,7 +316,7 @@ def test_the_bundled_model_predicts_and_warns_the_same_in_each_format(kind, tmp_
     images[::10] = np.random.default_rng(0).integers(0, 256, images[::10].shape)
     settings = ExportConfig(model_path="model.keras", format=kind)
     output = tmp_path / f"model{EXPORT_FORMATS[kind]}"
-    exported = export.write(bundled.model, output, settings, None)
+    exported = export.write(bundled.network.model, output, settings, None)
     expected, predictions = bundled(images), exported(images)
     assert np.abs(predictions.y_prob - expected.y_prob).max() < 1e-4
     for name in ("class_indices", "uncertain", "out_of_distribution"):

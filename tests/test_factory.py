@@ -66,7 +66,7 @@ def test_a_backbone_trains_a_step_and_predicts_the_same_after_loading(
     save_model(model, tmp_path / "model.keras")
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     classifier = load_classifier(tmp_path / "model.keras")
-    loaded = keras.ops.convert_to_numpy(classifier.model(images, training=False))
+    loaded = keras.ops.convert_to_numpy(classifier.network.model(images, training=False))
     assert expected.dtype == np.float32
     assert np.allclose(expected.sum(axis=1), 1, atol=1e-5)
     assert (loaded == expected).all()
@@ -79,8 +79,8 @@ def test_a_backbone_trains_a_step_and_predicts_the_same_after_loading(
     assert heat.shape == (3, 32, 32)
     assert set(heat.max(axis=(1, 2))) <= {0.0, 1.0}
     # With a frozen backbone only kernel and bias of the head are trained.
-    unfreeze(classifier.model, 0)
-    assert len(classifier.model.trainable_weights) == 2
+    unfreeze(classifier.network.model, 0)
+    assert len(classifier.network.model.trainable_weights) == 2
 
 
 @pytest.mark.parametrize("name", ["sequential", "mobilenet"])

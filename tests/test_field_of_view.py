@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.crop import draft
 from data.field_of_view import find_visible_square
-from data.images import _draft, load_bytes, load_mask
+from data.images import load_bytes, load_mask
 
 WIDTH, HEIGHT = 300, 225
 SKIN = (205, 160, 140)
@@ -238,7 +239,8 @@ def test_the_square_is_the_same_at_every_size(center):
     for scale in (1, 2):
         content = as_jpeg(image.resize((scale * width, scale * height), Image.BICUBIC))
         for image_size in (96, 128, 192, 225):
-            rgb, exact = _draft(Image.open(io.BytesIO(content)), image_size)
+            rgb, size, divisor = draft(Image.open(io.BytesIO(content)), image_size)
+            exact = [value / divisor for value in size]
             square = np.array(find_visible_square(rgb, exact))
             squares.append(450 * square / min(exact))
     assert np.ptp(squares, axis=0).max() < 1

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from metrics.explanation import legend_colors
 from models import ModelError
 from models.bundle import ClassProbabilities, load_model, save_model
 from models.factory import build_model
-from models.grad_cam import Explainer, overlay
+from models.grad_cam import Explainer
+from models.heat_map import overlay
 
 
 @pytest.mark.parametrize("name", ["sequential", pytest.param("mobilenet", marks=pytest.mark.slow)])
@@ -78,6 +80,14 @@ def test_a_model_without_pooling_is_refused():
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     with pytest.raises(ModelError, match="global average pooling"):
         Explainer(model)
+
+
+def test_an_overlay_has_the_colors_of_its_legend():
+    heat = np.array([np.linspace(0, 1, 5)])
+    colors = legend_colors(5)
+    expected = 255 * colors[:, 3:] * colors[:, :3]
+    black = np.zeros((1, 5, 3), np.uint8)
+    assert np.abs(overlay(black, heat, opacity=1)[0] - expected).max() <= 0.5
 
 
 def test_an_overlay_keeps_the_image_where_there_is_no_heat():

@@ -61,6 +61,10 @@ def raise_out_of_memory(*_, **__):
     raise MemoryError
 
 
+def raise_missing(*_, **__):
+    raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+
 def raise_no_space(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -116,8 +120,8 @@ EXIT_CODES = {
     "wrong usage": ("--image a.jpg --models b.keras", None),
     "input that cannot be used": ("--image empty", None),
     "missing package": (
-        "--image a.jpg",
-        lambda patch: patch.setitem(sys.modules, "tensorflow", None),
+        "--image a.jpg --engine keras",
+        lambda patch: patch.setattr("models.engines.start_tensorflow", raise_missing),
     ),
     "out of memory": ("--image a.jpg", patch_prediction(raise_out_of_memory)),
     "Ctrl-C": ("--image a.jpg", patch_prediction(raise_interrupt)),
@@ -705,7 +709,7 @@ REPLACED = {
     "disk full at the start": ("training.run.write_text", raise_no_space),
     "disk full while saving": ("training.callbacks.write_history", raise_no_space),
     "out of memory": ("training.callbacks.EpochLog.on_epoch_end", raise_out_of_memory),
-    "out of memory while decoding": ("training.recipe.decode_images", raise_out_of_memory),
+    "out of memory while decoding": ("training.decoding.decode_images", raise_out_of_memory),
 }
 RESUMED = {
     "`--resume`, a setting was edited": edit_settings,

@@ -176,7 +176,7 @@ def points() -> dict:
 def test_fixed_thresholds_are_printed(points):
     lines = format_operating_lines(points)
     assert lines[0].split()[-4:] == ["Sensitivity", "Specificity", "PPV", "NPV"]
-    expected = ["malignant,", "90%", "specificity", "0.850", "0.900", "0.895", "0.857"]
+    expected = ["malignant,", "90", "%", "specificity", "0.850", "0.900", "0.895", "0.857"]
     assert lines[4].split() == expected
     assert len(lines) == 11
     assert len({len(line) for line in lines}) == 1
@@ -185,10 +185,10 @@ def test_fixed_thresholds_are_printed(points):
 def test_the_section_has_the_stated_prevalence_only_where_it_was_stated(points):
     labels = {"malignant": "Malignant vs. benign", "melanoma": "<Melanoma>"}
     html = format_operating_section(points, labels)
-    assert "Malignant vs. benign, stated prevalence 5.0%" in html
+    assert "Malignant vs. benign, stated prevalence 5 %" in html
     assert '">&lt;Melanoma&gt;</td>' in html
     assert html.count("<td>-</td>") == 10
-    assert "<td>90% specificity: 0.355</td>" in html
+    assert "<td>90 % specificity: 0.355</td>" in html
     plain = format_operating_section({"melanoma": points["melanoma"]}, labels)
     assert "stated" not in plain
     assert "the model has no thresholds that were fixed" in format_operating_section({}, labels)

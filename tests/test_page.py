@@ -148,15 +148,15 @@ def test_tables_hold_the_metrics_under_full_names(metrics, errors):
     assert tasks[1][0] == "Malignant vs. benign"
     assert tasks[1][1].startswith("0.950")
     assert points[1] == ["Malignant vs. benign"]
-    assert points[2][0] == "90% specificity: 0.500"
+    assert points[2][0] == "90\u00a0% specificity: 0.500"
     assert [cell[:5] for cell in points[2][1:]] == ["0.950", "1.000", "1.000", "0.952"]
     assert calibration[0] == ["Metric", "Temperature 1 (uncalibrated)", "Temperature 1.250"]
     assert sets[1][:2] == ["all classes", "40"]
     assert sets[1][2].startswith("0.975")
     assert sets[3][0] == "melanoma (mel)"
-    assert selective[1] == ["100.0%", "0.800", "0.025", "0.050", "0.000"]
+    assert selective[1] == ["100.0\u00a0%", "0.800", "0.025", "0.050", "0.000"]
     # At 30 %, it treats 19 of the 20 melanomas, and no nevus.
-    assert decisions[4][0] == "30%"
+    assert decisions[4][0] == "30\u00a0%"
     assert decisions[4][1].startswith("0.475")
     assert decisions[4][-1] == "model"
     assert prevalence[1] == ["melanoma", "0.500", "0.483", "0.475"]
@@ -168,6 +168,19 @@ def test_tables_hold_the_metrics_under_full_names(metrics, errors):
     assert subgroups[1] == ["Sex"]
     assert subgroups[2][:3] == ["female", "5", "2"]
     assert [row[1] for row in pointing[1:]] == ["0.750", "0.500", "0.250"]
+
+
+def test_all_tables_write_numbers_in_the_same_way(metrics, errors):
+    cells = [
+        cell
+        for table in Structure(build(metrics, errors=errors)).tables
+        for row in table
+        for cell in row
+    ]
+    numbers = [number for cell in cells for number in re.findall(r"[0-9.,]*[0-9](?:.%)?", cell)]
+    assert len(numbers) > 100
+    written = r"\d{1,3}(,\d{3})*|(\d\.\d{3})+|\d+(\.\d)?\u00a0%"
+    assert [number for number in numbers if not re.fullmatch(written, number)] == []
 
 
 def test_the_accuracy_stands_beside_its_interval_and_the_majority_class(metrics):
@@ -199,11 +212,18 @@ def test_text_from_outside_is_escaped(metrics, errors):
 
 def test_errors_are_shown_with_and_without_heat_maps(metrics, errors):
     page = build(metrics, errors=errors)
-    assert "true: melanoma<br>predicted: melanocytic nevus (90%)" in page
+    assert "true: melanoma<br>predicted: melanocytic nevus (90.0\u00a0%)" in page
     assert 'alt="Grad-CAM heat map of' in page
     plain = build(metrics, errors=[replace(errors[0], overlay=None)])
     assert 'alt="Grad-CAM heat map of' not in plain
     assert "Right: Grad-CAM" not in plain
+    assert 'class="legend"' in page
+    assert 'class="legend"' not in plain
+
+
+def test_errors_carry_the_warnings_of_their_prediction(metrics, errors):
+    page = build(metrics, errors=[replace(errors[0], warnings=("out of distribution",))])
+    assert "(90.0\u00a0%)<br>warning: out of distribution</figcaption>" in page
 
 
 def test_what_was_not_measured_is_said(metrics):

@@ -1,6 +1,5 @@
 import errno
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,60 +8,20 @@ from PIL import Image
 from data import DataError
 from data.augmentation import AugmentationSettings, build_augmentation
 from data.pipeline import (
-    check_images,
     checksums,
     count_steps,
     decode_images,
     even_batch_size,
-    iterate_batches,
     make_dataset,
     scale_batch,
 )
 
 
-@pytest.fixture
-def paths(tmp_path) -> list[str]:
-    """Ten uniform images; the sixth is broken."""
-    found = []
-    for index in range(10):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (8, 8), (index, 0, 0)).save(path)
-        found.append(str(path))
-    Path(found[5]).write_bytes(b"broken")
-    return found
-
-
-def test_batches_are_in_order_and_name_files_that_cannot_be_read(paths):
-    batches = list(iterate_batches(paths, image_size=8, batch_size=4))
-    assert [indices for indices, _, _ in batches] == [[0, 1, 2, 3], [4, 6, 7], [8, 9]]
-    assert [images[:, 0, 0, 0].tolist() for _, images, _ in batches] == [
-        [0, 1, 2, 3],
-        [4, 6, 7],
-        [8, 9],
-    ]
-    assert [list(failures) for _, _, failures in batches] == [[], [5], []]
-    assert "5.png" in batches[1][2][5]
-
-
-def test_files_that_are_not_images_are_found_by_their_headers(paths):
-    Path(paths[7]).write_bytes(b"")
-    failures = check_images(paths)
-    assert list(failures) == [5, 7]
-    assert failures[7].endswith("7.png: the file is empty; copy it again")
-
-
-def test_a_batch_of_broken_files_is_empty(paths):
-    indices, images, failures = next(iterate_batches(paths[5:6], image_size=8, batch_size=4))
-    assert indices == []
-    assert images.shape == (0, 8, 8, 3)
-    assert list(failures) == [0]
-
-
 @pytest.mark.parametrize("store", ["memory", "file", "auto"])
-def test_all_images_that_can_be_read_are_decoded_in_order(paths, tmp_path, store):
+def test_all_images_that_can_be_read_are_decoded_in_order(ten_paths, tmp_path, store):
     calls = []
     images, failures = decode_images(
-        paths,
+        ten_paths,
         image_size=8,
         store=store,
         store_dir=tmp_path / "cache",
@@ -73,8 +32,8 @@ def test_all_images_that_can_be_read_are_decoded_in_order(paths, tmp_path, store
     assert calls[-1] == (10, 10)
 
 
-def test_an_array_file_is_used_again_until_an_image_changes(paths, tmp_path):
-    good = paths[:5]
+def test_an_array_file_is_used_again_until_an_image_changes(ten_paths, tmp_path):
+    good = ten_paths[:5]
     options = {"image_size": 8, "store": "file", "store_dir": tmp_path / "cache"}
     first, _ = decode_images(good, **options)
     assert isinstance(first, np.memmap)
@@ -87,19 +46,21 @@ def test_an_array_file_is_used_again_until_an_image_changes(paths, tmp_path):
     assert changed[0, 0, 0, 0] == 99
 
 
-def test_interrupted_decoding_leaves_nothing_behind(paths, tmp_path):
+def test_interrupted_decoding_leaves_nothing_behind(ten_paths, tmp_path):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         decode_images(
-            paths, image_size=8, store="file", store_dir=tmp_path / "c", on_progress=interrupt
+            ten_paths, image_size=8, store="file", store_dir=tmp_path / "c", on_progress=interrupt
         )
     assert list((tmp_path / "c").iterdir()) == []
 
 
-def test_an_incomplete_array_file_is_not_used_again(paths, tmp_path):
-    images, failures = decode_images(paths, image_size=8, store="file", store_dir=tmp_path / "c")
+def test_an_incomplete_array_file_is_not_used_again(ten_paths, tmp_path):
+    images, failures = decode_images(
+        ten_paths, image_size=8, store="file", store_dir=tmp_path / "c"
+    )
     assert (len(images), list(failures)) == (9, [5])
     assert list((tmp_path / "c").iterdir()) == []
 
@@ -111,14 +72,16 @@ def arrays(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve space")
-def test_disk_space_for_an_array_file_is_reserved_before_it_is_filled(paths, tmp_path, monkeypatch):
+def test_disk_space_for_an_array_file_is_reserved_before_it_is_filled(
+    ten_paths, tmp_path, monkeypatch
+):
     def full(file, start, length):
         assert length > 10 * 8 * 8 * 3
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        decode_images(paths, image_size=8, store="file", store_dir=tmp_path / "c")
+        decode_images(ten_paths, image_size=8, store="file", store_dir=tmp_path / "c")
     assert list((tmp_path / "c").iterdir()) == []
 
 

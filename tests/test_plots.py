@@ -1,14 +1,16 @@
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metrics.calibration import calibration_metrics, reliability
 from metrics.evaluation import Evaluation, evaluation_metrics
+from metrics.explanation import legend_colors, plot_explanation
 from metrics.plots import (
     plot_confusion_matrix,
     plot_evaluation,
-    plot_explanation,
     plot_learning_curves,
     plot_precision_recall,
     plot_reliability,
@@ -19,7 +21,7 @@ from metrics.plots import (
 def test_the_confusion_matrix_shows_fraction_and_count_of_each_cell():
     figure = plot_confusion_matrix(np.array([[3, 1], [0, 0]]), ("a", "b"), title="title")
     axes = figure.axes[0]
-    assert [text.get_text() for text in axes.texts] == ["75%", "3", "25%", "1"]
+    assert [text.get_text() for text in axes.texts] == ["75 %", "3", "25 %", "1"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a\nn=4", "b\nn=0"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Predicted class", "True class")
 
@@ -148,11 +150,27 @@ def test_an_uncalibrated_model_has_one_reliability_diagram(temperature, panels):
     assert len(figures["reliability"].axes) == 2 * panels
 
 
+@pytest.mark.parametrize("folder", ["app/static", "metrics"])
+def test_the_legend_of_both_style_sheets_has_the_colors_of_the_heat_map(folder):
+    style_sheet = (Path(__file__).parent.parent / folder / "page.css").read_text(encoding="utf-8")
+    (ramp,) = re.findall(r"linear-gradient\(to right, (#[0-9a-f, #]+)\)", style_sheet)
+    colors = [tuple(bytes.fromhex(text.strip("#").ljust(8, "f"))) for text in ramp.split(", ")]
+    assert np.abs(np.array(colors) / 255 - legend_colors(5)).max() < 0.003
+
+
+def test_an_explanation_has_a_legend_and_the_warnings():
+    image, warnings = np.zeros((4, 4, 3), np.uint8), ["Low confidence (28 %). " + "word " * 40]
+    figure = plot_explanation(image, image, title="a", warnings=warnings)
+    assert figure.texts[-1].get_text().replace("\n", " ") == warnings[0].strip()
+    assert [text.get_text() for text in figure.axes[2].texts] == ["little", "much evidence"]
+    assert figure.get_figheight() > plot_explanation(image, image, title="a").get_figheight()
+
+
 @pytest.mark.parametrize(("empty", "label"), [(False, "evidence"), (True, "no evidence")])
 def test_an_explanation_says_whether_there_is_evidence_for_the_class(empty, label):
     image = np.zeros((4, 4, 3), np.uint8)
     figure = plot_explanation(image, image, title="a$b$c.jpg", empty=empty)
-    labels = [axes.get_xlabel() for axes in figure.axes]
+    labels = [axes.get_xlabel() for axes in figure.axes[:2]]
     assert labels == ["Model input", f"Grad-CAM: {label} for this class"]
     assert figure.get_suptitle() == "a$b$c.jpg"
 

@@ -8,13 +8,13 @@ from metrics.prediction import (
     class_label,
     format_block,
     format_line,
-    format_percent,
     heading,
     line_heading,
     malignant_text,
     set_names,
     set_text,
     short_names,
+    short_warnings,
     shorten,
 )
 
@@ -81,12 +81,12 @@ def test_a_block_names_the_classes_among_which_the_truth_is_unless_the_image_is_
 
 
 def test_a_decision_is_a_sentence_in_a_block_and_some_words_in_a_line():
-    decided = prediction(decision=("not called malignant", "At 90% sensitivity: no."))
+    decided = prediction(decision=("not called malignant", "At 90 % sensitivity: no."))
     lines = format_block(decided, top_k=1, titles=TITLES).splitlines()
-    assert lines[4] == "  At 90% sensitivity: no."
+    assert lines[4] == "  At 90 % sensitivity: no."
     assert format_line(decided, top_k=1).endswith("27.5 %   not called malignant")
-    outside = prediction(OUT, decision=("called malignant", "At 90% sensitivity: yes."))
-    assert "At 90%" not in format_block(outside, top_k=1, titles=TITLES)
+    outside = prediction(OUT, decision=("called malignant", "At 90 % sensitivity: yes."))
+    assert "At 90 %" not in format_block(outside, top_k=1, titles=TITLES)
     assert format_line(outside, top_k=1).endswith("called malignant   out of distribution")
 
 
@@ -96,12 +96,6 @@ def test_a_set_is_named_by_its_most_probable_classes():
     assert set_text(["b", "a"], 0.8).startswith("b or a (set that holds the truth in 80 % of cases")
     assert set_text(list("abcdefgh"), 0.9).startswith("a; b; c; d; e; or one of 3 more (set")
     assert set_text(["b"], 0.9) == set_text([], None) == ""
-
-
-def test_no_percentage_reads_as_certain_or_impossible():
-    values = [0.0, 0.0004, 0.001, 0.5, 0.999, 0.9996, 1.0]
-    expected = ["0.0 %", "< 0.1 %", "0.1 %", "50.0 %", "99.9 %", "> 99.9 %", "100.0 %"]
-    assert [format_percent(value) for value in values] == expected
 
 
 @pytest.mark.parametrize(
@@ -166,3 +160,10 @@ def test_names_are_shortened_with_an_ellipsis_and_stay_different():
 def test_the_label_of_a_class_holds_its_title_and_its_name_once():
     assert class_label("mel", {"mel": "melanoma"}) == "melanoma (mel)"
     assert class_label("wart", {}) == class_label("wart", {"wart": "Wart"}) == "wart"
+
+
+def test_the_warnings_of_an_image_are_those_that_the_model_can_give():
+    columns = {"uncertain": np.array([True, False]), "out_of_distribution": None, "other": None}
+    assert [short_warnings(columns, i) for i in (0, 1)] == [["uncertain"], []]
+    both = columns | {"out_of_distribution": np.array([True, True])}
+    assert short_warnings(both, 0) == ["out of distribution", "uncertain"]

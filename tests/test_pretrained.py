@@ -12,8 +12,9 @@ import evaluate
 from data.ham10000 import CLASS_NAMES, MALIGNANT
 from data.sources import drop_missing, read_dataset
 from data.splits import select_split
-from models.archive import is_bundled
+from models.checksums import is_bundled
 from models.classifier import Classifier, load_classifier
+from models.engines import TOLERANCE
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = ROOT / config.BUNDLED_MODEL
@@ -34,7 +35,7 @@ def classifier() -> Classifier:
 def test_it_is_small_and_describes_itself(either):
     name, classifier = either
     parameters = {"bundled": 3_421_991, "earlier": 2_266_951}
-    assert classifier.model.count_params() == parameters[name]
+    assert classifier.network.model.count_params() == parameters[name]
     assert PATHS[name].stat().st_size < 1.3 * 4 * parameters[name]
     description = classifier.description
     model = {"bundled": "efficientnet_lite", "earlier": "mobilenet"}[name]
@@ -42,7 +43,7 @@ def test_it_is_small_and_describes_itself(either):
     temperature = {"bundled": 0.888, "earlier": 0.838}[name]
     assert description.temperature == pytest.approx(temperature, abs=1e-3)
     size = description.image_size
-    assert classifier.model.input_shape == (None, size, size, 3)
+    assert classifier.network.model.input_shape == (None, size, size, 3)
     assert description.malignant == MALIGNANT
     assert classifier.detector.threshold == description.detector["threshold"] > 1
 
@@ -86,12 +87,25 @@ def test_it_was_trained_on_seven_tenths_of_ham10000_without_lesions_in_two_split
 def test_its_weights_are_those_at_the_end_of_its_training(either):
     # The files were rewritten, for the origin and the like, with the weights of these hashes.
     name, classifier = either
-    content = b"".join(weight.tobytes() for weight in classifier.model.get_weights())
+    content = b"".join(weight.tobytes() for weight in classifier.network.model.get_weights())
     expected = {
         "bundled": "2b84e0678ce07f2fd51985e366689378502548a0f32876fb618c56d8294d4feb",
         "earlier": "43a4d74c680a43bd158740785b8aa0273e06e2f3e7f029c99e9418c307744628",
     }
     assert hashlib.sha256(content).hexdigest() == expected[name]
+
+
+@pytest.mark.slow
+def test_litert_gives_its_probabilities_features_and_warnings(either):
+    name, classifier = either
+    size = classifier.description.image_size
+    images = np.random.default_rng(1).integers(0, 256, (4, size, size, 3), np.uint8)
+    converted = load_classifier(PATHS[name], engine="litert")
+    for mine, other in zip(converted.read(images), classifier.read(images), strict=True):
+        assert np.abs(mine - other).max() < TOLERANCE
+    mine, other = converted(images), classifier(images)
+    assert (mine.out_of_distribution == other.out_of_distribution).all()
+    assert np.array_equal(mine.prediction_set, other.prediction_set)
 
 
 def test_it_predicts_probabilities_and_warns_of_noise(either):

@@ -50,5 +50,5 @@ def test_links_lead_to_files():
 
 
 def test_modules_that_readme_runs_exist():
-    for module in re.findall(r"python -m ((?:data|benchmarks|app)\.\w+)", TEXT):
+    for module in re.findall(r"python -m ((?:data|benchmarks|app|cluster)\.\w+)", TEXT):
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file()

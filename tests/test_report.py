@@ -158,14 +158,14 @@ def test_the_printed_table_names_every_class_and_shows_undefined_metrics_as_a_da
     assert lines[3].split() == ["c", "0.000", "-", "-", "-", "0"]
     assert "balanced accuracy        0.583" in text
     assert "majority class a       0.600" in text
-    assert "95% CI" not in text
+    assert "95 % CI" not in text
 
 
 def test_the_printed_table_shows_the_confidence_intervals():
     metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
     metrics["intervals"] = {"accuracy": (0.25, 0.875), "macro_f1": None}
     lines = format_metrics(metrics).splitlines()
-    assert lines[5].split() == ["95%", "CI"]
+    assert lines[5].split() == ["95", "%", "CI"]
     assert lines[6].split() == ["accuracy", "0.600", "0.250", "to", "0.875"]
     assert lines[9].split() == ["macro", "F1", "0.650"]
 

@@ -180,7 +180,7 @@ def test_metrics_have_intervals_calibration_and_subgroups(run_dir, evaluation):
     assert set(metrics["subgroups"]) == {"sex", "age", "localization", "dx_type"}
     assert metrics["sources"] == {}
     assert metrics["grouping"] == "lesions"
-    assert "(95% CI: bootstrap over lesions)\n" in (evaluation / "output.txt").read_text()
+    assert "(95 % CI: bootstrap over lesions)\n" in (evaluation / "output.txt").read_text()
     assert metrics["pointing_game"] is None
     # 14 validation images are too few to fix anything.
     assert metrics["operating_points"] == metrics["prediction_sets"] == {}
@@ -309,7 +309,12 @@ def test_the_report_is_one_file_without_external_resources(evaluation):
     assert "url(" not in page
     assert "@import" not in page
     assert "<script" not in page
-    for words in ("Balanced accuracy", "melanoma", "not medical advice", "95% confidence interval"):
+    for words in (
+        "Balanced accuracy",
+        "melanoma",
+        "not medical advice",
+        "95\u00a0% confidence interval",
+    ):
         assert words in page
 
 
@@ -654,7 +659,10 @@ def test_train_prints_the_name_of_an_image_without_escape_sequences(tmp_path, ca
 def test_a_class_name_of_a_foreign_model_writes_no_heat_map_elsewhere(tmp_path):
     images = np.zeros((2, 8, 8, 3), np.uint8)
     classifier = types.SimpleNamespace(
-        description=types.SimpleNamespace(class_names=("/../../x\x1b[31m", "n" * 300)),
+        description=types.SimpleNamespace(
+            class_names=("/../../x\x1b[31m", "n" * 300), class_titles={}
+        ),
+        warnings=lambda predictions: [{}, {"uncertain": "Low confidence (90 %)."}],
         explain=lambda images, class_indices: np.zeros((2, 8, 8), np.float32),
     )
     settings = config.PredictConfig(image=("a.jpg",), explain=str(tmp_path / "a" / "b" / "maps"))

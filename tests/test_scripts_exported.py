@@ -70,11 +70,11 @@ def test_evaluate_gives_the_same_metrics_for_exported_files(files, sample_dir, t
             assert metrics[kind][name] == metrics["keras"][name]
     point = metrics["keras"]["operating_points"]["malignant"]["specificity_0.90"]
     assert (point["threshold"], point["prevalence"]) == (0.4, 0.05)
-    assert "Malignant vs. benign, stated prevalence 5.0%" in pages["keras"]
+    assert "Malignant vs. benign, stated prevalence 5\u00a0%" in pages["keras"]
     assert metrics["keras"]["prediction_sets"]["mean_size"] >= 1
     # Of the heat maps, the console and the report of an exported file say that there are none.
     captured = capsys.readouterr()
-    assert "malignant, 90% specificity" in captured.out
+    assert "malignant, 90 % specificity" in captured.out
     assert "prediction sets: " in captured.out
     assert captured.err.count("Without PPV and NPV at the stated prevalence of mela") == len(files)
     assert (captured.out + captured.err).count("not an exported file") == len(files) - 1

@@ -80,7 +80,7 @@ def test_at_a_coverage_all_images_of_the_lowest_confidence_are_accepted():
 def test_the_section_shows_five_coverages(selective):
     html = format_selective_section(selective)
     assert html.count("<tr>") == 6
-    assert "<td>80.0%</td><td>0.840</td><td>0.062</td><td>0.000</td><td>0.200</td>" in html
+    assert "<td>80.0 %</td><td>0.840</td><td>0.062</td><td>0.000</td><td>0.200</td>" in html
     assert f"2017): {selective['area']:.3f} (" in html
 
 

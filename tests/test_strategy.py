@@ -14,7 +14,7 @@ import train
 from data.augmentation import AugmentationSettings
 from models.backend import precision
 from models.bundle import ClassProbabilities, load_model
-from training.callbacks import EarlyStopping
+from training.early_stopping import EarlyStopping
 from training.loop import TrainingData, train_model
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import Phase

@@ -13,7 +13,7 @@ from data.augmentation import AugmentationSettings
 from data.pipeline import make_dataset
 from models.bundle import ClassProbabilities
 from training import callbacks
-from training.callbacks import EarlyStopping
+from training.early_stopping import EarlyStopping
 from training.loop import Result, TrainingData, train_model
 from training.losses import LogitAdjustedCrossentropy
 from training.phases import Phase

@@ -7,7 +7,6 @@ import sys
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 import keras
@@ -19,34 +18,10 @@ from support.files import replacing
 from support.terminal import Progress, format_seconds
 from training import DivergedError
 from training.checkpoint import save_checkpoint
+from training.early_stopping import EarlyStopping
 from training.phases import Phase
 from training.run import Run
 from training.schedules import LearningRateSchedule
-
-_SIGNS = {"loss": -1.0, "balanced_accuracy": 1.0}
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    """How the best epoch is chosen, and when a training stops early.
-
-    Attributes:
-        monitor: validation metric that chooses the best epoch, `loss` or `balanced_accuracy`.
-        patience: epochs of the last phase without a new best epoch before training stops.
-    """
-
-    monitor: str = "balanced_accuracy"
-    patience: int = 10
-
-    def __post_init__(self) -> None:
-        if self.monitor not in _SIGNS:
-            raise ValueError(
-                f"monitor should be one of {', '.join(_SIGNS)}, received {self.monitor!r}"
-            )
-
-    def score(self, row: dict) -> float:
-        """Return the monitored metric of an epoch, with the sign that makes higher better."""
-        return _SIGNS[self.monitor] * row[f"val_{self.monitor}"]
 
 
 class BestEpoch(keras.callbacks.Callback):

@@ -12,10 +12,10 @@ import pandas as pd
 from config import EvaluateConfig
 from data import DataError
 from data.artifact_tables import read_artifacts
+from data.batches import iterate_batches
 from data.groups import describe_grouping
 from data.ham10000 import confirmed_by_histology, find_masks, subgroup_columns
 from data.images import load_masks
-from data.pipeline import iterate_batches
 from data.provenance import compare_sources
 from data.splits import class_indices
 from metrics.bootstrap import LESIONS

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from config import EvaluateConfig
+from data.batches import iterate_batches
 from data.images import load_masks
-from data.pipeline import iterate_batches
 from metrics.occlusion import Occlusion, hide
 from models.predictions import BaseClassifier
 from support.terminal import Progress

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
 from config import TrainConfig
-from data import DataError
 from data.augmentation import AugmentationSettings, build_augmentation
 from data.balance import balance_sources
 from data.classes import ClassScheme, scheme_of_model
-from data.pipeline import check_images, decode_images
 from data.provenance import count_sources, name_folder
 from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
 from metrics.plots import plot_learning_curves, save_figure
@@ -33,11 +29,11 @@ from models.initial import copy_weights
 from models.transfer import unfreeze
 from support.cli import naming_flag
 from support.files import one_line
-from support.terminal import Progress
 from training.calibration import calibrate
-from training.callbacks import EarlyStopping
 from training.dataset import LabeledImages
+from training.decoding import Images, decode, of_split
 from training.distillation import load_teachers
+from training.early_stopping import EarlyStopping
 from training.events import EventLog
 from training.facts import list_facts, list_image_facts
 from training.initial import describe_images, describe_start, match_classes
@@ -47,9 +43,6 @@ from training.phases import plan_phases
 from training.run import Run
 from training.schedules import OptimizerSettings
 from training.settings import read_initial_model
-
-# Decoded images by split and image size.
-Images = dict[tuple[str, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -120,8 +113,8 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
         y_true = class_indices(validation_rows["label"], classes.names)
         temperature = calibrate(
             run.model,
-            _of_split(images, "train"),
-            _of_split(images, "val"),
+            of_split(images, "train"),
+            of_split(images, "val"),
             y_true,
             validation_rows["data_set"].tolist(),
             validation_rows["lesion_id"].tolist(),
@@ -188,62 +181,6 @@ def _start_from(model: keras.Model, init_from: str, classes: ClassScheme) -> Non
     print(describe_start(path, get_description(model).model, matches), flush=True)
 
 
-def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int]]:
-    """Decode the images of the train and validation splits at the image sizes of all phases.
-
-    All headers are read first, those of the test images too, so that files that are no images are
-    known within seconds. Validation images are decoded as in `evaluate.py`, training images
-    somewhat larger.
-
-    Args:
-        frame: one row per image.
-        settings: of the training.
-
-    Returns:
-        The images by split and image size of the phase; and the index labels of unreadable images.
-
-    Raises:
-        DataError: no image of a split can be read.
-    """
-    unreadable = []
-    for i, message in check_images(frame["path"].tolist()).items():
-        print(f"skipped {message}", file=sys.stderr)
-        unreadable.append(frame.index[i])
-    readable = frame.drop(index=unreadable)
-    images: Images = {}
-    for image_size in sorted({phase.image_size for phase in plan_phases(settings)}):
-        stored_size = round(image_size * settings.stored_size_factor)
-        for split, size in (("train", stored_size), ("val", image_size)):
-            rows = readable.index[readable["split"] == split]
-            images[split, image_size], failures = decode_images(
-                readable.loc[rows, "path"].tolist(),
-                image_size=size,
-                store=settings.image_store,
-                store_dir=Path(settings.output_dir, "cache"),
-                on_progress=Progress(f"decoding {split} images").update,
-            )
-            file = getattr(images[split, image_size], "filename", None)
-            if file and not failures:
-                print(f"Decoded {split} images are stored in {file} for later runs.")
-            for message in failures.values():
-                print(f"skipped {message}", file=sys.stderr)
-            failed = [rows[i] for i in failures]
-            unreadable += failed
-            readable = readable.drop(index=failed)
-            if not len(images[split, image_size]):
-                raise DataError(
-                    f"expected readable images in the {split} split of {settings.data_dir}, "
-                    "received none; unpack the image archives again"
-                )
-    # A file that was readable at the first size only would shift all images after it.
-    counts = readable["split"].value_counts()
-    if any(len(array) != counts[split] for (split, _), array in images.items()):
-        raise DataError(
-            f"images in {settings.data_dir} changed while they were read; start the training again"
-        )
-    return images, unreadable
-
-
 def fit(
     model: keras.Model, labeled: LabeledImages, images: Images, settings: TrainConfig, run: Run
 ) -> Result:
@@ -282,10 +219,10 @@ def fit(
     return train_model(
         model,
         TrainingData(
-            train_images=_of_split(images, "train"),
+            train_images=of_split(images, "train"),
             train_targets=one_hot(labels, classes.names),
             train_weights=labels.map(weights).to_numpy(np.float32),
-            validation_images=_of_split(images, "val"),
+            validation_images=of_split(images, "val"),
             validation_targets=one_hot(validation_rows["label"], classes.names),
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -341,10 +278,5 @@ def _complete(
     augmentation = build_augmentation(augmentation_settings(settings), size)
     events.write_augmented(images["train", size], augmentation, settings.seed, len(result.history))
     events.write_confusion_matrix(
-        run.model, _of_split(images, "val"), y_true, settings.batch_size, result.best_epoch
+        run.model, of_split(images, "val"), y_true, settings.batch_size, result.best_epoch
     )
-
-
-def _of_split(images: Images, split: str) -> dict[int, np.ndarray]:
-    """Return the images of a split by image size."""
-    return {size: array for (name, size), array in images.items() if name == split}

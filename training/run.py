@@ -108,6 +108,11 @@ class Run:
         """Whether the run was started and is not finished."""
         return self.origin.is_file()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run was trained to its end."""
+        return self.learning_curves.is_file() and not self.is_started
+
     def read_config(self) -> TrainConfig:
         """Read the settings of the run.
 

@@ -38,6 +38,12 @@ export async function post(address, content) {
   return received;
 }
 
+// The parameters of an address; those that are null are left out.
+export function query(parameters) {
+  const pairs = Object.entries(parameters).filter(([, value]) => value != null);
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
+}
+
 export function saveFile(name, content) {
   const link = createElement("a");
   link.href = URL.createObjectURL(content);

@@ -1,6 +1,7 @@
 // The page: choose images, show results.
 
-import { createButton, createElement, find, post, show } from "./dom.js";
+import { onAsk, placeSquare, showCrop } from "./crop.js";
+import { createButton, createElement, find, post, query, show } from "./dom.js";
 import { saveImage, saveValues } from "./save.js";
 import { closeSeveral, predictSeveral, setTitles } from "./several.js";
 
@@ -9,7 +10,8 @@ let newest = 0;
 let maxBytes = Infinity;
 // Of more classes than this, the least probable ones are folded.
 const mostBars = 12;
-// The image of the result that is shown, its name, and the result.
+// The result that is shown; its image, whole, and the name of that; the square of it that the user
+// chose, null for the default one.
 let current = null;
 
 function setBusy(text) {
@@ -28,9 +30,24 @@ function showThumbnail(content) {
   const image = find("thumbnail");
   if (image.src) URL.revokeObjectURL(image.src);
   image.hidden = find("clear").hidden = !content;
+  find("thumbnail-square").hidden = find("thumbnail-note").hidden = true;
   if (content) image.src = URL.createObjectURL(content);
   else image.removeAttribute("src");
 }
+
+// Show what the model will see before it is classified.
+function showSquare(preview, square) {
+  // The browser may not know the format of the file.
+  URL.revokeObjectURL(find("thumbnail").src);
+  find("thumbnail").src = preview.image;
+  find("thumbnail").hidden = false;
+  placeSquare(find("thumbnail-view"), preview, square ?? preview.square);
+  find("thumbnail-square").hidden = find("thumbnail-note").hidden = false;
+}
+
+find("thumbnail").addEventListener("error", (event) => {
+  event.target.hidden = true;
+});
 
 function clear() {
   newest++;
@@ -104,10 +121,10 @@ function showHeatMap(result) {
 
 // Show where the image has evidence for another class.
 async function explain(name) {
-  const { content } = current;
+  const { content, square } = current;
   try {
-    const result = await post(`/predict?class=${encodeURIComponent(name)}`, content);
-    if (current?.content !== content) return;
+    const result = await post(`/predict${query({ class: name, square })}`, content);
+    if (current?.content !== content || current.square !== square) return;
     current.result = { ...current.result, ...result };
     showHeatMap(result);
     find("split").value = 100;
@@ -153,11 +170,11 @@ function checkSize(content) {
     : null;
 }
 
-async function predict(content, source) {
+async function predict(content, source, { preview = null, square = null } = {}) {
   const request = ++newest;
   find("error").hidden = true;
   find("result").hidden = true;
-  showThumbnail(content);
+  if (!preview) showThumbnail(content);
   const reason = checkSize(content);
   if (reason) {
     showError(reason);
@@ -165,10 +182,14 @@ async function predict(content, source) {
   }
   setBusy(`Classifying ${source} …`);
   try {
-    const result = await post("/predict", content);
+    const whole = preview ?? (await post("/preview", content));
     if (request !== newest) return;
-    current = { content, source, result };
+    showSquare(whole, square);
+    const result = await post(`/predict${query({ square })}`, content);
+    if (request !== newest) return;
+    current = { content, source, result, square, preview: whole };
     showResult(result, source);
+    showCrop(whole, square);
   } catch (error) {
     if (request === newest) showError(error.message);
   }
@@ -212,9 +233,10 @@ document.addEventListener("paste", (event) => {
 });
 
 find("clear").addEventListener("click", clear);
-find("save-image").addEventListener("click", () => saveImage(current.result, current.source));
+onAsk((square) => predict(current.content, current.source, { ...current, square }));
+find("save-image").addEventListener("click", () => saveImage(current));
 find("save-values").addEventListener("click", () => {
-  saveValues(current.content, current.source).catch((error) => showError(error.message));
+  saveValues(current).catch((error) => showError(error.message));
 });
 find("print").addEventListener("click", () => window.print());
 

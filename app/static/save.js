@@ -1,6 +1,6 @@
 // One result as a picture and as values.
 
-import { find, post, saveFile, stem } from "./dom.js";
+import { find, post, query, saveFile, stem } from "./dom.js";
 
 const size = 480;
 const margin = 24;
@@ -20,7 +20,7 @@ function drawText(context, text, x, y, width) {
 }
 
 // Image, heat map, heading, probabilities and disclaimer on one white picture.
-export function drawResult(result, source) {
+function drawResult({ result, source, square }) {
   const canvas = document.createElement("canvas");
   canvas.width = 2 * size + 3 * margin;
   canvas.height = size + (result.classes.length + 10) * line + 3 * margin;
@@ -36,7 +36,7 @@ export function drawResult(result, source) {
     return drawText(context, text, margin, y, width);
   };
   let y = size + 2 * margin + line / 2;
-  y = write(source, "16px sans-serif", y);
+  y = write(square ? `${source}, a square chosen by hand` : source, "16px sans-serif", y);
   y = write(result.heading, "bold 20px sans-serif", y);
   if (result.malignant.text) y = write(result.malignant.text, "16px sans-serif", y);
   for (const item of result.warnings) y = write(item.text, "bold 16px sans-serif", y);
@@ -49,12 +49,15 @@ export function drawResult(result, source) {
   return canvas;
 }
 
-export function saveImage(result, source) {
-  drawResult(result, source).toBlob((content) => saveFile(`${stem(source)}.png`, content));
+export function saveImage(current) {
+  const name = `${stem(current.source)}.png`;
+  drawResult(current).toBlob((content) => saveFile(name, content));
 }
 
-export async function saveValues(content, source) {
-  const row = { ...(await post("/api/predict", content)), image: source };
+export async function saveValues({ content, source, square }) {
+  const row = { ...(await post(`/api/predict${query({ square })}`, content)), image: source };
+  // Left, top and side length in pixels, as the address takes them.
+  if (square) row.square = square;
   const text = JSON.stringify(row, null, 2) + "\n";
   saveFile(`${stem(source)}.json`, new Blob([text], { type: "application/json" }));
 }

@@ -94,6 +94,7 @@ function createThumbnail(file) {
   image.alt = "";
   image.width = image.height = 48;
   image.src = URL.createObjectURL(file);
+  image.addEventListener("error", () => (image.hidden = true));
   return image;
 }
 

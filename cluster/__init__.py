@@ -1,0 +1,1 @@
+"""Many trainings and many images, on one machine or many, with Ray."""
