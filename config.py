@@ -222,6 +222,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 COLUMNS = "isic2018: those of the ISIC 2018 challenge, Task 3"
 _TTA = "test-time augmentation: mean over eight flips and rotations, 8 times slower"
+# Files that have an engine of their own, and no heat maps.
+_EXPORTED = (".tflite", ".onnx")
 ENGINE = "what runs a .keras file; auto: LiteRT, or with a GPU Keras"
 OPERATING_POINT = "also decide at this threshold of the model, such as malignant=sensitivity_0.90"
 
@@ -233,7 +235,7 @@ def check_engine(engine: str, model_paths: tuple[str, ...]) -> None:
         ValueError: there is such a file.
     """
     for path in model_paths if engine != "auto" else ():
-        if path.endswith((".tflite", ".onnx")):
+        if path.endswith(_EXPORTED):
             raise ValueError(f"--engine {engine} needs the .keras file of a model, received {path}")
 
 
@@ -327,5 +329,5 @@ class PredictConfig(Settings):
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class needs --explain DIR; give both")
         for path in self.model_path if self.explain is not None else ():
-            if path.endswith((".tflite", ".onnx")):
+            if path.endswith(_EXPORTED):
                 raise ValueError(f"--explain needs the .keras file of the model, received {path}")

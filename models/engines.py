@@ -100,14 +100,14 @@ def open_keras_file(path: Path, engine: str = "auto") -> Network:
     if engine == "keras" or (engine == "auto" and has_gpu()) or not path.is_file():
         return _open_with_keras(path)
     checksum = file_checksum(path)
-    content, keras_network = read_conversion(checksum), None
-    if content is None or not (content == b"" or _is_whole(content)):
+    conversion, keras_network = _read_kept(checksum), None
+    if conversion is None:
         keras_network = _open_with_keras(path)
-        content = _convert(keras_network)
-        keep_conversion(checksum, content)
-    if content:
+        conversion = _convert(keras_network)
+        keep_conversion(checksum, pack(*conversion) if conversion else b"")
+    if conversion:
         known = {"checksum": checksum, "keras_network": keras_network}
-        return ConvertedModel(path, *unpack(content), **known)
+        return ConvertedModel(path, *conversion, **known)
     keras_network = keras_network or _open_with_keras(path)
     if engine == "litert":
         raise ModelError(
@@ -138,16 +138,18 @@ def _open_with_keras(path: Path) -> KerasNetwork:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _is_whole(content: bytes) -> bool:
-    """Tell whether the checksums in a cached file are those of its content."""
+def _read_kept(checksum: str) -> tuple[Description, bytes] | tuple[()] | None:
+    """Return what was kept of `_convert`; None if that is nothing, or damaged."""
+    content = read_conversion(checksum)
+    if not content:
+        return None if content is None else ()
     try:
-        unpack(content)
+        return unpack(content)
     except Exception:  # damaged archives and JSON fail in many ways
-        return False
-    return True
+        return None
 
 
-def _convert(network: KerasNetwork) -> bytes:
+def _convert(network: KerasNetwork) -> tuple[Description, bytes] | tuple[()]:
     """Convert a model; returns nothing if LiteRT cannot run it, or not as Keras does."""
     from models.conversion import to_flatbuffer
 
@@ -158,9 +160,9 @@ def _convert(network: KerasNetwork) -> bytes:
             flatbuffer = to_flatbuffer(network.with_features, size, "float32")
             converted = LiteNetwork(description, flatbuffer)
         except Exception:  # the converter raises whatever its passes raise
-            return b""
+            return ()
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     outputs = zip(network.predict_on_batch(images), converted.predict_on_batch(images), strict=True)
     if all(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE) for a, b in outputs):
-        return pack(description, flatbuffer)
-    return b""
+        return description, flatbuffer
+    return ()
