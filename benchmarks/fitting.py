@@ -17,6 +17,7 @@ from data.splits import one_hot
 from models.batch_norm import fuse_batch_norm
 from models.factory import build_model
 from models.transfer import unfreeze
+from training.adam import FusedAdam
 from training.losses import BalancedAccuracy, LogitAdjustedCrossentropy
 from training.recipe import augmentation_settings
 
@@ -62,9 +63,7 @@ def compile_model(settings: TrainConfig, fine_tune_layers: int | None) -> keras.
         unfreeze(model, fine_tune_layers, batch_norm_trains=settings.train_batch_norm)
     fuse_batch_norm(model)
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            1e-4, weight_decay=settings.weight_decay, use_ema=fine_tune_layers != 0
-        ),
+        optimizer=FusedAdam(1e-4, decay=settings.weight_decay, use_ema=fine_tune_layers != 0),
         loss=LogitAdjustedCrossentropy(np.zeros(len(CLASS_NAMES)), settings.label_smoothing),
         metrics=["accuracy", BalancedAccuracy(len(CLASS_NAMES))],
     )

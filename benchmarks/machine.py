@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ def run_benchmark(
     doc: str,
     measure: Callable[[argparse.Namespace], None],
     argv: list[str] | None,
+    *,
+    has_data: bool = True,
     **options: tuple,
 ) -> int:
     """Parse the command line, describe the machine and measure; returns the exit code.
@@ -43,12 +45,13 @@ def run_benchmark(
         doc: its docstring.
         measure: takes the options, prints the results and the ratio.
         argv: the arguments; None for those of the process.
+        has_data: whether it reads a data set.
         options: as for `parse_options`.
     """
     program = f"python -m benchmarks.{name}"
 
     def command() -> int:
-        values = parse_options(program, doc, argv, **options)
+        values = parse_options(program, doc, argv, has_data=has_data, **options)
         print(describe_machine(), flush=True)
         measure(values)
         return 0
@@ -57,7 +60,7 @@ def run_benchmark(
 
 
 def parse_options(
-    program: str, doc: str, argv: list[str] | None, **options: tuple
+    program: str, doc: str, argv: list[str] | None, *, has_data: bool = True, **options: tuple
 ) -> argparse.Namespace:
     """Parse `--data_dir` and the options of a benchmark, or exit with code 2.
 
@@ -65,10 +68,12 @@ def parse_options(
         program: name of the command.
         doc: what it does.
         argv: the arguments; None for those of the process.
+        has_data: whether there is `--data_dir`.
         options: by name: default, help and, for a number, the smallest value if that is not 1.
     """
     parser = cli.ArgumentParser(prog=program, description=doc)
-    options = {"data_dir": (config.DATA_DIR, "folder of labels and images"), **options}
+    if has_data:
+        options = {"data_dir": (config.DATA_DIR, "folder of labels and images"), **options}
     for name, (default, text, *minimum) in options.items():
         kind = type(default)
         parser.add_argument(
@@ -204,16 +209,33 @@ def peak_memory(*, children: bool = False) -> float:
     """Return the peak memory of this process, GB; or that of the largest of it and its children."""
     # Linux counts kilobytes, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    peaks = [_own_peak()]
+    # On Linux, `ru_maxrss` begins with the peak of the process that started this one.
+    peaks = [_read_status("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
     if children:
         peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     return max(peaks) * unit / 1e9
 
 
-def _own_peak() -> int:
-    # On Linux, `ru_maxrss` begins with the peak of the process that started this one.
+@contextlib.contextmanager
+def stage_memory() -> Iterator[Callable[[], float]]:
+    """Measure by how much a block raises the memory of this process.
+
+    Yields:
+        A function that returns the peak since the start of the block less the memory at that time,
+        GB; NaN where the system does not tell, as on all but Linux.
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _read_status("VmRSS") or float("nan")
+    except OSError:
+        before = float("nan")
+    yield lambda: ((_read_status("VmHWM") or 0) - before) * 1024 / 1e9
+
+
+def _read_status(name: str) -> int | None:
+    """Return a value of this process, kB; None where the system does not tell."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None

@@ -3,6 +3,8 @@
 A short form of DeepMatching, Revaud et al., arXiv:1506.07656.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -19,7 +21,10 @@ _NOISE = 1.0
 
 
 def match_elastically(
-    found: Candidates, images: np.ndarray, other: np.ndarray
+    found: Candidates,
+    images: np.ndarray,
+    other: np.ndarray,
+    report: Callable[[float], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare candidates.
 
@@ -27,6 +32,7 @@ def match_elastically(
         found: the candidates.
         images: details, float32 `[images, side_length, side_length]`; 4 blocks of 8 a side.
         other: details of the images that the second indices mean.
+        report: called with the fraction that is done.
 
     Returns:
         Similarity of each, float32; shift from the first, turned, to the second in pixels, int
@@ -48,7 +54,7 @@ def match_elastically(
             similarity[pairs] = surface[np.arange(len(pairs)), best]
             shifts[pairs] = np.stack([best % size, best // size], 1) - _LIMIT
 
-    for _ in in_parallel(match, np.split(order, starts[1:]) if len(order) else []):
+    for _ in in_parallel(match, np.split(order, starts[1:]) if len(order) else [], report):
         pass
     return similarity, shifts
 

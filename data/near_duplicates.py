@@ -16,7 +16,8 @@ from data.nearest_images import Candidates, find_nearest, in_parallel, on_one_co
 from data.registration import Matches, match_blocks
 from data.thumbnails import INVERSE, SIDE_LENGTH, Thumbnails, details, orient_each, rotation
 
-_STEPS = 3
+# What the progress bar counts for each image: nearest images, matched, registered, verified.
+_STEPS = 4
 # Pairs that are registered at half size: those that stand out, this number for each image, and
 # the best ones of each image.
 _PER_IMAGE = 1.0
@@ -66,7 +67,8 @@ def find_near_duplicates(
     Args:
         thumbnails: of the images.
         against: of other images to compare them with; by default with each other.
-        on_progress: called with the number of steps that are done and the total.
+        on_progress: called with the number of steps that are done and the total, four for each of
+            the images. The first one takes longer the more images there are, the others do not.
 
     Returns:
         The pairs, the most similar first. Images that are flat or cannot be read are in none.
@@ -81,16 +83,16 @@ def find_near_duplicates(
 def _find(
     thumbnails: Thumbnails, other: Thumbnails, report: Callable[[int, int], None]
 ) -> list[Pair]:
-    report(0, _STEPS)
-    found = find_nearest(thumbnails, other)
-    if len(found.first) == 0:
-        report(_STEPS, _STEPS)
-        return []
-    report(1, _STEPS)
-    found, transforms = _choose(found, thumbnails, other)
-    report(2, _STEPS)
-    similarity = _verify(found, transforms, thumbnails, other)
-    report(_STEPS, _STEPS)
+    images = len(thumbnails.usable)
+
+    def step(number: int) -> Callable[[float], None]:
+        return lambda fraction: report(round((number + fraction) * images), _STEPS * images)
+
+    step(0)(0.0)
+    found = find_nearest(thumbnails, other, step(0))
+    found, transforms = _choose(found, thumbnails, other, step(1), step(2))
+    similarity = _verify(found, transforms, thumbnails, other, step(3))
+    step(3)(1.0)
     pairs = [
         Pair(int(first), int(second), round(float(value), 4))
         for first, second, value in zip(found.first, found.second, similarity, strict=True)
@@ -100,12 +102,18 @@ def _find(
 
 
 def _choose(
-    found: Candidates, thumbnails: Thumbnails, other: Thumbnails
+    found: Candidates,
+    thumbnails: Thumbnails,
+    other: Thumbnails,
+    matched: Callable[[float], None],
+    registered: Callable[[float], None],
 ) -> tuple[Candidates, np.ndarray]:
     """Choose the candidates for full size, with transforms of half size."""
+    if len(found.first) == 0:
+        return found, np.zeros((0, 2, 3), np.float32)
     half = details(thumbnails.pixels, SIDE_LENGTH // 2, *_HALF)
     half_other = half if other is thumbnails else details(other.pixels, SIDE_LENGTH // 2, *_HALF)
-    found, shifts = _match_in_two_orientations(found, half, half_other)
+    found, shifts = _match_in_two_orientations(found, half, half_other, matched)
     images = len(thumbnails.usable)
     offset = 0 if other is thumbnails else images
     number = max(_AT_LEAST, int(_PER_IMAGE * images))
@@ -128,14 +136,17 @@ def _choose(
             )
         return transforms, _similarity(matches, _AGREEMENT / 2)
 
-    parts = list(in_parallel(register, range(0, len(found.first), _PAIRS)))
+    parts = list(in_parallel(register, range(0, len(found.first), _PAIRS), registered))
     transforms, similarity = (np.concatenate(part) for part in zip(*parts, strict=True))
     best = similarity >= _PROMISING
     return found.take(best), transforms[best]
 
 
 def _match_in_two_orientations(
-    found: Candidates, half: np.ndarray, half_other: np.ndarray
+    found: Candidates,
+    half: np.ndarray,
+    half_other: np.ndarray,
+    report: Callable[[float], None],
 ) -> tuple[Candidates, np.ndarray]:
     """Score candidates by elastic matching, as they were found and upright.
 
@@ -145,7 +156,7 @@ def _match_in_two_orientations(
     upright = found.take(turned)
     upright = replace(upright, orientation=np.zeros_like(upright.orientation))
     both = found.join(upright)
-    similarity, shifts = match_elastically(both, half, half_other)
+    similarity, shifts = match_elastically(both, half, half_other, report)
     number = len(found.first)
     better = np.flatnonzero(similarity[number:] > similarity[turned])
     chosen = np.arange(number)
@@ -154,7 +165,11 @@ def _match_in_two_orientations(
 
 
 def _verify(
-    found: Candidates, transforms: np.ndarray, thumbnails: Thumbnails, other: Thumbnails
+    found: Candidates,
+    transforms: np.ndarray,
+    thumbnails: Thumbnails,
+    other: Thumbnails,
+    report: Callable[[float], None],
 ) -> np.ndarray:
     """Register candidates at full size and return how similar they are."""
 
@@ -172,7 +187,8 @@ def _verify(
 
     if len(found.first) == 0:
         return np.zeros(0)
-    return np.concatenate(list(in_parallel(verify, range(0, len(found.first), _PAIRS))))
+    starts = range(0, len(found.first), _PAIRS)
+    return np.concatenate(list(in_parallel(verify, starts, report)))
 
 
 def _turned(images: np.ndarray, part: Candidates) -> np.ndarray:

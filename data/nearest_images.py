@@ -1,6 +1,6 @@
 """The nearest images of each image, by coarse features and in any orientation."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -94,10 +94,24 @@ class Candidates:
         return 2 * self.score - local[self.first] - local[self.second + offset]
 
 
-def in_parallel(function: Callable, items: Iterable) -> Iterator:
-    """Apply a function to items in threads; `on_one_core` keeps each of them on one core."""
+def in_parallel(
+    function: Callable, items: Sequence, report: Callable[[float], None] | None = None
+) -> Iterator:
+    """Apply a function to items in threads; `on_one_core` keeps each of them on one core.
+
+    Args:
+        function: of an item.
+        items: the items.
+        report: called with the fraction that is done, above 0 to 1.
+
+    Yields:
+        The results, in order.
+    """
     with ThreadPoolExecutor(WORKERS) as pool:
-        yield from pool.map(function, items)
+        for done, result in enumerate(pool.map(function, items), start=1):
+            if report:
+                report(done / len(items))
+            yield result
 
 
 def on_one_core() -> AbstractContextManager:
@@ -105,12 +119,18 @@ def on_one_core() -> AbstractContextManager:
     return threadpool_limits(1, "blas")
 
 
-def find_nearest(thumbnails: Thumbnails, other: Thumbnails) -> Candidates:
+def find_nearest(
+    thumbnails: Thumbnails, other: Thumbnails, report: Callable[[float], None] | None = None
+) -> Candidates:
     """Find the nearest of other images for each image.
+
+    The time grows with the product of both numbers of images. Memory does not: it holds the
+    features of all images, and the scores of a block of rows for each thread.
 
     Args:
         thumbnails: of the images.
         other: of the others; the same object to compare the images with each other.
+        report: called with the fraction that is done.
 
     Returns:
         Each pair once; within one set the second index is the larger.
@@ -148,7 +168,7 @@ def find_nearest(thumbnails: Thumbnails, other: Thumbnails) -> Candidates:
         row, column = row[real], column[real]
         return row + start, column, orientations[row, column], best[row, column]
 
-    parts = list(in_parallel(search, range(0, len(usable), _ROWS)))
+    parts = list(in_parallel(search, range(0, len(usable), _ROWS), report))
     first, second, orientation, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = Candidates(usable[first], usable_other[second], orientation, score)
     return _once(found) if same else found

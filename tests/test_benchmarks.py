@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 
 from benchmarks import time_to_accuracy
+from benchmarks.generated import grow
+from benchmarks.growth import exponent
 from benchmarks.machine import alternate, run_python
 from data.sample import write_sample_dataset
+from data.sources import read_dataset
 from support import InputError
 from training.callbacks import EpochLog
 from training.phases import Phase
 
 ROOT = Path(__file__).parent.parent
-SHARED = ("artifacts", "corruptions", "damage", "fitting", "intact", "machine", "uses")
+# Those that read no data set.
+WITHOUT_DATA = ("fuzz", "growth", "step")
+SHARED = ("artifacts", "corruptions", "damage", "fitting", "generated", "intact", "machine", "uses")
 NAMES = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
@@ -33,7 +38,7 @@ def test_help_does_not_wait_for_tensorflow():
     assert run.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "fuzz"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_DATA])
 def test_a_missing_data_set_is_an_error_in_one_line(name, tmp_path, capsys):
     main = importlib.import_module(f"benchmarks.{name}").main
     output = ["--output", str(tmp_path / "a.png")] if name == "time_to_accuracy" else []
@@ -182,6 +187,44 @@ def test_without_a_finished_epoch_a_longer_limit_is_the_remedy(tmp_path, capsys)
     assert "use a higher --limit_minutes" in capsys.readouterr().err
 
 
+def test_the_exponent_is_the_slope_of_the_logarithms():
+    assert exponent([10, 100, 1000], [3.0, 30.0, 300.0]) == pytest.approx(1)
+    assert exponent([10, 100, 1000], [2.0, 200.0, 20_000.0]) == pytest.approx(2)
+    # What is too small to measure says nothing.
+    assert exponent([10, 100, 1000], [0.01, 1.0, 100.0], floor=0.02) == pytest.approx(2)
+    assert exponent([10, 100], [0.01, 1.0], floor=0.02) is None
+    assert exponent([10, 100], [float("nan")] * 2) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a stage")
+def test_the_memory_of_a_stage_is_its_peak_without_what_was_there_before():
+    code = (
+        "from benchmarks.machine import stage_memory\n"
+        "kept = b'a' * 200_000_000\n"
+        "with stage_memory() as first: b'a' * 90_000_000\n"
+        "print(first())\n"
+        "with stage_memory() as second: b'a' * 30_000_000\n"
+        "print(second())"
+    )
+    first, second = map(float, run_python("-c", code).split())
+    assert first == pytest.approx(0.09, abs=0.01)
+    assert second == pytest.approx(0.03, abs=0.01)
+
+
+def test_the_generated_images_and_their_table_grow_together(tmp_path, monkeypatch):
+    grow(tmp_path, 0, 5)
+    before = {path.name: path.read_bytes() for path in tmp_path.rglob("*.jpg")}
+    grow(tmp_path, 5, 9)
+    frame = read_dataset(tmp_path).frame
+    assert len(frame) == frame["path"].nunique() == 9
+    # Each fourth image is another one of the lesion of the third.
+    assert frame["lesion_id"].nunique() == 7
+    assert frame.groupby("lesion_id")["label"].nunique().max() == 1
+    after = {path.name: path.read_bytes() for path in tmp_path.rglob("*.jpg")}
+    assert before.items() <= after.items()
+    assert len(set(after.values())) == 9
+
+
 def test_measurements_are_taken_in_turn_and_their_median_counts():
     taken = []
 
@@ -203,6 +246,8 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
         "no_skin --images 3",
+        "growth --images 100 --image_size 32 --output {folder}/plot.png",
+        "step --image_size 32 --steps 2",
         "robustness --images 14 --output {folder}/plot.png",
         "backbones --models sequential,mobilenet --images 64 --epochs 1 --image_size 32 --rounds 1",
     ],
@@ -210,8 +255,10 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
 def test_a_benchmark_ends_with_a_ratio(command, tmp_path):
     write_sample_dataset(tmp_path / "data", images_per_class=15, seed=0)
     name, *options = command.format(folder=tmp_path).split()
+    if name not in WITHOUT_DATA:
+        options += ["--data_dir", str(tmp_path / "data")]
     run = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--data_dir", tmp_path / "data", *options],
+        [sys.executable, "-m", f"benchmarks.{name}", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

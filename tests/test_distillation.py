@@ -42,11 +42,12 @@ def test_soft_targets_are_the_divergence_at_a_temperature():
     assert divergence(P, P, 3.0) == pytest.approx(0, abs=1e-6)
 
 
-def test_teachers_are_averaged_in_the_order_of_the_students_classes():
+def test_teachers_take_turns_and_predict_in_the_order_of_the_students_classes():
     models = [constant_model([0.7, 0.2, 0.1]), constant_model([0.5, 0.4, 0.1], ("c", "a", "b"))]
     teachers = Teachers(models, NAMES, fraction=0.5, temperature=2.0)
-    y_prob = teachers.predict(np.zeros((2, 8, 8, 3), np.float32))
-    assert np.allclose(y_prob, [[0.55, 0.15, 0.3]] * 2, atol=1e-6)
+    images = np.zeros((2, 8, 8, 3), np.float32)
+    for turn, expected in enumerate([[0.7, 0.2, 0.1], [0.4, 0.1, 0.5], [0.7, 0.2, 0.1]]):
+        assert np.allclose(teachers.predict(images, turn), [expected] * 2, atol=1e-6)
 
 
 def test_a_teacher_sees_images_at_its_own_size():
@@ -55,7 +56,7 @@ def test_a_teacher_sees_images_at_its_own_size():
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     doubled = tf.image.resize(images, (32, 32)).numpy()
     expected = model.predict_on_batch(doubled)
-    assert np.allclose(teachers.predict(images), expected, atol=1e-5)
+    assert np.allclose(teachers.predict(images, 0), expected, atol=1e-5)
 
 
 def test_the_training_loss_is_a_mix_and_the_validation_loss_that_of_the_labels():
@@ -94,11 +95,26 @@ def test_a_student_learns_what_its_teacher_predicts_and_the_teacher_stays_as_it_
     assert all(map(np.array_equal, before, teacher.get_weights()))
 
 
+def test_a_student_of_several_teachers_learns_their_mean():
+    student = constant_model([1 / 3] * 3)
+    student.compile(
+        optimizer=keras.optimizers.SGD(0.5), loss=LogitAdjustedCrossentropy(np.zeros(3))
+    )
+    models = [constant_model(P[0]), constant_model(Q[0])]
+    Teachers(models, NAMES, fraction=1.0, temperature=1.0).attach(student)
+    images, targets = np.zeros((4, 8, 8, 3), np.float32), np.eye(3, dtype=np.float32)[[0] * 4]
+    found = [
+        student.train_on_batch(images, targets) and student.predict_on_batch(images)[0]
+        for _ in range(60)
+    ]
+    assert np.allclose(np.mean(found[-20:], axis=0), (P + Q)[0] / 2, atol=0.02)
+
+
 def fit(folder):
-    """Train a tiny model with a teacher, in two phases of different image sizes."""
+    """Train a tiny model with two teachers, in two phases of different image sizes."""
     keras.utils.set_random_seed(0)
-    teacher = constant_model([0.8, 0.2], tiny.CLASSES)
-    teachers = Teachers([teacher], tiny.CLASSES, fraction=0.5, temperature=2.0)
+    models = [constant_model([0.8, 0.2], tiny.CLASSES), constant_model([0.4, 0.6], tiny.CLASSES)]
+    teachers = Teachers(models, tiny.CLASSES, fraction=0.5, temperature=2.0)
     data = replace(tiny.tiny_data(6, 8), teachers=teachers)
     phases = [Phase("head", 1, 1e-3, image_size=6), Phase("train", 3, 2e-3)]
     return tiny.fit(folder, model=tiny.tiny_model(), data=data, phases=phases)

@@ -108,6 +108,19 @@ def test_the_search_is_deterministic():
     assert find_near_duplicates(images) == find_near_duplicates(images)
 
 
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_progress_rises_to_the_end_in_steps_of_the_images(lesions, count):
+    counts = []
+    images = thumbnails(*lesions[:count])
+    find_near_duplicates(images, on_progress=lambda *values: counts.append(values))
+    assert {total for _, total in counts} == {4 * count}
+    done = [value for value, _ in counts]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, 4 * count)
+    # The matched images, of which there is one less than images, each end a part of a step.
+    assert len(set(done)) >= count
+
+
 @pytest.mark.parametrize("orientation", range(8))
 def test_an_orientation_is_undone_by_its_inverse(orientation):
     image = np.arange(16).reshape(4, 4)

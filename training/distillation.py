@@ -20,7 +20,7 @@ from keras import ops
 from config import TrainConfig
 from data.pipeline import count_steps
 from models.bundle import get_description, load_model
-from models.lite_runner import run_lite
+from models.lite_runner import LiteRunner, run_lite
 from support.cli import naming_flag
 from support.files import list_names
 from support.terminal import format_seconds
@@ -89,7 +89,10 @@ class SoftTargets(keras.losses.Loss):
 
 
 class Teachers:
-    """Models whose mean probabilities a student learns.
+    """Models whose probabilities a student learns, one model per step, in turn.
+
+    The soft targets are in the loss linearly, so the mean of the gradients over the teachers is the
+    gradient of their mean targets: several teachers cost no more than one.
 
     Args:
         models: from `load_model`, whose classes are those of the student in any order.
@@ -131,38 +134,31 @@ class Teachers:
             )
             if not training:
                 return loss
-            wanted = tf.stop_gradient(self.predict(x))
+            wanted = tf.stop_gradient(self.predict(x, student.optimizer.iterations))
             return (1 - fraction) * loss + fraction * soft(wanted, y_pred, sample_weight)
 
         student.compute_loss = compute_loss
 
-    def predict(self, images: tf.Tensor) -> tf.Tensor:
-        """Return the mean probabilities of the teachers.
+    def predict(self, images: tf.Tensor, turn: tf.Tensor | int) -> tf.Tensor:
+        """Return the probabilities of the teacher whose turn it is.
 
-        Each sees the images at its own size. A network that is asked at another size predicts
-        worse than on images that are scaled to its own, even if these are blurred.
+        It sees the images at its own size. A network that is asked at another size predicts worse
+        than on images that are scaled to its own, even if these are blurred.
 
         Args:
             images: float32 `[images, size, size, 3]`, 0..255.
+            turn: number of the step, an integer.
 
         Returns:
             float32 `[images, classes]`, in the order of the student's classes.
         """
-        probabilities = []
-        for model, runner, columns in self._members:
-            size, resized = model.input_shape[1], images
-            if size != images.shape[1]:
-                resized = tf.image.resize(images, (size, size), antialias=True)
-            if runner is None:
-                y_prob = tf.cast(model(resized, training=False), tf.float32)
-            else:
-                y_prob = tf.numpy_function(runner, [resized], tf.float32)
-                y_prob.set_shape((None, model.output_shape[-1]))
-            probabilities.append(tf.gather(y_prob, columns, axis=1))
-        return tf.add_n(probabilities) / len(probabilities)
+        index = tf.cast(turn, tf.int32) % len(self._members)
+        return tf.switch_case(
+            index, [functools.partial(_predict, images, *member) for member in self._members]
+        )
 
     def time_batch(self, image_size: int, batch_size: int) -> float:
-        """Return how many seconds the teachers take for a batch.
+        """Return how many seconds a batch takes, as the mean over the teachers.
 
         Args:
             image_size: side length of the images, pixels.
@@ -170,7 +166,25 @@ class Teachers:
         """
         predict = tf.function(self.predict)
         images = tf.constant(np.full((batch_size, image_size, image_size, 3), 127.0, np.float32))
-        predict(images)  # the first call compiles
+        turns = [tf.constant(turn) for turn in range(len(self._members))]
+        for turn in turns:
+            predict(images, turn)  # the first call of each compiles or allocates
         started = time.monotonic()
-        predict(images).numpy()
-        return time.monotonic() - started
+        for turn in turns:
+            predict(images, turn).numpy()
+        return (time.monotonic() - started) / len(turns)
+
+
+def _predict(
+    images: tf.Tensor, model: keras.Model, runner: LiteRunner | None, columns: list[int]
+) -> tf.Tensor:
+    """Return the probabilities of one teacher; see `Teachers.predict`."""
+    size = model.input_shape[1]
+    if size != images.shape[1]:
+        images = tf.image.resize(images, (size, size), antialias=True)
+    if runner is None:
+        y_prob = tf.cast(model(images, training=False), tf.float32)
+    else:
+        y_prob = tf.numpy_function(runner, [images], tf.float32)
+        y_prob.set_shape((None, model.output_shape[-1]))
+    return tf.gather(y_prob, columns, axis=1)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from training.adam import FusedAdam
+
 LR_SCHEDULES = ("cosine", "constant")
 # Steps whose scaled gradients overflow are skipped. From Keras's 32,768 a short phase may consist
 # of such steps only, and end with averages of nothing.
@@ -127,9 +129,9 @@ class OptimizerSettings:
             schedule: of its learning rate.
             average_steps: steps that the average of the weights spans, 0 for no average.
         """
-        optimizer = keras.optimizers.Adam(
+        optimizer = FusedAdam(
             schedule,
-            weight_decay=self.weight_decay or None,
+            decay=self.weight_decay,
             use_ema=average_steps > 0,
             ema_momentum=1 - 1 / max(average_steps, 1.0),
         )
