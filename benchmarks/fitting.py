@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -68,6 +69,18 @@ def compile_model(settings: TrainConfig, fine_tune_layers: int | None) -> keras.
         metrics=["accuracy", BalancedAccuracy(len(CLASS_NAMES))],
     )
     return model
+
+
+def bare_step(model: keras.Model, batch: tuple) -> Callable[[], object]:
+    """Return a function that trains one step on a batch that is already in memory.
+
+    Args:
+        model: compiled.
+        batch: images, targets and weights.
+    """
+    ready = iter(tf.data.Dataset.from_tensors(batch).repeat())
+    model.make_train_function()
+    return lambda: model.train_function(ready)
 
 
 class EpochSeconds(keras.callbacks.Callback):

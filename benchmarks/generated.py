@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from data.images import WORKERS
+from data.parallel import in_parallel
 from support.terminal import Progress
 
 # As many images of each class, per thousand, as HAM10000 has.
@@ -34,10 +33,8 @@ def grow(folder: Path, start: int, stop: int) -> None:
     def write(index: int) -> None:
         _render(index).save(images / f"{_name(index)}.jpg", quality=90)
 
-    progress = Progress("generating")
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for done, _ in enumerate(pool.map(write, range(start, stop)), start=1):
-            progress.update(done, stop - start)
+    for _ in in_parallel(write, range(start, stop), Progress("generating").update):
+        pass
     lesions = [_lesion(index) for index in range(stop)]
     labels = np.repeat(list(_CLASSES), list(_CLASSES.values()))
     table = pd.DataFrame(

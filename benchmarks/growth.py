@@ -22,9 +22,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.machine import RECIPE, run_benchmark, seconds, stage_memory
+from benchmarks.machine import RECIPE, plot_path, run_benchmark, seconds, stage_memory
 from config import RUNS_DIR
-from support import InputError
 from support.cli import naming_flag
 from support.files import make_folder, replacing
 from support.terminal import format_seconds
@@ -72,9 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure all stages at each number of images, print the exponents, and plot."""
-    output = Path(options.output)
-    if output.suffix != ".png":
-        raise InputError(f"--output: expected a name ending in .png, received {options.output!r}")
+    output = plot_path(options.output)
     with naming_flag("--output"):
         make_folder(output.parent)
 

@@ -106,6 +106,18 @@ def number_type(kind: type, minimum: float = 1) -> Callable[[str], float]:
     return parse
 
 
+def plot_path(output: str) -> Path:
+    """Return the path of `--output`.
+
+    Raises:
+        InputError: it is no name of a .png file.
+    """
+    path = Path(output)
+    if path.suffix != ".png":
+        raise InputError(f"--output: expected a name ending in .png, received {output!r}")
+    return path
+
+
 def describe_machine() -> str:
     """Return processor, memory and versions, two lines."""
     name = platform.processor() or platform.machine()

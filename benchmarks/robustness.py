@@ -17,17 +17,15 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.corruptions import ARTIFACTS, CORRUPTIONS, STRENGTHS, corrupt
-from benchmarks.machine import run_benchmark
+from benchmarks.machine import plot_path, run_benchmark
 from config import BUNDLED_MODEL, RUNS_DIR
 from data import DataError
 from data.images import WORKERS, image_size_of
-from support import InputError
 from support.cli import naming_flag
 from support.files import list_names, make_folder, replacing
 from support.terminal import Progress
@@ -74,9 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Measure the model on clean and corrupted images, print the table and plot it."""
-    output = Path(options.output)
-    if output.suffix != ".png":
-        raise InputError(f"--output: expected a name ending in .png, received {options.output!r}")
+    output = plot_path(options.output)
     with naming_flag("--model_path"):
         model_path = find_model(options.model_path)
 

@@ -196,19 +196,20 @@ def profile(model: keras.Model, batch_size: int, steps: int) -> dict[str, float]
     import numpy as np
     import tensorflow as tf
 
+    from benchmarks.fitting import bare_step
+
     size, classes = model.input_shape[1], model.output_shape[-1]
     images = np.random.default_rng(0).uniform(0, 255, (batch_size, size, size, 3))
     targets = np.eye(classes)[np.arange(batch_size) % classes]
     batch = tuple(v.astype(np.float32) for v in (images, targets, np.ones(batch_size)))
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    model.make_train_function()
+    step = bare_step(model, batch)
     for _ in range(_WARM_UP):
-        model.train_function(batches)
+        step()
     with tempfile.TemporaryDirectory() as folder:
         options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=3)
         with tf.profiler.experimental.Profile(folder, options=options):
             for _ in range(steps):
-                model.train_function(batches)
+                step()
         (log,) = Path(folder).rglob("*.xplane.pb")
         found = _read_profile(log.read_bytes())
     return {name: duration / steps for name, duration in found.items()}

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.machine import read_images, run_benchmark
+from benchmarks.machine import plot_path, read_images, run_benchmark
 from config import RUNS_DIR
 from support import InputError
 from support.cli import naming_flag
@@ -52,9 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> None:
     """Train with both recipes, compare and plot."""
-    output, limit = Path(options.output), options.limit_minutes
-    if output.suffix != ".png":
-        raise InputError(f"--output: expected a name ending in .png, received {options.output!r}")
+    output, limit = plot_path(options.output), options.limit_minutes
     with naming_flag("--output"):
         make_folder(output.parent)
     read_images(options.data_dir)

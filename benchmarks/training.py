@@ -61,16 +61,13 @@ def compare(
     model: keras.Model, dataset: tf.data.Dataset, batch: tuple, *, steps: int, rounds: int
 ) -> dict[str, float]:
     """Return the seconds that the steps take in `fit` and bare."""
-    import tensorflow as tf
+    from benchmarks.fitting import bare_step, last_epoch_seconds
 
-    from benchmarks.fitting import last_epoch_seconds
-
-    ready = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    model.make_train_function()
+    step = bare_step(model, batch)
 
     def bare() -> None:
         for _ in range(steps):
-            model.train_function(ready)
+            step()
 
     bare()
     return alternate(

@@ -8,6 +8,7 @@ import numpy as np
 
 from data import DataError
 from data.images import WORKERS, check_image, load_image
+from data.parallel import in_parallel
 
 
 def iterate_batches(
@@ -63,6 +64,5 @@ def check_images(paths: Sequence[str]) -> dict[int, str]:
             return str(error)
         return ""
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        messages = pool.map(check, paths)
-        return {index: message for index, message in enumerate(messages) if message}
+    messages = in_parallel(check, paths)
+    return {index: message for index, message in enumerate(messages) if message}

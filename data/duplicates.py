@@ -5,7 +5,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,9 @@ import pandas as pd
 from data import DataError
 from data.contact_sheet import write_contact_sheet
 from data.folders import find_images
-from data.images import WORKERS, load_pixels
+from data.images import load_pixels
 from data.near_duplicates import Pair, find_near_duplicates
+from data.parallel import in_parallel
 from data.sources import read_dataset
 from data.thumbnails import Thumbnails, collect_thumbnails, make_thumbnail
 from support import cli
@@ -93,13 +93,7 @@ def _read_all(
             return None
         return function(pixels)
 
-    found = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for value in pool.map(read, paths):
-            found.append(value)
-            if on_progress:
-                on_progress(len(found), len(paths))
-    return found
+    return list(in_parallel(read, paths, on_progress))
 
 
 def pack_hashes(hashes: Iterable[str | None]) -> str:

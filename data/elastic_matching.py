@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from data.nearest_images import Candidates, in_parallel
+from data.nearest_images import Candidates
+from data.parallel import in_parallel
 from data.thumbnails import INVERSE, orient_each
 
 _BLOCK = 8
@@ -24,7 +25,7 @@ def match_elastically(
     found: Candidates,
     images: np.ndarray,
     other: np.ndarray,
-    report: Callable[[float], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compare candidates.
 
@@ -32,7 +33,7 @@ def match_elastically(
         found: the candidates.
         images: details, float32 `[images, side_length, side_length]`; 4 blocks of 8 a side.
         other: details of the images that the second indices mean.
-        report: called with the fraction that is done.
+        on_progress: called with the number of second images that are done and the total.
 
     Returns:
         Similarity of each, float32; shift from the first, turned, to the second in pixels, int
@@ -54,7 +55,7 @@ def match_elastically(
             similarity[pairs] = surface[np.arange(len(pairs)), best]
             shifts[pairs] = np.stack([best % size, best // size], 1) - _LIMIT
 
-    for _ in in_parallel(match, np.split(order, starts[1:]) if len(order) else [], report):
+    for _ in in_parallel(match, np.split(order, starts[1:]) if len(order) else [], on_progress):
         pass
     return similarity, shifts
 

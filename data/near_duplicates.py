@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.elastic_matching import match_elastically
-from data.nearest_images import Candidates, find_nearest, in_parallel, on_one_core
+from data.nearest_images import Candidates, find_nearest, on_one_core
+from data.parallel import in_parallel
 from data.registration import Matches, match_blocks
 from data.thumbnails import INVERSE, SIDE_LENGTH, Thumbnails, details, orient_each, rotation
 
@@ -85,14 +86,14 @@ def _find(
 ) -> list[Pair]:
     images = len(thumbnails.usable)
 
-    def step(number: int) -> Callable[[float], None]:
-        return lambda fraction: report(round((number + fraction) * images), _STEPS * images)
+    def step(number: int) -> Callable[[int, int], None]:
+        return lambda done, total: report(round((number + done / total) * images), _STEPS * images)
 
-    step(0)(0.0)
+    step(0)(0, 1)
     found = find_nearest(thumbnails, other, step(0))
     found, transforms = _choose(found, thumbnails, other, step(1), step(2))
     similarity = _verify(found, transforms, thumbnails, other, step(3))
-    step(3)(1.0)
+    step(3)(1, 1)
     pairs = [
         Pair(int(first), int(second), round(float(value), 4))
         for first, second, value in zip(found.first, found.second, similarity, strict=True)
@@ -105,8 +106,8 @@ def _choose(
     found: Candidates,
     thumbnails: Thumbnails,
     other: Thumbnails,
-    matched: Callable[[float], None],
-    registered: Callable[[float], None],
+    matched: Callable[[int, int], None],
+    registered: Callable[[int, int], None],
 ) -> tuple[Candidates, np.ndarray]:
     """Choose the candidates for full size, with transforms of half size."""
     if len(found.first) == 0:
@@ -146,7 +147,7 @@ def _match_in_two_orientations(
     found: Candidates,
     half: np.ndarray,
     half_other: np.ndarray,
-    report: Callable[[float], None],
+    report: Callable[[int, int], None],
 ) -> tuple[Candidates, np.ndarray]:
     """Score candidates by elastic matching, as they were found and upright.
 
@@ -169,7 +170,7 @@ def _verify(
     transforms: np.ndarray,
     thumbnails: Thumbnails,
     other: Thumbnails,
-    report: Callable[[float], None],
+    report: Callable[[int, int], None],
 ) -> np.ndarray:
     """Register candidates at full size and return how similar they are."""
 

@@ -1,7 +1,6 @@
 """The nearest images of each image, by coarse features and in any orientation."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +8,7 @@ from itertools import product
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from data.images import WORKERS
+from data.parallel import in_parallel
 from data.thumbnails import (
     INVERSE,
     ORIENTATIONS,
@@ -94,33 +93,18 @@ class Candidates:
         return 2 * self.score - local[self.first] - local[self.second + offset]
 
 
-def in_parallel(
-    function: Callable, items: Sequence, report: Callable[[float], None] | None = None
-) -> Iterator:
-    """Apply a function to items in threads; `on_one_core` keeps each of them on one core.
-
-    Args:
-        function: of an item.
-        items: the items.
-        report: called with the fraction that is done, above 0 to 1.
-
-    Yields:
-        The results, in order.
-    """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for done, result in enumerate(pool.map(function, items), start=1):
-            if report:
-                report(done / len(items))
-            yield result
-
-
 def on_one_core() -> AbstractContextManager:
-    """Keep each product of matrices on one core: several take longer where the cores are busy."""
+    """Keep each product of matrices on one core: several take longer where the cores are busy.
+
+    It is for what `in_parallel` computes on all cores already.
+    """
     return threadpool_limits(1, "blas")
 
 
 def find_nearest(
-    thumbnails: Thumbnails, other: Thumbnails, report: Callable[[float], None] | None = None
+    thumbnails: Thumbnails,
+    other: Thumbnails,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Candidates:
     """Find the nearest of other images for each image.
 
@@ -130,7 +114,7 @@ def find_nearest(
     Args:
         thumbnails: of the images.
         other: of the others; the same object to compare the images with each other.
-        report: called with the fraction that is done.
+        on_progress: called with the number of blocks of images that are done and the total.
 
     Returns:
         Each pair once; within one set the second index is the larger.
@@ -168,7 +152,7 @@ def find_nearest(
         row, column = row[real], column[real]
         return row + start, column, orientations[row, column], best[row, column]
 
-    parts = list(in_parallel(search, range(0, len(usable), _ROWS), report))
+    parts = list(in_parallel(search, range(0, len(usable), _ROWS), on_progress))
     first, second, orientation, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = Candidates(usable[first], usable_other[second], orientation, score)
     return _once(found) if same else found

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import pytest
 import tensorflow as tf
+from repeating import repeat_gradient
 
 from models import ModelError
 from models.backend import check_mixed_precision, choose_strategy, precision, start_tensorflow
@@ -40,26 +41,6 @@ print(layer.kernel.shape, layer.kernel.dtype, tf.keras.layers.Conv2D is keras.la
 OF_ANOTHER_PROJECT = """
 {"backend": "torch", "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.5,
  "nnx_enabled": true}
-"""
-
-REPEAT = """
-import numpy as np
-from models.backend import start_tensorflow
-start_tensorflow(one_at_a_time=True)
-import keras, tensorflow as tf
-rng = np.random.default_rng(0)
-x, w = (tf.constant(rng.normal(size=(32, 64, 64, 96)), "float32") for _ in range(2))
-norm = keras.layers.BatchNormalization()
-norm.build(x.shape)
-@tf.function
-def gradient():
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = norm(x, training=True)
-        loss = tf.reduce_sum(y * w)
-    return y, tape.gradient(loss, x)
-found = {gradient()[1].numpy().tobytes() for _ in range(40)}
-assert len(found) == 1, len(found)
 """
 
 
@@ -124,7 +105,7 @@ def test_keras_that_was_imported_and_changed_before_gets_the_settings_as_well(mo
 
 @pytest.mark.slow
 def test_gradients_on_a_cpu_repeat_exactly():
-    done = run(REPEAT, CUDA_VISIBLE_DEVICES="")
+    done = run(repeat_gradient(one_at_a_time=True, fused=False), CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
 
 

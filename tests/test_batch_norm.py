@@ -9,29 +9,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from repeating import repeat_gradient
 
 from models.batch_norm import fuse_batch_norm
 
 ROOT = Path(__file__).parent.parent
-REPEAT = """
-from models.backend import start_tensorflow
-start_tensorflow()
-import keras, numpy as np, tensorflow as tf
-from models.batch_norm import fuse_batch_norm
-rng = np.random.default_rng(0)
-x, w = (tf.constant(rng.normal(size=(32, 64, 64, 96)), "float32") for _ in range(2))
-model = keras.Sequential([keras.Input((64, 64, 96)), keras.layers.BatchNormalization()])
-fuse_batch_norm(model)
-@tf.function
-def gradient():
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = model(x, training=True)
-        loss = tf.reduce_sum(y * w)
-    return y, tape.gradient(loss, x)
-found = {gradient()[1].numpy().tobytes() for _ in range(40)}
-assert len(found) == 1, len(found)
-"""
 
 
 def build(**options) -> keras.Model:
@@ -88,7 +70,11 @@ def test_other_layers_are_left_to_keras(options):
 def test_gradients_repeat_exactly_though_operations_run_in_parallel():
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_NUM_INTEROP_THREADS": "4"}
     done = subprocess.run(
-        [sys.executable, "-c", REPEAT], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", repeat_gradient(one_at_a_time=False, fused=True)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

@@ -128,6 +128,16 @@ def has_result(browser) -> bool:
     return element(browser, "result").is_displayed()
 
 
+def send_letter_after_result(browser, url: str, image: Path, letter: Path) -> None:
+    """Let an image be classified, then send a text under the name of an image."""
+    letter.write_text("Dear reader, this is no image.")
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(image))
+    wait_for(browser, has_result)
+    element(browser, "file").send_keys(str(letter))
+    wait_for(browser, lambda it: element(it, "error").is_displayed())
+
+
 def probabilities(browser) -> dict[str, float]:
     rows = browser.find_elements("css selector", ".bars progress")
     return {row.get_attribute("data-name"): float(row.get_attribute("value")) for row in rows}
@@ -361,12 +371,7 @@ def test_the_state_of_a_request_is_inside_the_drop_zone_and_in_view(browser, url
 def test_an_error_is_inside_the_drop_zone_and_in_view_on_a_phone(browser, url, lesions, tmp_path):
     screen = {"width": 390, "height": 700, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    (tmp_path / "letter.jpg").write_text("Dear reader, this is no image.")
-    open_page(browser, url)
-    element(browser, "file").send_keys(str(lesions["nv"]))
-    wait_for(browser, has_result)
-    element(browser, "file").send_keys(str(tmp_path / "letter.jpg"))
-    wait_for(browser, lambda it: element(it, "error").is_displayed())
+    send_letter_after_result(browser, url, lesions["nv"], tmp_path / "letter.jpg")
     box = bounds(browser, element(browser, "drop").find_element("id", "error"))
     assert 0 <= box["top"] < box["bottom"] <= 700
     # A browser draws a broken image for what it cannot decode.
@@ -637,16 +642,11 @@ def test_the_page_shows_the_classes_of_any_model(
 
 
 def test_a_text_file_named_jpg_gets_a_message(browser, url, lesions, tmp_path):
-    (tmp_path / "letter.jpg").write_text("Dear reader, this is no image.")
-    open_page(browser, url)
-    # An earlier result must not stay beside the message.
-    element(browser, "file").send_keys(str(lesions["nv"]))
-    wait_for(browser, has_result)
-    element(browser, "file").send_keys(str(tmp_path / "letter.jpg"))
-    wait_for(browser, lambda it: element(it, "error").is_displayed())
+    send_letter_after_result(browser, url, lesions["nv"], tmp_path / "letter.jpg")
     message = element(browser, "error").text
     assert message.startswith("This file cannot be read as an image")
     assert "Traceback" not in browser.page_source
+    # An earlier result must not stay beside the message.
     assert not has_result(browser)
 
 

@@ -1,0 +1,28 @@
+"""Applying a function to many items in threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from data.images import WORKERS
+
+
+def in_parallel(
+    function: Callable,
+    items: Sequence,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator:
+    """Apply a function to items in threads.
+
+    Args:
+        function: of an item.
+        items: the items.
+        on_progress: called with the number of items that are done and the total.
+
+    Yields:
+        The results, in order.
+    """
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for done, result in enumerate(pool.map(function, items), start=1):
+            if on_progress:
+                on_progress(done, len(items))
+            yield result
