@@ -111,7 +111,7 @@ class TrainConfig(Settings):
     # With the 0.999 of Keras, moving statistics lag behind the weights by thousands of steps.
     batch_norm_momentum: float = 0.98
     # Of the teachers in the loss, the labels have the rest; their temperature.
-    distillation_fraction: float = 0.5
+    distillation_fraction: float = 0.9
     distillation_temperature: float = 2.0
     # Weight of a class in the loss: its inverse frequency ("balanced"), or the square root of that.
     class_weights: str = field(default="sqrt", metadata={"choices": ("none", "balanced", "sqrt")})

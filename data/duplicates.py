@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,9 +56,18 @@ def read_fingerprints(
     Returns:
         The fingerprints; of a file that cannot be read the hash is None.
     """
-    found = _read_all(paths, lambda pixels: (_hash(pixels), make_thumbnail(pixels)), on_progress)
-    hashes, thumbnails = ([value and value[i] for value in found] for i in range(2))
-    return Fingerprints(hashes, collect_thumbnails(thumbnails))
+    hashes = []
+
+    def fingerprint(pixels: np.ndarray) -> tuple[str, np.ndarray]:
+        return _hash(pixels), make_thumbnail(pixels)
+
+    def thumbnails() -> Iterator[np.ndarray | None]:
+        for found in _read_each(paths, fingerprint, on_progress):
+            pixel_hash, thumbnail = found or (None, None)
+            hashes.append(pixel_hash)
+            yield thumbnail
+
+    return Fingerprints(hashes, collect_thumbnails(thumbnails(), len(paths)))
 
 
 def pixel_hashes(
@@ -76,14 +85,14 @@ def pixel_hashes(
     Returns:
         A hexadecimal hash for each file, None where it cannot be read.
     """
-    return _read_all(paths, _hash, on_progress)
+    return list(_read_each(paths, _hash, on_progress))
 
 
-def _read_all(
+def _read_each(
     paths: Sequence[str],
     function: Callable[[np.ndarray], Any],
     on_progress: Callable[[int, int], None] | None,
-) -> list[Any]:
+) -> Iterator[Any]:
     """Apply a function to the pixels of each image; None stands for a file that cannot be read."""
 
     def read(path: str) -> Any:
@@ -93,7 +102,7 @@ def _read_all(
             return None
         return function(pixels)
 
-    return list(in_parallel(read, paths, on_progress))
+    return in_parallel(read, paths, on_progress)
 
 
 def pack_hashes(hashes: Iterable[str | None]) -> str:

@@ -1,6 +1,6 @@
 """Small copies of images, as the search for near-duplicates compares them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -65,17 +65,18 @@ def make_thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=box))
 
 
-def collect_thumbnails(thumbnails: Sequence[np.ndarray | None]) -> Thumbnails:
-    """Put thumbnails into one array.
+def collect_thumbnails(thumbnails: Iterable[np.ndarray | None], count: int) -> Thumbnails:
+    """Put thumbnails into one array, each as soon as it is there.
 
     Args:
         thumbnails: from `make_thumbnail`, None where a file cannot be read.
+        count: the number of thumbnails.
 
     Returns:
         All of them; black where there is none.
     """
-    pixels = np.zeros((len(thumbnails), SIDE_LENGTH, SIDE_LENGTH, 3), np.uint8)
-    usable = np.zeros(len(thumbnails), bool)
+    pixels = np.zeros((count, SIDE_LENGTH, SIDE_LENGTH, 3), np.uint8)
+    usable = np.zeros(count, bool)
     for i, thumbnail in enumerate(thumbnails):
         if thumbnail is not None:
             pixels[i] = thumbnail

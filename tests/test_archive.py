@@ -149,6 +149,7 @@ def test_weights_stored_in_other_files_are_refused(saved, tmp_path):
         assert "expected weights inside the file" in message
 
 
+@pytest.mark.slow
 def test_decompression_bombs_are_refused_before_they_expand(saved, tmp_path):
     bad = tmp_path / "bad.keras"
     with zipfile.ZipFile(bad, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -54,6 +54,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_predicting_imports_no_package_that_only_training_or_plots_need():
     # TensorFlow starts without them, yet they can be imported later.
     done = run(START)
@@ -77,6 +78,7 @@ def check_foreign_settings(home: Path) -> None:
     assert lines[2] == "(3, 3, 3, 2) float32 True"
 
 
+@pytest.mark.slow
 def test_the_models_get_their_settings_whatever_keras_json_and_the_environment_say(tmp_path):
     (tmp_path / "keras.json").write_text(OF_ANOTHER_PROJECT)
     check_foreign_settings(tmp_path)

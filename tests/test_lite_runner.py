@@ -6,7 +6,9 @@ from models.factory import build_model
 from models.lite_runner import LiteRunner, run_lite
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "efficientnet_lite"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mobilenet", marks=pytest.mark.slow), "efficientnet_lite"]
+)
 def test_a_batch_of_any_size_has_the_probabilities_of_keras(name, shallow_efficientnet_lite):
     keras.utils.set_random_seed(0)
     model = build_model(name, image_size=32, class_names=("a", "b", "c"), weights=None)

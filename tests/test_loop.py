@@ -126,6 +126,7 @@ def test_training_stops_early_and_saves_the_best_epoch(tmp_path):
     assert (result.best_epoch, result.stopped_early) == (1, True)
 
 
+@pytest.mark.slow
 def test_the_saved_weights_are_averages_over_steps(tmp_path):
     def saved_weights(epochs: int, average_epochs: float) -> np.ndarray:
         keras.utils.set_random_seed(0)
@@ -203,6 +204,7 @@ def test_a_validation_loss_that_is_not_finite_stops_training_as_well(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_best_epoch_before_a_phase_that_diverges_stays(tmp_path):
     phases = [Phase("one", 1, 1e-3), Phase("two", 1, 1e30)]
     with pytest.raises(DivergedError, match=r"validation loss, .*\(epoch 2\)"):

@@ -33,7 +33,8 @@ def compressed(image: Image.Image) -> Image.Image:
 
 
 def thumbnails(*images: Image.Image | None):
-    return collect_thumbnails([image and make_thumbnail(np.asarray(image)) for image in images])
+    thumbnails = [image and make_thumbnail(np.asarray(image)) for image in images]
+    return collect_thumbnails(thumbnails, len(thumbnails))
 
 
 COPIES = {

@@ -10,6 +10,11 @@ import train
 from support import cli
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    "README.md",
+    "MODEL_CARD.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGS = {
     "train.py": config.TrainConfig,
@@ -42,11 +47,17 @@ def test_readme_is_short():
     assert max(map(len, lines)) <= 100
 
 
-def test_links_lead_to_files():
-    links = re.findall(r"\]\((?!http)([^)]+)\)", TEXT)
-    assert links
-    for link in links:
-        assert (ROOT / link).is_file(), link
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_files_and_their_sections(name):
+    text = (ROOT / name).read_text("utf-8")
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        file, _, section = link.partition("#")
+        target = (ROOT / name).parent / file if file else ROOT / name
+        assert target.exists(), link
+        if section:
+            titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert section in anchors, link
 
 
 def test_modules_that_readme_runs_exist():

@@ -69,6 +69,7 @@ def test_a_resumed_training_has_the_history_and_weights_of_an_uninterrupted_one(
         assert all((a == b).all() for a, b in zip(*weights, strict=True))
 
 
+@pytest.mark.slow
 def test_patience_remembers_the_epochs_before(tmp_path, monkeypatch):
     # Without learning, the balanced accuracy stays the same and the first epoch the best.
     phases = [Phase("train", 5, 0.0)]
@@ -129,6 +130,7 @@ def stopped_run(stopped_once, tmp_path) -> Iterator[Path]:
     shutil.copytree(tmp_path / "copy", root)
 
 
+@pytest.mark.slow
 def test_the_command_that_ctrl_c_prints_finishes_the_run(stopped_run, capsys):
     assert train.main(["--resume", str(stopped_run)]) == 0
     assert len((stopped_run / "history.csv").read_text().splitlines()) == 4

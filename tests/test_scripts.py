@@ -618,6 +618,7 @@ def test_both_scripts_write_the_same_submission(run_dir, evaluations, sample_dir
     assert np.allclose(other["BKL"], predictions["prob_bkl"].loc[other.index], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_predict_writes_one_heat_map_per_image(run_dir, sample_dir, tmp_path, capsys):
     (first, second, *_) = sorted(sample_dir.glob("*/*.jpg"))
     (tmp_path / "other").mkdir()

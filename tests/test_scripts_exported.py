@@ -54,6 +54,7 @@ def files(sample_dir, tmp_path_factory) -> dict[str, Path]:
     return write_files(model, tmp_path_factory.mktemp("models"))
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_same_metrics_for_exported_files(files, sample_dir, tmp_path, capsys):
     metrics, pages = {}, {}
     for kind, path in files.items():

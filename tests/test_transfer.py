@@ -31,6 +31,7 @@ def mobilenet() -> keras.Model:
     return build("mobilenet")
 
 
+@pytest.mark.slow
 def test_a_copy_for_another_size_has_the_same_weights_and_its_own_size():
     model = build("mobilenet", image_size=64)
     describe(model, train_image_ids=["i1"])
@@ -114,6 +115,7 @@ def test_batch_norm_momentum_is_set_in_the_backbone():
     assert backbone.get_layer("bn_Conv1").momentum == 0.9
 
 
+@pytest.mark.slow
 def test_a_weights_file_is_loaded_and_an_unsuitable_one_is_refused(tmp_path):
     source = build("mobilenet").get_layer(BACKBONE)
     source.save_weights(tmp_path / "backbone.weights.h5")
