@@ -15,7 +15,6 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,8 @@ from benchmarks.corruptions import ARTIFACTS, CORRUPTIONS, STRENGTHS, corrupt
 from benchmarks.machine import plot_path, run_benchmark
 from config import BUNDLED_MODEL, RUNS_DIR
 from data import DataError
-from data.images import WORKERS, image_size_of
+from data.images import image_size_of
+from data.parallel import in_parallel
 from support.cli import naming_flag
 from support.files import list_names, make_folder, replacing
 from support.terminal import Progress
@@ -210,10 +210,9 @@ def predict(
         return corrupt(images[index], kind, strength, seed=seeds[index])
 
     batches = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        changed = pool.map(change, range(len(images)))
-        while batch := list(itertools.islice(changed, BATCH_SIZE)):
-            batches.append(classifier(np.stack(batch)).y_prob)
+    changed = in_parallel(change, range(len(images)))
+    while batch := list(itertools.islice(changed, BATCH_SIZE)):
+        batches.append(classifier(np.stack(batch)).y_prob)
     return np.concatenate(batches)
 
 

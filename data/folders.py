@@ -9,7 +9,6 @@ import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -19,12 +18,12 @@ from data import DataError, DataWarning
 from data.images import (
     IMAGE_SUFFIXES,
     REFUSED_SUFFIXES,
-    WORKERS,
     decodable_suffixes,
     image_size_of,
     load_pixels,
 )
 from data.masks import find_mask_files, name_key
+from data.parallel import in_parallel
 from support.files import count_noun, one_line, walk
 
 TABLE_SUFFIXES = (".csv", ".tab", ".tsv", ".txt", "")
@@ -194,12 +193,11 @@ def match_images(image_ids: Sequence[str], folder: Folder) -> Matches:
     paths = [candidates[0] if candidates else None for candidates in found]
     notes = []
     larger: list[str] = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        choices = pool.map(lambda i: _choose(image_ids[i], found[i], folder.root), several)
-        for i, (path, note) in zip(several, choices, strict=True):
-            paths[i] = path
-            if note:
-                larger.append(note)
+    choices = in_parallel(lambda i: _choose(image_ids[i], found[i], folder.root), several)
+    for i, (path, note) in zip(several, choices, strict=True):
+        paths[i] = path
+        if note:
+            larger.append(note)
     if larger:
         notes.append(f"several files for {len(larger):,} images: used the larger, {larger[0]}")
     if folder.masks:

@@ -5,11 +5,11 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePath
 
-from data.images import WORKERS, is_mask
+from data.images import is_mask
 from data.mask_names import SEPARATORS, has_mask_name, name_without_mask
+from data.parallel import in_parallel
 
 # A few files of a group that is named alike are enough to see whether they are masks.
 _SAMPLES = 5
@@ -99,9 +99,8 @@ def _sample(paths: Sequence[str]) -> list[str]:
 
 def _are_masks(files: Sequence[tuple[str, tuple]]) -> dict[str, bool]:
     """Tell by their content which files, with the group of each, are masks."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda item: is_mask(item[0], strict=_is_strict(item[1])), files)
-        return {path: is_one for (path, _), is_one in zip(files, found, strict=True)}
+    found = in_parallel(lambda item: is_mask(item[0], strict=_is_strict(item[1])), files)
+    return {path: is_one for (path, _), is_one in zip(files, found, strict=True)}
 
 
 def _masks_of_group(paths: Sequence[str], found: Mapping[str, bool], *, strict: bool) -> list[str]:

@@ -33,8 +33,8 @@ def compressed(image: Image.Image) -> Image.Image:
 
 
 def thumbnails(*images: Image.Image | None):
-    thumbnails = [image and make_thumbnail(np.asarray(image)) for image in images]
-    return collect_thumbnails(thumbnails, len(thumbnails))
+    made = (image and make_thumbnail(np.asarray(image)) for image in images)
+    return collect_thumbnails(made, len(images))
 
 
 COPIES = {

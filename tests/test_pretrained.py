@@ -55,6 +55,9 @@ def test_its_file_holds_the_origin_of_its_training_and_what_it_was_fitted_to(bun
     )
     missed = {"efficientnet_lite": 63, "mobilenet": 61}
     assert description.melanomas == {"split": "validation", "count": 150, "missed": missed[name]}
+    threshold = {"efficientnet_lite": 0.6599951982498169, "mobilenet": 0.7028883099555969}[name]
+    assert description.confidence_threshold == threshold
+    assert description.threshold_accuracy == 0.9
     assert set(description.operating_points) == {"malignant", "melanoma"}
     assert set(description.prediction_sets["thresholds"]) == set(CLASS_NAMES)
     assert len(description.train_image_ids) == 10_574

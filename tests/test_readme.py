@@ -50,10 +50,12 @@ def test_readme_is_short():
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_to_files_and_their_sections(name):
     text = (ROOT / name).read_text("utf-8")
-    for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
+    links = re.findall(r"\]\((?!http)([^)]+)\)", text)
+    assert links
+    for link in links:
         file, _, section = link.partition("#")
         target = (ROOT / name).parent / file if file else ROOT / name
-        assert target.exists(), link
+        assert target.is_file(), link
         if section:
             titles = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
