@@ -61,7 +61,7 @@ class TrainConfig(Settings):
         MISSING, "model", "final backbone layers to fine-tune (0: none, -1: all)", minimum=-1
     )
     teacher: tuple[str, ...] = flag(
-        (), "model", "models of train.py whose predictions are learned as well", metavar="MODEL"
+        (), "model", "teachers for distillation: models of train.py", metavar="MODEL"
     )
 
     head_epochs: int = flag(1, "optimization", "epochs with a frozen backbone", minimum=0)
@@ -72,7 +72,9 @@ class TrainConfig(Settings):
     )
 
     output_dir: str = flag(RUNS_DIR, "run", "folder in which the run <model>-<time> is created")
-    seed: int = flag(0, "run", "seed of shuffling, augmentation and dropout", minimum=0)
+    seed: int = flag(
+        0, "run", "seed of initial weights, shuffling, augmentation and dropout", minimum=0
+    )
     strategy: str = flag(
         "none", "run", "mirrored: all visible GPUs share each batch", choices=("none", "mirrored")
     )
@@ -190,8 +192,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data_dir": SAMPLE_DIR,
         "image_size": 80,
         "weights": "none",
-        "head_epochs": 2,
-        "epochs": 8,
         "small_epochs_fraction": 0.0,
         "batch_size": 16,
     },
@@ -225,7 +225,9 @@ _TTA = "test-time augmentation: mean over eight flips and rotations, 8 times slo
 # Files that have an engine of their own, and no heat maps.
 _EXPORTED = (".tflite", ".onnx")
 ENGINE = "what runs a .keras file; auto: LiteRT, or with a GPU Keras"
-OPERATING_POINT = "also decide at this threshold of the model, such as malignant=sensitivity_0.90"
+OPERATING_POINT = (
+    "also say whether the score reaches this threshold, such as malignant=sensitivity_0.90"
+)
 
 
 def check_engine(engine: str, model_paths: tuple[str, ...]) -> None:
@@ -246,7 +248,8 @@ class EvaluateConfig(Settings):
     model_path: tuple[str, ...] = flag(
         (),
         "input",
-        ".keras, .tflite or .onnx files, or folders of runs; several: ensemble",
+        ".keras, .tflite or .onnx files, or folders of runs; several: folds of one split, or an "
+        "ensemble",
         required=True,
     )
     data_dir: str | None = flag(
@@ -255,8 +258,8 @@ class EvaluateConfig(Settings):
     split: str | None = flag(
         None,
         "input",
-        "test: images whose lesions are in neither the train nor the validation split; all: every "
-        "image (default: test; val, out of fold, for the folds of one split)",
+        "train, val: those of the model; test: images that the model does not know, by id, lesion, "
+        "patient, pixels or near-duplicate; all (default: test; for folds val, out of fold)",
         choices=("train", "val", "test", "all"),
     )
     output_dir: str | None = flag(
@@ -270,7 +273,7 @@ class EvaluateConfig(Settings):
         choices=("isic2018",),
     )
     prevalence: tuple[str, ...] = flag(
-        (), "output", "also give PPV and NPV where so many are, such as malignant=0.05"
+        (), "output", "also give PPV and NPV at this prevalence, such as malignant=0.05"
     )
     tta: bool = flag(False, "run", _TTA)
     batch_size: int = flag(64, "run", "images per step", minimum=1)
@@ -292,7 +295,7 @@ class PredictConfig(Settings):
         (),
         "input",
         ".keras, .tflite or .onnx files, or folders of runs; several: ensemble (default: newest "
-        f"run in {RUNS_DIR} on images that are not synthetic, else the bundled model)",
+        f"run in {RUNS_DIR} that was not trained on synthetic images, else the bundled model)",
     )
     top_k: int = flag(3, "output", "number of classes shown per image", minimum=1)
     operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")

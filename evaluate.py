@@ -61,6 +61,7 @@ def evaluate(settings: EvaluateConfig) -> int:
     from metrics.comparison import read_predictions
     from metrics.evaluation import evaluation_metrics
     from metrics.report import format_metrics
+    from models.checksums import file_checksum
     from models.ensemble import load_predictor
     from training.evaluation import count_images, predict, select
     from training.submission import choose_submission
@@ -100,6 +101,7 @@ def evaluate(settings: EvaluateConfig) -> int:
         prevalence=prevalence,
         other=other,
     )
+    metrics |= {"model_checksums": [file_checksum(path) for path in paths]}
     write(selection, prediction, metrics, notes, settings, name, output_dir)
     files = "report.html, metrics.json, predictions.csv, plots"
     if submission:
@@ -125,8 +127,8 @@ def list_notes(
     if selection.is_out_of_fold:
         notes.append(
             f"Out of fold: {len(selection.parts)} models, each predicts the images that validated "
-            "it. These chose its best epoch and its temperature, so its metrics are a little too "
-            "high."
+            "it. These chose its best epoch and its temperature, so its metrics are slightly "
+            "optimistic."
         )
     elif known := count_known(frame, description):
         notes.append(

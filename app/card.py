@@ -10,9 +10,10 @@ from data.class_names import class_titles
 from data.classes import melanoma_class
 from data.ham10000 import SUBGROUP_NAMES
 from metrics.card import CardModel, build_card
+from models.checksums import file_checksum
 from models.description import SYNTHETIC_WARNING, Description, peek_description
 from support import InputError, cli
-from support.files import one_line, read_json, write_text
+from support.files import first_line, one_line, read_json, write_text
 from training.run import Run, find_model
 
 PROGRAM = "python -m app.card"
@@ -56,24 +57,27 @@ def write_card(settings: CardConfig) -> int:
             raise InputError(f"{path}: expected a .keras file of this project; choose another")
     folder = Path(settings.evaluation or path.parent / "evaluation-test")
     with cli.naming_flag("--evaluation"):
-        metrics = read_metrics(folder, description)
+        metrics = read_metrics(folder, path)
     output = Path(settings.output or folder / CARD_NAME)
     write_text(output, build_card(metrics, describe_model(path, description)))
     print(f"Written to {one_line(str(output))}; its last section lists what only you can add.")
     return 0
 
 
-def read_metrics(folder: Path, description: Description) -> dict:
+def read_metrics(folder: Path, model_path: Path) -> dict:
     """Read the metrics of an evaluation.
 
+    Args:
+        folder: that of the evaluation.
+        model_path: the model.
+
     Raises:
-        InputError: there are none, they are of another version, or of other classes.
+        InputError: there are none, they are of another version, or of another model.
     """
     path = folder / "metrics.json"
     try:
         metrics = read_json(path)
-        classes = set(metrics["per_class"])
-        if not {"facts", "notes", "occlusion"} <= set(metrics):
+        if not {"facts", "notes", "occlusion", "model_checksums"} <= set(metrics):
             raise ValueError("metrics of an older version")
     except FileNotFoundError as error:
         raise InputError(
@@ -81,10 +85,10 @@ def read_metrics(folder: Path, description: Description) -> dict:
         ) from error
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: {error}; evaluate the model again") from error
-    if classes != set(description.class_names):
+    if metrics["model_checksums"] != [file_checksum(model_path)]:
         raise InputError(
-            f"{path}: expected metrics of the classes of the model, received others; choose the "
-            "evaluation of this model"
+            f"{path}: expected metrics of {model_path}, received those of another model, or of an "
+            "earlier version of the file; evaluate this one"
         )
     return metrics
 
@@ -124,11 +128,20 @@ def count_classes(path: Path, description: Description) -> dict[str, dict[str, i
 
     Returns:
         Empty if there is no such table beside the model, or not of its training images.
+
+    Raises:
+        InputError: the table cannot be read.
     """
     table = Run(path.parent).split
     if not table.is_file():
         return {}
-    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    try:
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False)[["split", "label"]]
+    except (ValueError, KeyError) as error:  # damaged, or of another program
+        reason = first_line(error)
+        raise InputError(
+            f"{table}: expected the table of a run, received {reason}; copy it again, or remove it"
+        ) from error
     if len(frame[frame["split"] == "train"]) != len(description.train_image_ids):
         return {}
     return {

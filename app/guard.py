@@ -5,7 +5,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse
 
 # With these, the browser blocks requests of the page to other hosts, and other sites that embed it.
 HEADERS = {
@@ -55,10 +55,10 @@ class Guard:
         except asyncio.CancelledError:
             # Ctrl-C; raised further, it would be printed with its traceback.
             if not started:
-                stopped = PlainTextResponse("the program was stopped", 503)
+                stopped = error_response(503, "The program was stopped.")
                 await stopped(scope, receive, send_with_headers)
 
-    def _reject(self, scope: dict) -> PlainTextResponse | None:
+    def _reject(self, scope: dict) -> JSONResponse | None:
         """Return the response to a request that is not accepted."""
         # As text of the bytes as they came: Starlette repairs what it cannot parse.
         values = {name: [] for name in (b"host", b"origin", b"sec-fetch-site")}
@@ -68,15 +68,25 @@ class Guard:
         hosts, origins, sites = values.values()
         host = parse_host(hosts[0]) if len(hosts) == 1 else None
         if host is None:
-            return PlainTextResponse("expected the name or address of this machine as host", 400)
+            return error_response(400, "Expected the name or address of this machine as host.")
         if self.hosts and host not in self.hosts:
-            return PlainTextResponse("this page is available on this machine only", 421)
+            return error_response(421, "This page is available on this machine only.")
         if scope["method"] in ("GET", "HEAD"):
             return None
         own_origins = (f"http://{hosts[0]}", f"https://{hosts[0]}")
         if not set(origins) <= set(own_origins) or not set(sites) <= set(_OWN_SITE):
-            return PlainTextResponse("this page accepts requests of its own only", 403)
+            return error_response(403, "This page accepts requests of its own only.")
         return None
+
+
+def error_response(status: int, text: str) -> JSONResponse:
+    """Return the response to a request that failed, the same for the page and for programs.
+
+    Args:
+        status: of HTTP.
+        text: one or more sentences.
+    """
+    return JSONResponse({"error": text}, status)
 
 
 def parse_host(value: str) -> str | None:

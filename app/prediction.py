@@ -187,7 +187,7 @@ class Predictor:
             # Below a heading that names no class.
             "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
             "decision": decision,
-            "set": _capitalize(set_text(likely, coverage)),
+            "set": set_text(likely, coverage),
             "malignant": _describe_malignant(
                 None if total is None else float(total[0]),
                 [titles.get(name, name) for name in description.malignant],

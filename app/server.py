@@ -11,11 +11,11 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from app.examples import Example
-from app.guard import Guard
+from app.guard import Guard, error_response
 from app.settings import AppConfig
 from app.uploads import RejectedError, read_square, read_upload
 from data import DataError
@@ -81,7 +81,7 @@ def build_app(
     async def get_example(request: Request) -> Response:
         example = examples.get(request.path_params["name"])
         if example is None:
-            return PlainTextResponse("no such example", 404)
+            return error_response(404, "There is no such example.")
         return Response(example.content, media_type="image/jpeg")
 
     async def get_health(request: Request) -> Response:
@@ -159,17 +159,19 @@ class PredictionQueue:
         try:
             return JSONResponse(await self._run(request, read))
         except RejectedError as error:
-            return _message(error.status, str(error))
+            return error_response(error.status, str(error))
         except TimeoutError:
-            return _message(408, "The upload took too long. Try again.")
+            return error_response(408, "The upload took too long. Try again.")
         except ClientDisconnect:
-            return _message(400, "The upload was interrupted.")
+            return error_response(400, "The upload was interrupted.")
         except DataError as error:
             text = str(error)
-            return _message(400, f"{text[:1].upper()}{text[1:]}.")
+            return error_response(400, f"{text[:1].upper()}{text[1:]}.")
+        except MemoryError:
+            return error_response(503, "The program is out of memory. Choose a smaller image.")
         except Exception:
             logging.getLogger(__name__).exception("no prediction for an image")
-            return _message(
+            return error_response(
                 500, "Something went wrong. The console where the program runs shows the error."
             )
 
@@ -217,7 +219,3 @@ class PredictionQueue:
             return bytes(content)
         finally:
             self._arrived -= len(content)
-
-
-def _message(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)

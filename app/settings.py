@@ -20,7 +20,7 @@ class AppConfig(Settings):
         (),
         "input",
         ".keras files or folders of runs; several: ensemble (default: newest run in "
-        f"{RUNS_DIR} on images that are not synthetic, else the bundled model)",
+        f"{RUNS_DIR} that was not trained on synthetic images, else the bundled model)",
     )
     operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
     engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
@@ -60,7 +60,7 @@ class ExportConfig(Settings):
     quantize: str = flag(
         "float32",
         "output",
-        "number format, for litert only; float16: half the size of float32, int8: a quarter",
+        "number format, for litert only; float16: half the size of float32, int8: a third",
         choices=QUANTIZATIONS,
     )
     output: str | None = flag(

@@ -30,7 +30,7 @@ async def read_upload(content: bytes, headers: Headers) -> tuple[bytes, str]:
     Raises:
         RejectedError: the body is a form without exactly one file, or a damaged one.
     """
-    if not headers.get("content-type", "").startswith("multipart/form-data"):
+    if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return content, UNNAMED
 
     async def body() -> AsyncIterator[bytes]:
@@ -43,6 +43,8 @@ async def read_upload(content: bytes, headers: Headers) -> tuple[bytes, str]:
         form = await parser.parse()
     except MultiPartException as error:
         raise RejectedError(400, f"Expected a form with one file: {error.message}") from error
+    except UnicodeError as error:  # the form names a character set that Python does not have
+        raise RejectedError(400, "Expected a form with one file in UTF-8.") from error
     files = [value for value in form.values() if isinstance(value, UploadFile)]
     if len(files) != 1:
         raise RejectedError(400, f"Expected a form with one file, received {len(files)}.")

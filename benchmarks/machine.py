@@ -32,7 +32,7 @@ RECIPE = build_train_config({})
 def run_benchmark(
     name: str,
     doc: str,
-    measure: Callable[[argparse.Namespace], None],
+    measure: Callable[[argparse.Namespace], int | None],
     argv: list[str] | None,
     *,
     has_data: bool = True,
@@ -43,7 +43,8 @@ def run_benchmark(
     Args:
         name: of the module.
         doc: its docstring.
-        measure: takes the options, prints the results and the ratio.
+        measure: takes the options, prints the results and the ratio; returns how many files could
+            not be used, or None if all had to be.
         argv: the arguments; None for those of the process.
         has_data: whether it reads a data set.
         options: as for `parse_options`.
@@ -53,8 +54,7 @@ def run_benchmark(
     def command() -> int:
         values = parse_options(program, doc, argv, has_data=has_data, **options)
         print(describe_machine(), flush=True)
-        measure(values)
-        return 0
+        return 1 if measure(values) else 0
 
     return cli.run(program, command)
 

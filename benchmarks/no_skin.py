@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     )
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Score lesions and other images, and print the table."""
+def measure(options: argparse.Namespace) -> int:
+    """Score lesions and other images, print the table; returns how many cannot be read."""
     frame = read_images(options.data_dir)
 
     from models.backend import start_tensorflow
@@ -91,6 +91,7 @@ def measure(options: argparse.Namespace) -> None:
             f"{kind:<16}{areas[kind]:>9.4f}{detected:>10.1%}{np.median(scores):>14.2f}", flush=True
         )
     print(f"ratio: {np.mean([area for kind, area in areas.items() if kind != HARD]):.4f}")
+    return len(paths) - len(lesions)
 
 
 def photograph(rng: np.random.Generator) -> np.ndarray:

@@ -70,8 +70,8 @@ def main(argv: list[str] | None = None) -> int:
     )
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Measure the model on clean and corrupted images, print the table and plot it."""
+def measure(options: argparse.Namespace) -> int:
+    """Measure the model on clean and corrupted images; returns how many cannot be read."""
     output = plot_path(options.output)
     with naming_flag("--model_path"):
         model_path = find_model(options.model_path)
@@ -110,6 +110,7 @@ def measure(options: argparse.Namespace) -> None:
         f"{len(STRENGTHS)} strengths, each on the same {len(frame):,} images."
     )
     print(f"ratio: {np.mean(list(ratios(clean, corrupted).values())):.3f}")
+    return len(chosen) - len(frame)
 
 
 def describe_images(frame: pd.DataFrame, available: int, split: str) -> str:

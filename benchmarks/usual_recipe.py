@@ -12,10 +12,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import read_images, run_benchmark
-from config import TrainConfig
+from benchmarks.machine import run_benchmark
 from models.backbones import BACKBONES
 from training.phases import Phase
+from training.settings import build_train_config
 
 if TYPE_CHECKING:
     import keras
@@ -35,7 +35,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train until stopped; prints a line for each epoch."""
-    frame = read_images(options.data_dir)
+    from training.dataset import read_labeled_images
+
+    given = {"data_dir": options.data_dir, "split_seed": options.seed}
+    frame = read_labeled_images(build_train_config(given)).frame
 
     from models.backend import start_tensorflow
 
@@ -73,12 +76,16 @@ def train(options: argparse.Namespace) -> None:
 
 
 def make_batches(frame: pd.DataFrame, seed: int) -> list:
-    """Return the batches of the train and the validation split, which is that of `train.py`."""
+    """Return the batches of the train and the validation split.
+
+    Args:
+        frame: with `path`, `label` and `split`.
+        seed: of order and augmentation.
+    """
     import keras
     import tensorflow as tf
 
     from data.ham10000 import CLASS_NAMES
-    from data.splits import split_by_lesion
 
     generator = tf.keras.preprocessing.image.ImageDataGenerator
     scale = keras.applications.mobilenet_v2.preprocess_input
@@ -93,15 +100,9 @@ def make_batches(frame: pd.DataFrame, seed: int) -> list:
         fill_mode="reflect",
     )
     plain = generator(preprocessing_function=scale)
-    split = split_by_lesion(
-        frame,
-        seed=seed,
-        validation_fraction=TrainConfig.validation_fraction,
-        test_fraction=TrainConfig.test_fraction,
-    )
     return [
         source.flow_from_dataframe(
-            frame[split == name],
+            frame[frame["split"] == name],
             x_col="path",
             y_col="label",
             classes=list(CLASS_NAMES),

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.folders import find_images
+from data.tables import read_text
 from models.checksums import file_checksum
 from support import InputError
-from support.files import count_noun, replacing
+from support.files import count_noun, describe_state, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Changes when the same images, model and settings give other files.
-_FORMAT = "1"
+_FORMAT = "2"
 _PREFIX, _SUFFIX = "part-", ".parquet"
 _LIST_SUFFIX = ".txt"
 _TEXTS = {"image", "predicted", "prediction_set", "skipped"}
@@ -78,19 +79,15 @@ def list_images(sources: Iterable[str]) -> list[str]:
         sources: as there, or `.txt` files with a path per line.
 
     Raises:
-        DataError: as there.
-        InputError: a list is empty or no text.
+        DataError: as there, or a list is no text.
+        InputError: a list is empty.
     """
     paths: list[str] = []
     for source in sources:
         if not source.endswith(_LIST_SUFFIX) or not os.path.isfile(source):
             paths += find_images([source])
             continue
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"expected paths in UTF-8 in {source}, received {error}") from error
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in read_text(Path(source)).splitlines() if line.strip()]
         if not lines:
             raise InputError(f"expected a path per line in {source}, found none; fill the list")
         paths += lines
@@ -101,7 +98,7 @@ def build_key(paths: Sequence[str], models: Sequence[Path], settings: Iterable[o
     """Return a key that is another one for other images, models or settings.
 
     Args:
-        paths: of the images.
+        paths: of the images, whose size and date count.
         models: files, whose content counts.
         settings: what else the rows depend on.
 
@@ -112,7 +109,7 @@ def build_key(paths: Sequence[str], models: Sequence[Path], settings: Iterable[o
     for model in models:
         digest.update(file_checksum(model).encode())
     for path in paths:
-        digest.update(os.fsencode(path) + b"\0")
+        digest.update(describe_state(path))
     return digest.hexdigest()[:12]
 
 

@@ -21,6 +21,7 @@ from cluster.connection import (
     read_machines,
 )
 from cluster.settings import PredictionConfig
+from models.checksums import file_checksum
 from models.description import SYNTHETIC_WARNING, peek_description
 from support import InputError, cli
 from support.files import count_noun, make_folder
@@ -77,7 +78,7 @@ def predict(settings: PredictionConfig) -> int:
                 flush=True,
             )
             work(ray, settings, [str(path) for path in models], parts, missing, workers)
-    skipped = count_skipped(folder)
+    skipped = count_skipped(parts)
     print(f"{count_noun(len(paths) - skipped, 'prediction')} written to {settings.output}")
     if skipped:
         print(
@@ -117,10 +118,11 @@ def work(
     logging.getLogger("ray.data").setLevel("ERROR")
     share = Share(settings.cpus_per_worker, settings.gpus_per_worker)
     rows = [{"paths": parts.images(index), "file": str(parts.file(index))} for index in missing]
+    checksums = {model: file_checksum(Path(model)) for model in models}
     # Each part is a block of Ray Data: what one task predicts, and what is lost with its worker.
     predicted = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
-        fn_constructor_args=(settings, models, os.getcwd(), share),
+        fn_constructor_args=(settings, checksums, os.getcwd(), share),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=share.cpus,
         num_gpus=share.gpus,
@@ -145,11 +147,12 @@ def work(
         progress.clear()
 
 
-def count_skipped(folder: Path) -> int:
+def count_skipped(parts: Parts) -> int:
     """Return how many images of a table could not be read, from the statistics of its files."""
     from pyarrow import dataset
 
-    table = dataset.dataset(folder, format="parquet")
+    files = [str(parts.file(index)) for index in range(len(parts))]
+    table = dataset.dataset(files, format="parquet")
     return table.count_rows(filter=dataset.field("skipped").is_valid())
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from cluster.connection import Share, enter_folder
 from cluster.parts import join_skipped, write_part
 from cluster.settings import PredictionConfig
+from models.checksums import file_checksum
 from support import InputError
 from support.cli import is_out_of_memory
 from support.files import describe_os_error
@@ -37,9 +38,10 @@ class Worker:
     """
 
     def __init__(
-        self, settings: PredictionConfig, models: list[str], folder: str, share: Share
+        self, settings: PredictionConfig, checksums: dict[str, str], folder: str, share: Share
     ) -> None:
-        self.settings, self.models, self.folder, self.share = settings, models, folder, share
+        self.settings, self.checksums = settings, checksums
+        self.folder, self.share = folder, share
 
     def __call__(self, row: dict) -> dict:
         """Predict a part and write its file.
@@ -72,7 +74,10 @@ class Worker:
         from models.ensemble import load_predictor
         from training.decision import choose_operating_point
 
-        classifier = load_predictor(self.models, engine="auto")
+        classifier = load_predictor(list(self.checksums), engine="auto")
+        for path, checksum in self.checksums.items():
+            if file_checksum(Path(path)) != checksum:
+                raise InputError(f"{path}: the file changed while it was in use; start again")
         point = choose_operating_point(self.settings.operating_point, classifier.description)
         return classifier, point
 

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from data import DataError
-from data.folders import list_folder
+from data.folders import list_data_folder
 from data.label_tables import image_ids as ids_of
 from data.table_layouts import IMAGE_COLUMNS, PLAIN, is_artifacts, table_layout
 from data.tables import Table, read_table, warn
@@ -27,8 +26,7 @@ def read_artifacts(
         None where no table says it. Empty without such a table, or if none names one of these
         images; of a table that cannot be used, a warning.
     """
-    path = Path(data_dir)
-    folder = list_folder(path.parent if path.is_file() else path)
+    folder = list_data_folder(data_dir)
     found: dict[str, dict[str, bool]] = {}
     for file in folder.tables:
         if not is_artifacts(file):

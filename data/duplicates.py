@@ -13,7 +13,7 @@ import pandas as pd
 
 from data import DataError
 from data.contact_sheet import write_contact_sheet
-from data.folders import find_images
+from data.folders import find_images, list_folder
 from data.images import load_pixels
 from data.near_duplicates import Pair, find_near_duplicates
 from data.parallel import in_parallel
@@ -247,14 +247,9 @@ def _read_folder(folder: str, name: str) -> tuple[_Images, int]:
     with cli.naming_flag(name):
         if not os.path.isdir(folder):
             raise DataError(f"expected a folder of images, received {folder}; correct the path")
-        try:
-            frame = read_dataset(folder, classes=None).frame.dropna(subset=["path"])
-        except DataError:  # images without labels
-            paths = find_images([folder])
-            ids, lesions = [os.path.basename(path) for path in paths], [""] * len(paths)
-        else:
-            paths = frame["path"].tolist()
-            ids, lesions = frame["image_id"].tolist(), frame["lesion_id"].fillna("").tolist()
+        paths = find_images([folder])
+    known = _read_ids(folder)
+    ids, lesions = np.transpose([known.get(path, (os.path.basename(path), "")) for path in paths])
     progress = Progress(f"reading {folder}")
     fingerprints = read_fingerprints(paths, on_progress=progress.update)
     failures = 0
@@ -265,7 +260,19 @@ def _read_folder(folder: str, name: str) -> tuple[_Images, int]:
                 load_pixels(path)
             except DataError as error:
                 print(one_line(f"skipped {error}"), file=sys.stderr)
-    return _Images(paths, ids, lesions, fingerprints), failures
+    return _Images(paths, ids.tolist(), lesions.tolist(), fingerprints), failures
+
+
+def _read_ids(folder: str) -> dict[str, tuple[str, str]]:
+    """Return the ids of image and lesion, by path, of the labeled images of a folder."""
+    try:
+        frame = read_dataset(folder, classes=None).frame.dropna(subset=["path"])
+    except DataError as error:
+        if list_folder(folder).tables:
+            print(one_line(f"note: no ids of lesions: {error}"), file=sys.stderr)
+        return {}
+    ids = zip(frame["image_id"], frame["lesion_id"].fillna(""), strict=True)
+    return dict(zip(frame["path"], ids, strict=True))
 
 
 if __name__ == "__main__":

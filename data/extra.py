@@ -48,7 +48,8 @@ def select_extra(
             or test images.
 
     Returns:
-        The rows of `extra` that may be used for training, and the counts.
+        The rows of `extra` that may be used for training, with `tied` where an image of their group
+        is in the training split already; and the counts.
     """
     train, held_out = frame[frame["split"] == "train"], frame[frame["split"] != "train"]
     hashes = extra["pixel_hash"]
@@ -63,9 +64,10 @@ def select_extra(
     by_lesion = extra["group"].isin(extra.loc[excluded, "group"]) & ~excluded
     excluded |= by_lesion
     repeated = match_ids(extra["image_id"], train["image_id"]) | hashes.isin(train_hashes)
+    tied = extra["group"].isin(extra.loc[repeated, "group"])
     repeated |= extra["image_id"].duplicated() | (hashes.duplicated() & hashes.notna())
     repeated &= ~excluded
-    selected = extra[~excluded & ~repeated]
+    selected = extra.assign(tied=tied)[~excluded & ~repeated]
     parts = (by_id, by_pixels, by_near, by_lesion, repeated)
     return selected, Counts(*(int(part.sum()) for part in parts), len(selected))
 
@@ -85,7 +87,7 @@ def split_extra(
         frame: with `lesion_id`, `split`, and perhaps `patient_id`.
         extra: from `select_extra`.
         near_duplicates: index labels of the rows of `extra` that are near-duplicates of training
-            images.
+            images, or `tied` to them.
         seed: as for `data.splits.split_by_lesion`.
         validation_fraction: fraction of the images.
         fold: as for `data.splits.split_by_lesion`.

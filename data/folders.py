@@ -97,6 +97,22 @@ def list_folder(root: str | os.PathLike) -> Folder:
     )
 
 
+def list_data_folder(data_dir: str | os.PathLike) -> Folder:
+    """List a data folder, or that of a table of labels.
+
+    Args:
+        data_dir: a folder; or a table, whose images are in its folder, or else in the one above.
+    """
+    path = Path(data_dir)
+    if not path.is_file():
+        return list_folder(path)
+    folder = list_folder(path.parent)
+    if not folder.images:
+        above = list_folder(path.absolute().parent.parent)
+        folder = above if above.images else folder
+    return folder
+
+
 def _walk(root: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
     """Walk through a folder as `support.files.walk`, without what systems leave in it."""
     for folder, names in walk(root):
@@ -250,10 +266,18 @@ class _Index:
             inside = [path for path in paths if self._is_in(path, folders)]
             # The folder may have another name here, if there is no doubt which file is meant.
             is_sure = len(paths) == 1 and self.ids_of_stem[name_key(name)] == 1
+            inside = _prefer(
+                inside, lambda path: self._folders_of(path) == [*map(name_key, folders)]
+            )
             paths = inside or (paths if is_sure else [])
         return _prefer(
             paths, lambda path: unicodedata.normalize("NFC", PurePath(path).stem) == name
         )
+
+    def _folders_of(self, path: str) -> list[str]:
+        """Return the keys of the folders of a file inside the root."""
+        folder = os.path.relpath(os.path.dirname(os.path.abspath(path)), self.root)
+        return [name_key(part) for part in PurePath(folder).parts]
 
     def _is_in(self, path: str, folders: Sequence[str]) -> bool:
         """Tell whether the folders of a file end in given ones, or, inside the root, these in it.
@@ -262,7 +286,7 @@ class _Index:
         """
         wanted = [name_key(part) for part in folders]
         full = os.path.dirname(os.path.abspath(path))
-        inside = [name_key(part) for part in PurePath(os.path.relpath(full, self.root)).parts]
+        inside = self._folders_of(path)
         whole = [name_key(part) for part in PurePath(full).parts]
         return whole[-len(wanted) :] == wanted or wanted[len(wanted) - len(inside) :] == inside
 

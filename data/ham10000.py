@@ -10,7 +10,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from data.folders import list_folder
+from data.folders import list_data_folder
 from data.mask_names import mask_image_id
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
     (2020), doi:10.1038/s41591-020-0942-0, published them for all of HAM10000.
 
     Args:
-        data_dir: folder of the data set; searched with all its subfolders.
+        data_dir: folder of the data set, searched with all its subfolders, or one table in it.
 
     Returns:
         Path by image_id, such as that of `<image_id>_segmentation.png`; empty if there are none.
     """
     masks: dict[str, str] = {}
-    for path in list_folder(data_dir).masks:
+    for path in list_data_folder(data_dir).masks:
         if image_id := mask_image_id(path):
             masks.setdefault(image_id, path)
     return masks

@@ -7,7 +7,7 @@ import pandas as pd
 
 from data.label_tables import image_ids
 from data.table_layouts import CHALLENGE, IMAGE_COLUMNS, METADATA_COLUMNS, metadata_columns
-from data.tables import Table, find_columns, read_header, read_table
+from data.tables import Table, are_unknown, find_columns, read_header, read_table, warn
 from support.files import list_names
 
 
@@ -57,6 +57,40 @@ def describe_sources(frame: pd.DataFrame) -> list[str]:
     if not set(counts.index) - {"unknown"}:
         return []
     return [f"sources: {list_names([f'{name} {n:,}' for name, n in counts.items()], 6)}"]
+
+
+def name_patients(frame: pd.DataFrame) -> None:
+    """Empty unknown patients; make numbers of lesions, such as of PAD-UFES-20, those of a patient.
+
+    There, 23 numbers of lesions are those of two patients.
+
+    Args:
+        frame: changed; without `patient_id`, it stays as it is.
+    """
+    if "patient_id" not in frame:
+        return
+    patients = frame["patient_id"].mask(are_unknown(frame["patient_id"]), "")
+    frame["patient_id"] = patients
+    if "lesion_id" in frame:
+        is_number = frame["lesion_id"].str.fullmatch(r"\d+") & patients.ne("")
+        frame["lesion_id"] = frame["lesion_id"].mask(is_number, patients + "_" + frame["lesion_id"])
+
+
+def check_lesions(frame: pd.DataFrame, source: Path) -> None:
+    """Warn about lesions with more than one diagnosis.
+
+    Args:
+        frame: with `lesion_id` and `class_name`.
+        source: of the labels, for the message.
+    """
+    known = frame[frame["class_name"] != ""]
+    diagnoses = known["class_name"].groupby(known["lesion_id"]).nunique()
+    if (diagnoses > 1).any():
+        warn(
+            f"{source}: lesions with more than one diagnosis, such as {diagnoses.idxmax()}, stay "
+            "in one split, and each image keeps its own diagnosis "
+            f"({(diagnoses > 1).sum()} in total)"
+        )
 
 
 def _image_column(table: Table, wanted: pd.Series) -> list[str]:

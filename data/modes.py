@@ -119,7 +119,7 @@ def _scale_gray(image: Image.Image) -> Image.Image:
 
 def _given_maximum(image: Image.Image) -> int | None:
     """Return the largest level of an image as its file gives it, None if it does not."""
-    if image.format == "PPM":
+    if image.format == "PPM" and image.mode != "F":
         return 65535  # Pillow has scaled the levels
     if image.format == "PNG":
         bits = _significant_bits(image)

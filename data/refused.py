@@ -120,4 +120,9 @@ def reason(error: Exception, head: bytes) -> str:
             return "permission denied; make the file readable"
         case IsADirectoryError():
             return "it is a folder; choose a file"
+        case MemoryError():
+            return (
+                "it takes more memory than there is, or is damaged; close other programs, or scale "
+                "it down"
+            )
     return f"{' '.join(text.split())}; copy it again"

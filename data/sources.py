@@ -13,15 +13,22 @@ from data import DataError
 from data.class_folders import count_class_folders, read_class_folders
 from data.classes import HAM10000 as HAM10000_CLASSES
 from data.classes import ClassScheme
-from data.folders import TABLE_SUFFIXES, Folder, describe_masks, list_folder, match_images
+from data.folders import (
+    TABLE_SUFFIXES,
+    Folder,
+    describe_masks,
+    list_data_folder,
+    list_folder,
+    match_images,
+)
 from data.found_tables import find_label_tables, join_names, unknown_layout
 from data.given_splits import choose_tables, read_split_column, split_of_images, split_of_path
 from data.label_columns import is_ham10000_scheme
-from data.label_metadata import describe_sources, fill_metadata
+from data.label_metadata import check_lesions, describe_sources, fill_metadata, name_patients
 from data.label_tables import LabelTable, image_ids, read_labels
 from data.named_classes import name_classes
 from data.table_layouts import ARCHIVE, HAM10000, METADATA_COLUMNS, PLAIN, is_ham10000, is_metadata
-from data.tables import are_unknown, fill_lesion_ids, to_years, warn
+from data.tables import fill_lesion_ids, to_years, warn
 from support.files import list_names, one_line
 
 _METADATA = ("patient_id", "dx_type", "age", "sex", "localization", "source")
@@ -79,10 +86,7 @@ def read_dataset(
     """
     path = Path(data_dir)
     if path.is_file():
-        folder = list_folder(path.parent)
-        if not folder.images:
-            above = list_folder(path.absolute().parent.parent)
-            folder = above if above.images else folder
+        folder = list_data_folder(path)
         table = read_labels(path, classes, stems=folder.stems)
         return _read_tables(folder, [table], [], [], classes)
     if not path.is_dir():
@@ -199,9 +203,9 @@ def _read_tables(
         splits, split_note = split_of_images(frame["path"], folder.root)
         if splits is not None:
             frame["split"] = splits
-    _name_patients(frame)
+    name_patients(frame)
     fill_lesion_ids(frame, source)
-    _check_lesions(frame, source)
+    check_lesions(frame, source)
     if "age" in frame:
         frame["age"] = to_years(frame["age"], source)
     notes = [*([split_note] if split_note else []), *notes, *matches.notes]
@@ -276,31 +280,6 @@ def _check_paths(frame: pd.DataFrame, folder: Folder, source: Path) -> None:
         )
 
 
-def _name_patients(frame: pd.DataFrame) -> None:
-    """Empty unknown patients; make numbers of lesions, such as of PAD-UFES-20, those of a patient.
-
-    There, 23 numbers of lesions are those of two patients.
-    """
-    if "patient_id" not in frame:
-        return
-    patients = frame["patient_id"].mask(are_unknown(frame["patient_id"]), "")
-    frame["patient_id"] = patients
-    if "lesion_id" in frame:
-        is_number = frame["lesion_id"].str.fullmatch(r"\d+") & patients.ne("")
-        frame["lesion_id"] = frame["lesion_id"].mask(is_number, patients + "_" + frame["lesion_id"])
-
-
-def _check_lesions(frame: pd.DataFrame, source: Path) -> None:
-    known = frame[frame["class_name"] != ""]
-    diagnoses = known["class_name"].groupby(known["lesion_id"]).nunique()
-    if (diagnoses > 1).any():
-        warn(
-            f"{source}: lesions with more than one diagnosis, such as {diagnoses.idxmax()}, stay "
-            "in one split, and each image keeps its own diagnosis "
-            f"({(diagnoses > 1).sum()} in total)"
-        )
-
-
 def _read_class_folders(folder: Folder, notes: list[str], classes: ClassScheme | None) -> Dataset:
     """Take the name of an image's folder as its label."""
     frame, outside = read_class_folders(folder, classes)
@@ -313,11 +292,29 @@ def _read_class_folders(folder: Folder, notes: list[str], classes: ClassScheme |
     splits, note = split_of_images(frame["path"], folder.root)
     if splits is not None:
         frame["split"] = splits
+    notes = [line for line in (note, *notes, outside, *_add_metadata(frame, folder)) if line]
     fill_lesion_ids(frame, folder.root)
-    notes = [line for line in (note, *notes, outside) if line]
+    check_lesions(frame, folder.root)
     if folder.masks:
         notes.append(describe_masks(folder))
     return _dataset(frame, "one folder per class", notes, classes, folder.root)
+
+
+def _add_metadata(frame: pd.DataFrame, folder: Folder) -> list[str]:
+    """Add to images in class folders what tables know of them; returns lines on the tables."""
+    used, notes = [], []
+    for path in folder.tables:
+        try:
+            used += fill_metadata(frame, METADATA_COLUMNS, [path])
+        except DataError as error:
+            notes.append(f"not used: {error}")
+    if used:
+        names = list_names([str(path.relative_to(folder.root)) for path in used], 6)
+        notes.append(f"metadata of the images: {names}")
+    name_patients(frame)
+    if "age" in frame:
+        frame["age"] = to_years(frame["age"], folder.root)
+    return notes
 
 
 def _dataset(

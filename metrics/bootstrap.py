@@ -35,9 +35,10 @@ def resample_weights(groups: Sequence, *, resamples: int = RESAMPLES, seed: int 
     """
     names, group_indices = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(names), (resamples, len(names)))
-    counts = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
-    return counts.astype(np.int16)[:, group_indices]
+    counts = np.empty((resamples, len(names)), np.int16)
+    for row in counts:  # all at once would take twelve times the memory
+        row[:] = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
+    return counts[:, group_indices]
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

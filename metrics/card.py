@@ -201,10 +201,10 @@ def _calibration(metrics: Mapping) -> str:
     )
     if sets := metrics["prediction_sets"]:
         text += (
-            f"\n\nPrediction sets that are meant to hold the true class in "
-            f"{format_level(sets['stated_coverage'])} of cases hold it in "
+            f"\n\nPrediction sets that are meant to contain the true class in "
+            f"{format_level(sets['stated_coverage'])} of cases contain it in "
             f"{_with_interval(sets['coverage'], sets['intervals']['coverage'])} of these, with "
-            f"{format_number(sets['mean_size'])} classes in the mean."
+            f"{format_number(sets['mean_size'])} classes per set on average."
         )
     return text
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from metrics.bootstrap import confidence_intervals, divide
-from metrics.operating_points import limit_interval
+from metrics.operating_points import fraction_interval
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
@@ -52,8 +52,8 @@ def classification_metrics(
         predicting it; `images`, their number; `per_class`, a dict from class name to `precision`,
         `recall`, `f1`, `roc_auc`, `average_precision`, `support`; under the name of each binary
         task its `roc_auc` and `sensitivity_at_specificity`; and with `groups`, `intervals`: 95%
-        bootstrap confidence intervals by metric, also in `per_class`, of the recall: where that is
-        0 or 1, Wilson's for as many lesions.
+        bootstrap confidence intervals by metric, also in `per_class`, of the recall, see
+        `fraction_interval`.
 
     Raises:
         ValueError: there are no images, or the shapes disagree.
@@ -123,7 +123,7 @@ def subgroup_metrics(
         By column and value `images`, `malignant_images`, `small` (fewer than `SMALL_SUBGROUP`
         images), `accuracy`, `balanced_accuracy`, `malignant_sensitivity` (fraction of the malignant
         images whose predicted class is malignant, whichever it is), and `intervals` of these three;
-        see `limit_interval` for those of 0 and 1. Undefined metrics are None. Without
+        see `fraction_interval`. Undefined metrics are None. Without
         `malignant_images` and `malignant_sensitivity` if the malignant classes are unknown.
     """
     y_true, y_pred, groups = np.asarray(y_true), y_prob.argmax(axis=1), np.asarray(groups)
@@ -136,7 +136,7 @@ def subgroup_metrics(
             sums = _class_sums(true, predicted, len(class_names), weights)
             values = {
                 "accuracy": _accuracy(sums),
-                "balanced_accuracy": _mean_defined(_recall(sums)),
+                "balanced_accuracy": _balanced_accuracy(sums, np.unique(true)),
             }
             if malignant:
                 positives = weights[:, is_malignant[true]]
@@ -151,9 +151,9 @@ def subgroup_metrics(
         intervals = confidence_intervals(weighted, groups[rows])
         counted = {"accuracy": true >= 0, "malignant_sensitivity": is_malignant[true]}
         for key, value in values.items():
-            if value in (0.0, 1.0):
-                lesions = groups[rows][counted[key]] if key in counted else ()
-                intervals[key] = limit_interval(value, lesions)
+            lesions = groups[rows][counted[key]] if key in counted else ()
+            value = np.nan if value is None else value
+            intervals[key] = fraction_interval(value, lesions, intervals[key])
         return {
             "images": len(true),
             **counts,
@@ -193,7 +193,7 @@ def weighted_metrics(
     areas = [roc_auc(y_true == i, y_prob[:, i], weights) for i in range(len(class_names))]
     values = {
         "accuracy": _accuracy(sums),
-        "balanced_accuracy": _mean_defined(_recall(sums)),
+        "balanced_accuracy": _balanced_accuracy(sums, np.unique(y_true)),
         "macro_f1": _mean_defined(_f1(sums)),
         "macro_roc_auc": _mean_defined(np.stack(areas, axis=1)),
     }
@@ -243,7 +243,7 @@ def _per_class(
 def _recall_intervals(
     y_true: np.ndarray, y_pred: np.ndarray, class_names: Sequence[str], groups: Sequence
 ) -> dict[str, tuple[float, float] | None]:
-    """Return the interval of the recall of each class; Wilson's where no resample differs."""
+    """Return the interval of the recall of each class, see `fraction_interval`."""
 
     def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
         recall = _recall(_class_sums(y_true, y_pred, len(class_names), weights))
@@ -252,9 +252,9 @@ def _recall_intervals(
     intervals = confidence_intervals(weighted, groups)
     groups, correct = np.asarray(groups), y_true == y_pred
     for i in np.unique(y_true):
-        rows = y_true == i
-        if len(set(correct[rows])) == 1:
-            intervals[class_names[i]] = limit_interval(float(correct[rows][0]), groups[rows])
+        name, rows = class_names[i], y_true == i
+        recall = float(correct[rows].mean())
+        intervals[name] = fraction_interval(recall, groups[rows], intervals[name])
     return intervals
 
 
@@ -292,6 +292,14 @@ def _sum_by(indices: np.ndarray, count: int, weights: np.ndarray) -> np.ndarray:
 
 def _accuracy(sums: _Sums) -> np.ndarray:
     return divide(sums.correct.sum(axis=1), sums.true.sum(axis=1))
+
+
+def _balanced_accuracy(sums: _Sums, classes: np.ndarray) -> np.ndarray:
+    """Return the mean recall of classes, `[resamples]`, NaN for a resample that lacks one.
+
+    A mean over fewer classes would be another metric.
+    """
+    return _recall(sums)[:, classes].mean(axis=1)
 
 
 def _recall(sums: _Sums) -> np.ndarray:

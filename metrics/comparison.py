@@ -21,6 +21,7 @@ from metrics.numbers import (
     format_interval,
     format_number,
 )
+from metrics.prediction_table import DECIMALS
 from support import InputError
 from support.files import csv_cell, list_names, one_line
 
@@ -145,7 +146,8 @@ def comparison_metrics(
         return {}
     rows = np.array([other.rows[keys[i]] for i in chosen])
     true, groups = np.asarray(y_true)[chosen], np.asarray(groups)[chosen]
-    pair = y_prob[chosen], other.y_prob[rows]
+    # Both as a table has them: rounding makes ties.
+    pair = np.round(y_prob[chosen].astype(np.float64), DECIMALS), other.y_prob[rows]
     tasks = {} if melanoma is None else {"melanoma": (melanoma,)}
     names = [name for name in _METRICS if name != "melanoma_roc_auc" or tasks]
 

@@ -1,4 +1,4 @@
-"""Prediction sets: how often they hold the true class, and how large they are."""
+"""Prediction sets: how often they contain the true class, and how large they are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metrics.bootstrap import confidence_intervals
 from metrics.classification import SMALL_SUBGROUP
 from metrics.markup import format_name, format_row, format_table, with_interval
 from metrics.numbers import format_count, format_level, format_number
-from metrics.operating_points import limit_interval
+from metrics.operating_points import fraction_interval
 from metrics.prediction import class_label
 
 _KEYS = ("coverage", "mean_size", "one_class_fraction")
@@ -31,16 +31,16 @@ def set_metrics(
         y_true: int `[images]`, indices into `class_names`.
         sets: bool `[images, classes]`, which classes are in the set of each image.
         class_names: names of the columns of `sets`.
-        stated_coverage: fraction of cases in which the sets are meant to hold the true class.
+        stated_coverage: fraction of cases in which the sets are meant to contain the true class.
         groups: the lesion of each image.
         sources: the source of each image; empty if it makes no difference.
 
     Returns:
         `stated_coverage`; of all images, and under `per_class` and `sources` of those of each class
         and source that occurs, `images`, `small` (fewer than `SMALL_SUBGROUP` images), `coverage`
-        (fraction whose set holds the true class), `mean_size` (classes in the set),
+        (fraction whose set contains the true class), `mean_size` (classes in the set),
         `one_class_fraction` (sets of one class), and `intervals` of these, 95 %: by the bootstrap
-        over lesions, for a coverage of 0 or 1 Wilson's for as many lesions.
+        over lesions, of the coverage see `fraction_interval`.
     """
     y_true, groups, size = np.asarray(y_true), np.asarray(groups), sets.sum(axis=1)
     values = np.stack([sets[np.arange(len(y_true)), y_true], size, size == 1], axis=1)
@@ -57,8 +57,12 @@ def set_metrics(
 
         found = {key: float(value[0]) for key, value in weighted(np.ones((1, len(rows)))).items()}
         intervals = confidence_intervals(weighted, groups[rows])
-        if found["coverage"] in (0.0, 1.0):
-            intervals["coverage"] = limit_interval(found["coverage"], groups[rows])
+        hits = values[rows, 0]
+        if hits.all() or not hits.any():
+            found["coverage"] = float(hits[0])  # its weighted mean may miss 1 by a rounding error
+        intervals["coverage"] = fraction_interval(
+            found["coverage"], groups[rows], intervals["coverage"]
+        )
         small = len(rows) < SMALL_SUBGROUP
         return {"images": len(rows), "small": small, **found, "intervals": intervals}
 
@@ -84,9 +88,9 @@ def format_set_line(sets: Mapping) -> str:
         sets: from `set_metrics`.
     """
     return (
-        f"prediction sets: {format_number(sets['coverage'])} hold the true class "
-        f"({format_number(sets['stated_coverage'])} on validation), "
-        f"{format_number(sets['mean_size'])} classes in the mean"
+        f"prediction sets: {format_number(sets['coverage'])} contain the true class "
+        f"(target {format_number(sets['stated_coverage'])}), "
+        f"{format_number(sets['mean_size'])} classes per set on average"
     )
 
 
@@ -111,12 +115,12 @@ def format_set_section(sets: Mapping, names: Mapping[str, str]) -> str:
             label = class_label(name, names) if part == "per_class" else name
             rows.append(_format_row(label, row))
     return (
-        "<p>A prediction set names the classes among which the true one is in "
+        "<p>A prediction set contains the true class in "
         f"{format_level(sets['stated_coverage'])} of cases (conformal prediction, Angelopoulos "
         "&amp; Bates 2021), on images like those of the validation split, to which it was fitted. "
-        "On others, such as those of another clinic, its coverage, the fraction of sets that hold "
-        "the true class, can be lower. A class of few validation lesions has the threshold of all "
-        "classes together, so that its own coverage can be lower, too.</p>"
+        "On others, such as those of another clinic, its coverage, the fraction of sets that "
+        "contain the true class, can be lower. A class of few validation lesions has the threshold "
+        "of all classes together, so that its own coverage can be lower, too.</p>"
         "<p>Each lesion counts once, however many images it has.</p>" + format_table(heads, rows)
     )
 

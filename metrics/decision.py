@@ -73,6 +73,7 @@ def choose_point(
     Raises:
         InputError: the model has no such point.
     """
+    points = {task: names for task, names in points.items() if task in binary_tasks}
     if not points:
         raise InputError(
             "this model has no operating points: it is an ensemble, was written before models had "

@@ -13,7 +13,7 @@ from support.files import one_line
 
 # Of Matplotlib; that of `models.heat_map.overlay`.
 COLOR_MAP = "viridis"
-_LOW, _HIGH = "little", "much evidence"
+_LOW, _HIGH = "less", "more evidence"
 # Lengths of lines that fit, in characters; sizes in inches, or in parts of the width.
 _TITLE_LENGTH, _WARNING_LENGTH = 80, 112
 _WIDTH, _SIDE, _FOOT, _LEFT = 8, 3.88, 0.55, 0.01

@@ -26,6 +26,8 @@ POINTS = {
 }
 # Of fewer positive or negative images, one is more than the 5 % that a point at 95 % leaves.
 FEWEST_IMAGES = 20
+# From fewer lesions, the percentiles of the bootstrap may be too narrow.
+FEW_LESIONS = 10
 _HEADS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 _AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
@@ -97,7 +99,7 @@ def fit_thresholds(
     return found
 
 
-def wilson_interval(successes: int, total: int, *, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, total: int, *, level: float = 0.95) -> tuple[float, float]:
     """Return the confidence interval of a fraction, which has a width even at 0 and 1.
 
     Wilson, *Probable inference, the law of succession, and statistical inference*, Journal of the
@@ -115,20 +117,32 @@ def wilson_interval(successes: int, total: int, *, level: float = 0.95) -> tuple
     return max((center - half) / scale, 0.0), min((center + half) / scale, 1.0)
 
 
-def limit_interval(value: float, lesions: Sequence) -> tuple[float, float] | None:
-    """Return the interval of a fraction of 0 or 1, where no resample of the bootstrap differs.
+def fraction_interval(
+    value: float, lesions: Sequence, bootstrap: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Return the interval of a fraction by the bootstrap, at least as wide as Wilson's if need be.
 
-    It is Wilson's, with lesions counted instead of images.
+    Where the fraction is 0 or 1, no resample of the bootstrap differs, and from a few lesions its
+    percentiles may be too narrow. There, it reaches on both sides at least as far as Wilson's
+    interval with lesions counted instead of images.
 
     Args:
-        value: 0 or 1.
-        lesions: that of each image that counts.
+        value: the fraction; NaN if it is undefined.
+        lesions: that of each image that counts; empty if the value is a mean of fractions, for
+            which there is no interval of Wilson's.
+        bootstrap: interval by resampling lesions.
 
     Returns:
-        None if there are no lesions.
+        None if there is no interval.
     """
     count = len(np.unique(np.asarray(lesions, str)))
-    return wilson_interval(round(value) * count, count) if count else None
+    is_limit = value in (0.0, 1.0)
+    if count == 0:
+        return None if is_limit else bootstrap
+    if math.isnan(value) or (count >= FEW_LESIONS and not is_limit):
+        return bootstrap
+    low, high = wilson_interval(value * count, count)
+    return (low, high) if bootstrap is None else (min(low, bootstrap[0]), max(high, bootstrap[1]))
 
 
 def predictive_values(
@@ -174,9 +188,8 @@ def operating_point_metrics(
     Returns:
         By operating point `threshold`, `sensitivity`, `specificity`, `ppv` and `npv`, None where
         undefined; with a prevalence `prevalence`, `ppv_at_prevalence` and `npv_at_prevalence`; and
-        `intervals` of these, 95 %: by the bootstrap over lesions. Where one of the first four is 0
-        or 1, so that no resample differs, Wilson's interval for as many lesions as it counts; None
-        for those at a prevalence.
+        `intervals` of these, 95 %: by the bootstrap over lesions, of the first four see
+        `fraction_interval`; None for those at a prevalence where they are 0 or 1.
     """
     y_true, groups = np.asarray(y_true, bool), np.asarray(groups)
     called = {name: score >= threshold for name, threshold in thresholds.items()}
@@ -196,11 +209,10 @@ def operating_point_metrics(
     for name, threshold in thresholds.items():
         found[name] = {"threshold": threshold, **at}
     for (name, key), value in values.items():
-        interval = intervals[name, key]
-        if value in (0.0, 1.0):
-            counted = {"sensitivity": y_true, "specificity": ~y_true}
-            counted |= {"ppv": called[name], "npv": ~called[name]}
-            interval = limit_interval(value, groups[counted[key]] if key in counted else ())
+        counted = {"sensitivity": y_true, "specificity": ~y_true}
+        counted |= {"ppv": called[name], "npv": ~called[name]}
+        lesions = groups[counted[key]] if key in counted else ()
+        interval = fraction_interval(value, lesions, intervals[name, key])
         found[name][key] = None if math.isnan(value) else value
         intervals[name, key] = interval
     for name, row in found.items():
@@ -292,8 +304,9 @@ def format_operating_section(
         "images of this report. PPV and NPV, the positive and negative predictive values, hold for "
         "the prevalence of these images"
         + (", the last two for the stated one" if has_prevalence else "")
-        + ". Where a value is 0 or 1, the bootstrap has no width, and its interval is Wilson's, "
-        "with lesions counted instead of images.</p>" + format_table(heads, body, stacked=True)
+        + f". Where a value is 0 or 1, or fewer than {FEW_LESIONS} lesions count, the interval "
+        "reaches at least as far as Wilson's, with lesions counted instead of images.</p>"
+        + format_table(heads, body, stacked=True)
     )
 
 

@@ -37,7 +37,7 @@ class Prediction:
         malignant_probability: of these classes together, 0..1; None if they are unknown.
         warnings: sentences by kind, from `models.classifier.Classifier.warnings`.
         prediction_set: names of the classes in its prediction set; empty if the model has no sets.
-        coverage: fraction of cases in which the set is meant to hold the true class.
+        coverage: fraction of cases in which the set is meant to contain the true class.
         decision: that at an operating point, in a few words and as a sentence; or empty texts.
     """
 
@@ -139,19 +139,17 @@ def set_text(names: Sequence[str], coverage: float | None) -> str:
 
     Args:
         names: what to call the classes of a prediction set.
-        coverage: fraction of cases in which the set is meant to hold the true class.
+        coverage: fraction of cases in which the set is meant to contain the true class.
     """
     if len(names) < 2:
         return ""
     shown = list(names)
     if len(names) > _MOST_NAMED:
-        shown = [*names[:_MOST_NAMED], f"one of {len(names) - _MOST_NAMED} more"]
-    # Names hold commas and "or" themselves.
-    separator = " or " if len(shown) == 2 else "; or "
-    classes = f"{'; '.join(shown[:-1])}{separator}{shown[-1]}"
+        shown = [*names[:_MOST_NAMED], f"and {len(names) - _MOST_NAMED} more"]
+    # Names contain commas and "or" themselves.
     return (
-        f"{classes} (set that holds the truth in {format_level(coverage)} of cases, on images like "
-        "those of the validation)"
+        f"Prediction set: {'; '.join(shown)}. Of all sets, also those of one class, "
+        f"{format_level(coverage)} contain the true class, on images like the validation images."
     )
 
 

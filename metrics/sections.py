@@ -171,7 +171,7 @@ def format_calibration_section(metrics: dict) -> str:
         note = (
             "The probabilities are calibrated by temperature scaling: the logits are divided by a "
             f"temperature of {format_number(temperature)}, fitted on validation images. They hold "
-            "for images like these; on those of other clinics, confidence is usually too high."
+            "for images like these; on those from other clinics, it is usually overconfident."
         )
     rows = [
         [label, *(format_number(values[key]) for values in columns.values())]

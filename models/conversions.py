@@ -36,6 +36,9 @@ def read_conversion(checksum: str) -> bytes | None:
     path = _path(checksum)
     with contextlib.suppress(OSError):
         content = path.read_bytes()
+        if not content:
+            # Another version may convert what this one could not.
+            return content if _last_use(path) > time.time() - _MAX_SECONDS else None
         with contextlib.suppress(OSError):  # a cache that only others can write
             os.utime(path)
         return content

@@ -162,8 +162,9 @@ class Description:
         if self.temperature == 1.0 or self.synthetic:
             return "Its probabilities are not calibrated."
         return (
-            "Its probabilities are calibrated on images like those that it was trained on; on "
-            "images of other clinics, confidence is usually too high."
+            "Its confidence is calibrated for images like those it was trained on; the "
+            "probabilities of rare classes tend to be too high, and on images from other clinics "
+            "it is usually overconfident."
         )
 
     @property

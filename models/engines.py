@@ -24,6 +24,7 @@ from models.conversions import keep_conversion, read_conversion
 from models.description import Description
 from models.network import Network
 from models.tflite import LiteNetwork, pack, unpack
+from support.cli import is_out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -104,7 +105,8 @@ def open_keras_file(path: Path, engine: str = "auto") -> Network:
     if conversion is None:
         keras_network = _open_with_keras(path)
         conversion = _convert(keras_network)
-        keep_conversion(checksum, pack(*conversion) if conversion else b"")
+        if conversion is not None:
+            keep_conversion(checksum, pack(*conversion) if conversion else b"")
     if conversion:
         known = {"checksum": checksum, "keras_network": keras_network}
         return ConvertedModel(path, *conversion, **known)
@@ -149,8 +151,13 @@ def _read_kept(checksum: str) -> tuple[Description, bytes] | tuple[()] | None:
         return None
 
 
-def _convert(network: KerasNetwork) -> tuple[Description, bytes] | tuple[()]:
-    """Convert a model; returns nothing if LiteRT cannot run it, or not as Keras does."""
+def _convert(network: KerasNetwork) -> tuple[Description, bytes] | tuple[()] | None:
+    """Convert a model.
+
+    Returns:
+        Its description and the conversion; `()` if LiteRT cannot run it, or not as Keras does; None
+        if memory or disk space was short, which says nothing about the model.
+    """
     from models.conversion import to_flatbuffer
 
     description, size = network.description, network.description.image_size
@@ -159,8 +166,8 @@ def _convert(network: KerasNetwork) -> tuple[Description, bytes] | tuple[()]:
         try:
             flatbuffer = to_flatbuffer(network.with_features, size, "float32")
             converted = LiteNetwork(description, flatbuffer)
-        except Exception:  # the converter raises whatever its passes raise
-            return ()
+        except Exception as error:  # the converter raises whatever its passes raise
+            return None if isinstance(error, OSError) or is_out_of_memory(error) else ()
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     outputs = zip(network.predict_on_batch(images), converted.predict_on_batch(images), strict=True)
     if all(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE) for a, b in outputs):

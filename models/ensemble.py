@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -40,7 +40,7 @@ class Ensemble(BaseClassifier):
     distribution if at least half of the members that can tell say so.
 
     Args:
-        members: at least two, of the same classes and image size.
+        members: at least two, of the same classes and, unless they are folds, image size.
 
     Attributes:
         members: as given.
@@ -72,7 +72,12 @@ class Ensemble(BaseClassifier):
         )
 
     def __call__(self, images: np.ndarray, *, tta: bool = False) -> Predictions:
-        """Predict a batch; see `models.classifier.Classifier`."""
+        """Predict a batch; see `models.classifier.Classifier`.
+
+        Raises:
+            ModelError: the members are folds with different image sizes.
+        """
+        _check_shared(self.members, _SHARED)
         parts = [member(images, tta=tta) for member in self.members]
         by_member = np.stack([part.y_prob for part in parts])
         y_prob = by_member.mean(axis=0)
@@ -165,15 +170,8 @@ def describe_ensemble(members: Sequence[Classifier]) -> EnsembleDescription:
     """
     descriptions = [member.description for member in members]
     first = descriptions[0]
-    for member, other in zip(members, descriptions, strict=True):
-        for name, title in _SHARED.items():
-            expected, received = getattr(first, name), getattr(other, name)
-            if received != expected:
-                raise ModelError(
-                    f"expected models of the same {title} to ask together, received "
-                    f"{members[0].path} with {_show(expected)} and {member.path} with "
-                    f"{_show(received)}; evaluate them one by one"
-                )
+    # Out of fold, each image is predicted by one model, at its own size.
+    _check_shared(members, set(_SHARED) - ({"image_size"} if are_folds(descriptions) else set()))
     counts = Counter(other.model for other in descriptions)
     names = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
     dates = sorted({other.date for other in descriptions} - {""})
@@ -204,6 +202,24 @@ def describe_ensemble(members: Sequence[Classifier]) -> EnsembleDescription:
             **known,
         }
     )
+
+
+def _check_shared(members: Sequence[Classifier], names: Collection[str]) -> None:
+    """Check that models agree on some fields of their descriptions.
+
+    Raises:
+        ModelError: they do not.
+    """
+    for name, title in _SHARED.items():
+        expected = getattr(members[0].description, name)
+        for member in members if name in names else ():
+            received = getattr(member.description, name)
+            if received != expected:
+                raise ModelError(
+                    f"expected models of the same {title} to ask together, received "
+                    f"{members[0].path} with {_show(expected)} and {member.path} with "
+                    f"{_show(received)}; evaluate them one by one"
+                )
 
 
 def are_folds(descriptions: Sequence[Description]) -> bool:

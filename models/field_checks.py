@@ -102,6 +102,7 @@ def are_operating_points(value: object) -> bool:
         return False
     return all(
         isinstance(points, dict)
+        and points
         and all(
             isinstance(name, str) and _POINT.fullmatch(name) and is_fraction(threshold)
             for name, threshold in points.items()

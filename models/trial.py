@@ -49,25 +49,28 @@ def try_first(function: Callable[[], object], *, expected: str) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
         if child == 0:
+            code = 1  # also if there is no memory for a message
             try:
                 _limit_this_process()
                 function()
+                code = 0
             except BaseException as error:
+                error.__traceback__ = None  # it holds what filled the memory
                 message = _describe_failure(error, expected)
                 # A pipe holds so much without a reader.
                 os.write(sender, message.encode(errors="replace")[:1000])
             finally:
-                os._exit(0)
+                os._exit(code)
         os.close(sender)
         with open(receiver, "rb") as file:
             message = file.read().decode(errors="replace")
         _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    if code:
-        is_slow = code in (-signal.SIGALRM, -signal.SIGXCPU)
-        message = f"expected {expected}, it " + ("takes too long" if is_slow else "crashes")
-    if message:
-        raise ModelError(message)
+    if code == 0:
+        return
+    is_slow = code in (-signal.SIGALRM, -signal.SIGXCPU)
+    crash = f"expected {expected}, it " + ("takes too long" if is_slow else "crashes")
+    raise ModelError(message if code == 1 and message else crash)
 
 
 def _describe_failure(error: BaseException, expected: str) -> str:

@@ -159,7 +159,8 @@ def add_arguments(
                 default = "N" if is_number else item.name.rpartition("_")[2].upper()
                 options["metavar"] = item.metadata["metavar"] or default
             if typing.get_origin(item.type) is tuple:
-                options["nargs"] = "+"
+                # A flag that is given twice adds values, and loses none.
+                options |= {"nargs": "+", "action": "extend"}
         groups[name].add_argument(f"--{item.name}", **options)
 
 

@@ -2,10 +2,14 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
+import secrets
 import shutil
+import time
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,8 @@ from typing import Any
 MAX_JSON_BYTES = 1 << 24
 # What Windows does not allow in file names, and what separates folders.
 _RESERVED = frozenset('<>:"/\\|?*')
+# Temporary files that are older than this are those of processes that were killed.
+_MAX_SECONDS = 86_400
 # Control characters, line separators, parts of broken text.
 _CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
 # Characters that reverse the direction of the text after them.
@@ -31,14 +37,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     Yields:
         A temporary path in the same folder and with the same suffix, to be written inside the
-        block. When the block raises, the temporary file is removed and `path` is left as it was;
-        an `OSError` names `path`.
+        block. It has a name of its own, so that two processes may write the same file. When the
+        block raises, the temporary file is removed and `path` is left as it was; an `OSError` names
+        `path`.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+        _remove_remains(path, f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}")
     except OSError as error:
         if error.filename == str(temporary):
             error.filename = str(path)
@@ -47,6 +59,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         # A failure to clean up must not hide the error of the block.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _remove_remains(path: Path, pattern: str) -> None:
+    """Remove temporary files and folders beside a path, left by processes that were killed."""
+    for remains in path.parent.glob(pattern):
+        with contextlib.suppress(OSError):  # another process removed it
+            if remains.stat().st_mtime >= time.time() - _MAX_SECONDS:
+                continue
+            if remains.is_dir():
+                shutil.rmtree(remains, ignore_errors=True)
+            else:
+                remains.unlink()
 
 
 @contextlib.contextmanager
@@ -59,16 +83,17 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
     Yields:
         A temporary path in the same folder, which does not exist, to be written inside the block.
     """
-    path = Path(path)
-    temporary, before = (path.with_name(f".{path.name}.{end}") for end in ("part", "before"))
-    for folder in (temporary, before):
-        shutil.rmtree(folder, ignore_errors=True)
+    path, token = Path(path), secrets.token_hex(4)
+    temporary, before = (
+        path.with_name(f".{path.name}.{token}.{end}") for end in ("part", "before")
+    )
     try:
         yield temporary
         # A folder that is not empty cannot be replaced in one step.
         if path.exists():
             os.replace(path, before)
         os.replace(temporary, path)
+        _remove_remains(path, f".{glob.escape(path.name)}.*.part")
     except BaseException:
         if before.exists():
             os.replace(before, path)
@@ -116,15 +141,36 @@ def make_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
+def describe_state(path: str | os.PathLike) -> bytes:
+    """Return what is another one for another file or a changed one: its path, size and date."""
+    path = os.path.abspath(path)
+    try:
+        state = os.stat(path)
+        text = f"\0{state.st_size}\0{state.st_mtime_ns}\0"
+    except OSError:
+        text = "\0missing\0"
+    return os.fsencode(path) + text.encode()
+
+
 def walk(root: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
     """Walk through a folder and all its subfolders, following links.
 
     Yields:
         The path of each folder and the names of its files, both sorted. A folder that several
-        links point to comes once. Folders that end in `.part`, unfinished downloads, are skipped.
+        links point to comes once. Folders that end in `.part`, unfinished downloads, are skipped;
+        so are, with a warning, subfolders that cannot be read.
+
+    Raises:
+        OSError: the folder itself cannot be read.
     """
+
+    def handle(error: OSError) -> None:
+        if error.filename == os.fspath(root):
+            raise error
+        warnings.warn(f"left out {describe_os_error(error)}", stacklevel=2)
+
     seen = set()
-    for folder, subfolders, names in os.walk(root, followlinks=True):
+    for folder, subfolders, names in os.walk(root, onerror=handle, followlinks=True):
         real_path = os.path.realpath(folder)
         if real_path in seen:
             subfolders.clear()

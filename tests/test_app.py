@@ -82,6 +82,12 @@ def test_a_program_sends_an_image_or_a_form_with_one_file():
         for body in (two, form()[0], b"--limit\r\nbroken", b""):
             status, _, content = send(port, "/api/predict", body, **{"Content-Type": kind})
             assert (status, "form with one file" in json.loads(content)["error"]) == (400, True)
+        body = form(("a b.jpg", image))[0]
+        for other in ("Multipart/Form-Data; boundary=limit", f"{kind}; charset=utf-8"):
+            status, _, content = send(port, "/api/predict", body, **{"Content-Type": other})
+            assert (status, json.loads(content)["image"]) == (200, "a b.jpg")
+        unknown = {"Content-Type": f"{kind}; charset=undefined"}
+        assert send(port, "/api/predict", body, **unknown)[0] == 400
         assert send(port, "/api/predict", b"text")[0] == 400
         assert send(port, "/api/predict", image, Origin="https://evil.example")[0] == 403
         assert json.loads(send(port, "/healthz")[2]) == {"status": "ok"}
@@ -289,8 +295,8 @@ def test_a_set_of_several_classes_is_named_unless_the_image_is_out_of_distributi
     sets = {"prediction_sets": {"coverage": 0.9, "thresholds": {}}}
     several = {"prediction_set": [False] * 4 + [True, True, False], **sets}
     assert show(*MOLE, **several)["set"] == (
-        "Melanocytic nevus or melanoma (set that holds the truth in 90 % of cases, on images like "
-        "those of the validation)"
+        "Prediction set: melanocytic nevus; melanoma. Of all sets, also those of one class, 90 % "
+        "contain the true class, on images like the validation images."
     )
     assert show(*MOLE, **several, out_of_distribution=True)["set"] == ""
     assert show(*MOLE, prediction_set=[False] * 5 + [True, False], **sets)["set"] == ""

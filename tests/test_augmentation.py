@@ -78,7 +78,7 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
     matrices = layer.get_random_transformation(
         tf.zeros((64, 30, 30, 3)), seed=StatelessSeed(seed, 0)
     ).numpy()
-    (a, b, left), (c, d, _) = matrices.transpose(1, 2, 0)
+    (a, b, left), (c, d, top) = matrices.transpose(1, 2, 0)
     assert np.allclose(a * b + c * d, 0, atol=1e-4)
     view = np.sqrt(a**2 + c**2) * 24 / 30
     assert np.allclose(np.sqrt(b**2 + d**2) * 24 / 30, view, atol=1e-4)
@@ -87,10 +87,13 @@ def test_transformations_keep_angles_and_respect_their_limits(seed):
     mirrored = (a * d - b * c) < 0
     assert 10 < mirrored.sum() < 54
     # The visible part is anywhere in the image and extends beyond its edge by 3 pixels at most.
-    center_x = a * 11.5 + b * 11.5 + left
     reach = 15 * np.maximum(1 - view, 0) + 3
-    assert (np.abs(center_x - 14.5) <= reach + 1e-3).all()
-    assert np.abs(center_x - 14.5).max() > 3
+    for center in (a * 11.5 + b * 11.5 + left, c * 11.5 + d * 11.5 + top):
+        assert (np.abs(center - 14.5) <= reach + 1e-3).all()
+        assert np.abs(center - 14.5).max() > 3
+    angles = np.degrees(np.arctan2(-b, d))  # mirrored or not
+    assert angles.min() < -150
+    assert angles.max() > 150
 
 
 def test_sharpness_removes_or_adds_fine_detail():

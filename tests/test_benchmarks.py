@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import time_to_accuracy
+from benchmarks import time_to_accuracy, usual_recipe
 from benchmarks.generated import grow
 from benchmarks.growth import exponent
-from benchmarks.machine import alternate, run_python
+from benchmarks.machine import alternate, run_benchmark, run_python
 from data.sample import write_sample_dataset
 from data.sources import read_dataset
 from support import InputError
 from training.callbacks import EpochLog
+from training.dataset import read_labeled_images
 from training.phases import Phase
+from training.settings import build_train_config
 
 ROOT = Path(__file__).parent.parent
 # Those that read no data set.
@@ -223,6 +225,26 @@ def test_the_generated_images_and_their_table_grow_together(tmp_path, monkeypatc
     after = {path.name: path.read_bytes() for path in tmp_path.rglob("*.jpg")}
     assert before.items() <= after.items()
     assert len(set(after.values())) == 9
+
+
+def test_both_recipes_have_the_same_split(sample_dir, monkeypatch):
+    frames = []
+
+    def stop(frame, seed):
+        frames.append(frame)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(usual_recipe, "make_batches", stop)
+    argv = ["--data_dir", str(sample_dir), "--seed", "3"]
+    assert usual_recipe.main(argv) == 130
+    settings = build_train_config({"data_dir": str(sample_dir), "split_seed": 3})
+    assert frames[0]["split"].equals(read_labeled_images(settings).frame["split"])
+
+
+def test_a_benchmark_that_skipped_files_says_so_by_its_exit_code():
+    for skipped, code in ((None, 0), (0, 0), (2, 1)):
+        found = run_benchmark("x", "doc", lambda _, n=skipped: n, [], has_data=False)
+        assert found == code
 
 
 def test_measurements_are_taken_in_turn_and_their_median_counts():

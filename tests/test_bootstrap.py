@@ -17,6 +17,13 @@ def test_whole_groups_are_drawn_as_many_as_there_are():
     assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
 
 
+def test_the_draws_are_those_of_one_call():
+    rng = np.random.default_rng(3)
+    drawn = rng.integers(0, 7, (4, 7))
+    expected = [np.bincount(row, minlength=7) for row in drawn]
+    assert np.array_equal(resample_weights(np.arange(7), resamples=4, seed=3), expected)
+
+
 def test_the_same_seed_gives_the_same_resamples():
     groups = np.arange(20)
     first = resample_weights(groups, resamples=5, seed=1)

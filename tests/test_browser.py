@@ -349,6 +349,115 @@ def test_a_result_is_saved_as_a_picture_and_as_values(browser, url, lesions, tmp
     assert np.abs(picture[24:504, 24:504] - shown).mean() < 2
 
 
+def test_a_saved_picture_is_as_high_as_its_text(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    content = browser.execute_async_script(
+        "const done = arguments[0];"
+        "const item = {percent: '1 %', label: 'name '.repeat(60)};"
+        "const result = {heading: 'a', malignant: {text: ''}, warnings: [], model: {text: 'b'},"
+        "  classes: Array(400).fill(item), heat_map_caption: 'c', disclaimer: 'MMM'};"
+        "import('/save.js').then((it) => done("
+        "it.drawResult({result, source: 'd', square: null}).toDataURL()));"
+    )
+    data = base64.b64decode(content.partition(",")[2])
+    ink = np.asarray(Image.open(io.BytesIO(data)).convert("L")) < 128
+    assert 900 < len(ink) < 2000
+    # The disclaimer is the last line, above a margin.
+    assert ink[-60:-24, 24:60].any()
+    assert not ink[-20:].any()
+
+
+def test_a_heat_map_that_fails_leaves_the_prediction(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    browser.execute_script("window.fetch = async () => new Response('busy', {status: 502})")
+    browser.find_element("css selector", "#bars button[data-name=vasc]").click()
+    wait_for(browser, lambda it: element(it, "error").text)
+    assert element(browser, "error").text == "Expected a prediction, received status 502."
+    assert has_result(browser)
+
+
+def test_a_saved_picture_has_all_that_the_result_says(browser, url):
+    open_page(browser, url)
+    texts = browser.execute_async_script(
+        "const done = arguments[0];"
+        "const result = {heading: 'heading', set: 'set', decision: 'decision', classes: [],"
+        "  malignant: {text: 'malignant', note: 'note'}, warnings: [{text: 'warning'}],"
+        "  model: {text: 'model', note: 'synthetic', warning: 'banner'},"
+        "  heat_map_caption: 'caption', disclaimer: 'disclaimer'};"
+        "import('/save.js').then((it) => done("
+        "it.listTexts({result, source: 'a.jpg', square: null}).map(([text]) => text)));"
+    )
+    assert texts == [
+        *("banner", "a.jpg", "heading", "set", "malignant", "decision", "note", "warning"),
+        *("caption.", "model synthetic", "disclaimer"),
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_server(browser, url):
+    open_page(browser, url)
+    message = browser.execute_async_script(
+        "const done = arguments[0];"
+        "const gone = {arrayBuffer: () => Promise.reject(new Error('gone'))};"
+        "import('/dom.js').then((it) => it.post('/predict', gone)).catch((e) => done(e.message));"
+    )
+    assert message == "The file cannot be read: it is a folder, or changed. Choose it again."
+
+
+def test_a_result_that_is_opened_while_a_table_grows_keeps_the_focus(
+    browser, url, lesions, tmp_path
+):
+    files = []
+    for i in range(12):
+        files.append(tmp_path / f"{i:02d}.jpg")
+        shutil.copy(lesions["nv"], files[-1])
+    open_page(browser, url)
+    element(browser, "file").send_keys("\n".join(map(str, files)))
+    rows = "#several-rows button"
+    wait_for(browser, lambda it: it.find_elements("css selector", rows))
+    browser.execute_script(f"document.querySelector('{rows}').click()")
+    title = f"{len(files)} images"
+    wait_for(browser, lambda it: element(it, "several-title").text == title)
+    wait_for(browser, has_result)
+    assert browser.switch_to.active_element.get_attribute("id") == "prediction"
+    # Printed is the result, not the table.
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not element(browser, "several").is_displayed()
+        assert element(browser, "result").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_only_a_pressed_first_button_moves_the_square(browser, url, lesions):
+    open_page(browser, url)
+    element(browser, "file").send_keys(str(lesions["nv"]))
+    wait_for(browser, has_result)
+    element(browser, "crop-open").click()
+    element(browser, "crop-zoom").send_keys("\ue014" * 60)  # zoom in, so that it can move
+
+    def drag(button: int, buttons: int) -> str:
+        browser.execute_script(
+            "const view = document.getElementById('crop-view');"
+            "view.setPointerCapture = () => {};"
+            "const send = (kind, x, buttons) => view.dispatchEvent(new PointerEvent(kind, "
+            "{pointerId: 7, clientX: x, clientY: 9, button: arguments[0], buttons}));"
+            "send('pointerdown', 10, 1); send('pointermove', 30, arguments[1]);"
+            "send('pointermove', 50, arguments[1]); send('pointerup', 50, 0);",
+            button,
+            buttons,
+        )
+        return element(browser, "square").get_attribute("style")
+
+    before = element(browser, "square").get_attribute("style")
+    assert drag(2, 2) == before  # opens a menu
+    assert drag(0, 0) == before  # was released elsewhere
+    assert drag(0, 1) != before
+
+
 def test_the_state_of_a_request_is_inside_the_drop_zone_and_in_view(browser, url, lesions):
     screen = {"width": 390, "height": 700, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
@@ -591,9 +700,8 @@ def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesio
         decision = element(browser, "decision").text
         assert decision.startswith("At 90 % sensitivity on validation images: called malignant")
         found = element(browser, "set").text
-        assert found.endswith(
-            "(set that holds the truth in 90 % of cases, on images like those of the validation)"
-        )
+        assert found.startswith("Prediction set: ")
+        assert found.endswith("90 % contain the true class, on images like the validation images.")
         assert shown.index(found) < shown.index("Malignant or prem") < shown.index(decision)
 
 

@@ -69,3 +69,15 @@ def test_the_threshold_is_the_lowest_that_reaches_the_accuracy():
 def test_equal_confidences_are_on_the_same_side_of_the_threshold():
     y_prob = np.array([[0.9, 0.1], [0.8, 0.2], [0.8, 0.2]])
     assert fit_confidence_threshold(np.array([0, 0, 1]), y_prob, accuracy=0.9) == 0.9
+
+
+def test_weights_count_as_repeated_images():
+    y_true, y_prob = case(200, temperature=2.0)
+    counts = np.random.default_rng(2).integers(1, 4, 200)
+    rows, weights = np.repeat(np.arange(200), counts), counts.astype(float)
+    expected = fit_temperature(y_true[rows], y_prob[rows])
+    assert fit_temperature(y_true, y_prob, weights) == pytest.approx(expected)
+    assert expected != pytest.approx(fit_temperature(y_true, y_prob), rel=1e-3)
+    expected = fit_confidence_threshold(y_true[rows], y_prob[rows], accuracy=0.8)
+    found = fit_confidence_threshold(y_true, y_prob, accuracy=0.8, weights=weights)
+    assert found == expected != fit_confidence_threshold(y_true, y_prob, accuracy=0.8)

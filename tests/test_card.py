@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 from evaluations import make_evaluation, measure_parts
 
+from app.card import count_classes
 from metrics.card import CardModel, build_card, find_worst
 from metrics.evaluation import evaluation_metrics
+from models.description import Description
+from support import InputError
 
 MODEL = CardModel(
     title="tiny | <b>",
@@ -67,7 +70,7 @@ def test_a_card_holds_the_metrics_with_their_intervals(metrics):
     assert "| rosendahl | 1,233 |\n| vidir\\_modern | 3 |" in section(card, "Data")
     assert "| malignant, 90 % specificity | 0.500 | 0.875 (" in section(card, "Operating points")
     assert "temperature 1.250" in section(card, "Calibration")
-    assert "in 90 % of cases hold it in 0.938 (" in section(card, "Calibration")
+    assert "in 90 % of cases contain it in 0.938 (" in section(card, "Calibration")
 
 
 def test_a_card_names_the_worst_group_and_the_harms(metrics):
@@ -107,3 +110,11 @@ def test_the_worst_group_is_neither_small_nor_unknown():
     groups = {name: {"balanced_accuracy": v, "small": s} for name, (v, s) in rows.items()}
     assert find_worst(groups) == "b"
     assert find_worst({"a": groups["a"], "c": groups["c"]}) is None
+
+
+@pytest.mark.parametrize("text", ["image,fold\na,1\n", "", "a\n1,2,3\n"])
+def test_a_table_of_another_program_beside_the_model_is_one_line(tmp_path, text):
+    (tmp_path / "split.csv").write_text(text)
+    description = Description("sequential", ("mel", "nv"), 32)
+    with pytest.raises(InputError, match=r"split\.csv: expected the table of a run, received"):
+        count_classes(tmp_path / "model.keras", description)

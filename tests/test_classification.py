@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics as skl
+from scipy.stats import binomtest
 
 from metrics.classification import (
     classification_metrics,
@@ -174,3 +175,32 @@ def test_the_most_confident_errors_are_wrong_sorted_and_of_different_lesions():
 
 def test_a_perfect_classifier_has_no_errors():
     assert most_confident_errors(np.arange(3), np.eye(3), list("xyz")).tolist() == []
+
+
+def test_a_value_of_one_in_a_subgroup_has_wilsons_interval_of_the_lesions_that_count():
+    labels = [0] * 2 + [1] * 8
+    rows = subgroup_metrics(
+        np.array(labels),
+        np.eye(3)[labels],
+        NAMES,
+        malignant=("a",),
+        columns={"sex": ["female"] * 10},
+        groups=[f"l{i}" for i in range(10)],
+    )["sex"]["female"]
+    intervals = rows["intervals"]
+    assert intervals["malignant_sensitivity"] == pytest.approx(wilson(2))
+    assert intervals["accuracy"] == pytest.approx(wilson(10))
+    assert (rows["balanced_accuracy"], intervals["balanced_accuracy"]) == (1.0, None)
+
+
+def wilson(count: int) -> tuple[float, float]:
+    return tuple(binomtest(count, count).proportion_ci(0.95, method="wilson"))
+
+
+def test_a_resample_without_a_class_does_not_count_for_balanced_accuracy():
+    # One lesion of the first class, always wrong: with it, no resample is above one half.
+    labels = np.array([0] + [1] * 30)
+    y_prob = np.eye(3)[[1] * 31]
+    metrics = classification_metrics(labels, y_prob, NAMES, groups=range(31))
+    assert metrics["balanced_accuracy"] == 0.5
+    assert metrics["intervals"]["balanced_accuracy"] == (0.5, 0.5)

@@ -18,7 +18,11 @@ from cluster.connection import Share, check_share
 from cluster.jobs import Finished, KilledError, Place, do_job
 from cluster.parts import Parts, build_key, join_skipped, list_images, write_part
 from cluster.plan import CrossValidation, plan_cross_validations
+from cluster.predict import count_skipped
+from cluster.settings import PredictionConfig
 from cluster.summary import format_models, format_runs, read_runs, summarize_models, write_summary
+from models.bundle import save_model
+from models.factory import build_model
 from support import InputError
 from training.early_stopping import EarlyStopping
 from training.run import Run
@@ -236,12 +240,15 @@ def test_the_tables_hold_each_run_their_mean_and_the_metrics_out_of_fold(finishe
     runs = read_runs(trainings)
     assert runs["best_epoch"].tolist() == [2] * 4
     assert runs["accuracy"].tolist() == [0.5, 0.6, 0.7, 0.8]
+    assert runs["balanced_accuracy"].tolist() == [0.25, 0.3, 0.35, 0.4]
     assert runs["fold"].tolist() == [0, 1, 0, 1]
     assert runs["minutes"].tolist()[0] == 1.5
     assert runs["resumed"].tolist() == [True, False, False, False]
     assert [group.is_finished for group in groups] == [True, False]
     models = summarize_models(runs, groups[:1])
-    mean, _, out_of_fold, _ = models.itertuples()
+    mean, mean_balanced, out_of_fold, balanced = models.itertuples()
+    assert mean_balanced.value == pytest.approx(0.325)
+    assert (balanced.value, balanced.low, balanced.high) == (0.3, 0.2, 0.4)
     assert (mean.runs, mean.value) == (4, pytest.approx(0.65))
     assert mean.standard_deviation == pytest.approx(np.std([0.5, 0.6, 0.7, 0.8], ddof=1))
     assert (out_of_fold.seed, out_of_fold.value, out_of_fold.low) == (0, 0.6, 0.5)
@@ -285,6 +292,9 @@ def test_images_come_from_files_folders_and_lists(tmp_path, sample_dir):
     (tmp_path / "list.txt").write_text("\n".join([images[3], "", images[1], "gone.jpg"]))
     paths = list_images([str(sample_dir), str(tmp_path / "list.txt")])
     assert paths == [*images, images[3], images[1], "gone.jpg"]
+    for encoding in ("utf-8-sig", "utf-16"):  # as programs of Windows save lists
+        (tmp_path / "list.txt").write_text(images[0], encoding=encoding)
+        assert list_images([str(tmp_path / "list.txt")]) == [images[0]]
     (tmp_path / "list.txt").write_text("\n")
     with pytest.raises(InputError, match=r"expected a path per line in .*, found none"):
         list_images([str(tmp_path / "list.txt")])
@@ -297,7 +307,11 @@ def test_parts_of_other_images_or_models_are_not_taken_for_finished(tmp_path):
     keys.append(build_key(["a", "b"], [model], (True,)))
     model.write_bytes(b"b")
     keys.append(build_key(["a", "b"], [model], (False,)))
-    assert len({*keys}) == 4
+    # An image that is replaced is another one.
+    keys.append(build_key([str(model)], [], ()))
+    model.write_bytes(b"longer")
+    keys.append(build_key([str(model)], [], ()))
+    assert len({*keys}) == 6
     parts = Parts(tmp_path, keys[0], ["a", "b", "c", "d", "e"], 2)
     assert [parts.images(index) for index in range(len(parts))] == [["a", "b"], ["c", "d"], ["e"]]
     assert parts.find_missing() == [0, 1, 2]
@@ -306,6 +320,20 @@ def test_parts_of_other_images_or_models_are_not_taken_for_finished(tmp_path):
     other = Parts(tmp_path, keys[1], parts.paths, 2)
     with pytest.raises(InputError, match=r"received 1 file of them in .*; remove them"):
         other.find_missing()
+
+
+def test_a_model_that_changed_since_the_start_is_not_mixed_in(tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    from cluster.worker import Worker
+
+    monkeypatch.setattr(Share, "prepare", lambda *_: None)
+    path = tmp_path / "model.keras"
+    save_model(build_model("sequential", image_size=32, class_names=("mel", "nv")), path)
+    settings = PredictionConfig(image=("x",), output="out.parquet")
+    worker = Worker(settings, {str(path): "0" * 64}, os.getcwd(), Share(2, 0))
+    row = worker({"paths": ["x.jpg"], "file": str(tmp_path / "part.parquet")})
+    assert row["error"].endswith("model.keras: the file changed while it was in use; start again")
+    assert not (tmp_path / "part.parquet").exists()
 
 
 def test_a_skipped_image_is_a_row_at_its_place_and_types_do_not_depend_on_it(tmp_path):
@@ -319,6 +347,11 @@ def test_a_skipped_image_is_a_row_at_its_place_and_types_do_not_depend_on_it(tmp
     write_part(joined, tmp_path / "one.parquet")
     write_part(join_skipped(table[:0], ["x"], {0: "x: gone"}), tmp_path / "two.parquet")
     one, two = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("one", "two"))
+    # Another file in the folder is no part.
+    (tmp_path / "notes.txt").write_text("mine")
+    parts = Parts(tmp_path, "0", paths, 2)
+    os.replace(tmp_path / "one.parquet", parts.file(0))
+    assert count_skipped(parts) == 1
     assert one.schema == two.schema
     assert one.to_pylist()[1] == {
         **{"image": "b", "predicted": "nv", "uncertain": True, "prob_nv": 0.5, "skipped": None}

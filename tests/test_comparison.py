@@ -72,6 +72,18 @@ def test_the_difference_is_that_of_the_metrics_on_the_images_of_both():
     )
 
 
+def test_a_model_does_not_differ_from_its_own_table(tmp_path):
+    rng = np.random.default_rng(0)
+    y_true, image_ids = rng.integers(0, 2, 300), [f"i{i}" for i in range(300)]
+    # Most of these are zero at six decimals, and only there equal.
+    p = 10 ** rng.uniform(-9, 0, 300)
+    y_prob = np.stack([p, 1 - p], axis=1)
+    labels = dict.fromkeys(image_ids, "mel")
+    own = read_predictions(write(tmp_path / "own.csv", image_ids, y_prob), NAMES, labels)
+    found = compare(y_true, y_prob, image_ids, own)
+    assert {row["difference"] for row in found["metrics"].values()} == {0.0}
+
+
 def test_the_interval_is_paired():
     y_true, this, _ = random_pair()
     image_ids = [f"i{i}" for i in range(200)]
@@ -85,6 +97,15 @@ def test_the_interval_is_paired():
     row = compare(y_true, this, image_ids, as_other(image_ids, almost))["metrics"]["accuracy"]
     assert row["difference"] == pytest.approx(1 / 200)
     assert row["interval"] == pytest.approx((0, 3 / 200))
+
+
+def test_lesions_stay_with_their_images_where_the_other_table_lacks_some():
+    y_true, this, other = random_pair()
+    image_ids, lesions = [f"i{i}" for i in range(200)], (np.arange(200) + 3) // 7
+    table = as_other(image_ids[20:], other[20:])
+    whole = compare(y_true, this, image_ids, table, groups=lesions)
+    alone = compare(y_true[20:], this[20:], image_ids[20:], table, groups=lesions[20:])
+    assert whole["metrics"] == alone["metrics"]
 
 
 def test_lesions_are_resampled_together():

@@ -28,6 +28,13 @@ def test_a_given_flag_beats_presets_and_defaults():
     assert parse(["--model", "vit", "--learning_rate", "0.1"]).learning_rate == 0.1
 
 
+def test_a_list_that_is_given_in_parts_is_whole():
+    argv = ["--extra_data_dir", "a", "b", "--epochs", "3", "--extra_data_dir", "c", "--epochs", "4"]
+    settings = parse(argv)
+    assert (settings.extra_data_dir, settings.epochs) == (("a", "b", "c"), 4)
+    assert parse([]).extra_data_dir == ()
+
+
 @pytest.mark.parametrize("argv", [[], ["--weights", "none"], ["--sample"]])
 def test_transformers_have_a_lower_learning_rate_with_any_start(argv):
     assert parse(["--model", "vit", *argv]).learning_rate == 1e-4

@@ -139,11 +139,21 @@ def test_coverage_and_size_are_means_over_lesions():
     assert set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS)["sources"] == {}
 
 
+def test_a_coverage_of_all_is_exactly_one_whatever_the_lesions_weigh():
+    # Seven images of one lesion: seven sevenths are a little less than one.
+    groups = ["a"] * 7 + ["b"] * 3 + ["c"]
+    sets = np.ones((11, 3), bool)
+    metrics = set_metrics(np.zeros(11, int), sets, NAMES, stated_coverage=0.9, groups=groups)
+    assert metrics["coverage"] == 1
+    wilson = binomtest(3, 3).proportion_ci(0.95, method="wilson")
+    assert np.allclose(metrics["intervals"]["coverage"], wilson)
+
+
 def test_sets_are_printed_and_shown_by_class_and_source():
     metrics = set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x<", "x<", "y", "y", "y"])
     assert format_set_line(metrics) == (
-        "prediction sets: 0.875 hold the true class (0.900 on validation), "
-        "1.625 classes in the mean"
+        "prediction sets: 0.875 contain the true class (target 0.900), "
+        "1.625 classes per set on average"
     )
     html = format_set_section(metrics, {"mel": "melanoma"})
     assert "<td>melanoma (mel)</td><td>3</td><td>0.750" in html

@@ -103,7 +103,7 @@ def test_a_student_learns_from_teachers_of_the_same_split_only(folds, sample_dir
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("train.py: error: --teacher: expected a teacher that was not trained")
     assert train.main([*argv, *teacher, "--fold", "0"]) == 0
-    assert "Teachers: sequential; asking them adds about" in capsys.readouterr().out
+    assert "Teachers: sequential; their predictions add about" in capsys.readouterr().out
     (run,) = (tmp_path / "runs").iterdir()
     description = peek_description(run / "model.keras")
     assert {*description.train_image_ids} == {*peek_description(folds[0]).train_image_ids}

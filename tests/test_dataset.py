@@ -9,10 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from config import EvaluateConfig
 from data import DataError, DataWarning
-from data.ham10000 import CLASS_NAMES
+from data.ham10000 import CLASS_NAMES, MALIGNANT
+from data.splits import count_known
+from models import bundle
+from models.classifier import Classifier
 from models.description import Description
+from models.factory import build_model
 from training.dataset import read_labeled_images, read_labels, select_images, select_out_of_fold
+from training.evaluation import predict, select
 from training.settings import build_train_config
 
 
@@ -142,6 +148,30 @@ def test_images_of_unknown_lesions_are_grouped_by_duplicates_in_an_evaluation(sc
     assert frame["pixel_hash"].nunique() == 61
 
 
+@pytest.mark.usefixtures("shallow_baseline")
+def test_an_evaluation_resamples_groups_where_lesions_are_unknown(scenes_dir):
+    add_copy(scenes_dir, 3, near=True)
+    table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv").drop(columns="lesion_id")
+    table.to_csv(scenes_dir / "HAM10000_metadata.csv", index=False)
+    model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        selection = select(Classifier(model), str(scenes_dir), "all")
+    found = predict(selection, str(scenes_dir), EvaluateConfig(model_path=("m",)))
+    assert found.evaluation.lesion_ids == found.frame["group"].tolist()
+    assert len(set(found.evaluation.lesion_ids)) == len(found.frame) - 1 == 60
+
+
+def test_a_renamed_training_image_is_counted_among_all_images(data_dir):
+    before = read(data_dir)
+    description = describe(before)
+    known = before["split"] != "test"
+    name = before.loc[before["split"] == "train", "image_id"].iloc[0]
+    add_copy(data_dir, int(name.removeprefix("ISIC_")))
+    frame = select_images(str(data_dir), "all", description)
+    assert len(frame) == 61
+    assert count_known(frame, description) == known.sum() + 1
+
+
 def test_the_folds_of_one_split_are_grouped_together(scenes_dir):
     add_copy(scenes_dir, 3, near=True)
     table = pd.read_csv(scenes_dir / "HAM10000_metadata.csv").drop(columns="lesion_id")
@@ -268,6 +298,79 @@ def test_extra_images_near_to_validation_or_test_stay_out_of_training(scenes_dir
     assert "0 by pixels, 2 by near-duplicates, 0 of the same lesions" in printed
 
 
+@pytest.mark.usefixtures("shallow_baseline")
+def test_a_near_duplicate_of_what_the_initial_model_knows_neither_validates_nor_tests(
+    scenes_dir, tmp_path, capsys
+):
+    before = read(scenes_dir).set_index("image_id")
+    # The initial model was trained on copies of these under other names, in another data set.
+    copied = [before.index[before["split"] == split][0] for split in ("train", "val", "test")]
+    earlier = tmp_path / "earlier"
+    (earlier / "mel").mkdir(parents=True)
+    for name in copied:
+        Image.open(before.loc[name, "path"]).save(earlier / f"mel/{name}-copy.jpg", quality=60)
+    model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
+    known = tuple(f"{name}-copy" for name in copied)
+    bundle.describe(model, malignant=MALIGNANT, train_image_ids=known)
+    bundle.save_model(model, tmp_path / "model.keras")
+    with pytest.warns(DataWarning):
+        frame = read(
+            scenes_dir,
+            extra_data_dir=(str(earlier),),
+            init_from=str(tmp_path / "model.keras"),
+        )
+    split = frame.set_index("image_id")["split"]
+    assert set(split[copied]) == {"train"}
+    assert "moved 2 images to the train split, since --init_from was tr" in capsys.readouterr().out
+    others = before["split"].drop(copied)
+    assert split[others.index].tolist() == others.tolist()
+
+
+def test_other_images_of_the_same_names_are_pointed_out(data_dir, tmp_path):
+    description = describe(read(data_dir))
+    other = write_table(tmp_path / "other", lambda path, i: write_image(path, 500 + i), "png")
+    names = {
+        path: path.with_name(path.name.replace("ISIC_00", "X")) for path in other.glob("*.png")
+    }
+    for path, new in names.items():
+        if not path.stem.endswith("7"):
+            path.rename(new)
+    table = pd.read_csv(other / "HAM10000_metadata.csv")
+    keep = table["image_id"].str.endswith("7")
+    for column in ("image_id", "lesion_id"):
+        renamed = table[column].str.replace("ISIC_00", "X").str.replace("HAM", "Y")
+        table[column] = table[column].where(keep & (column == "image_id"), renamed)
+    table.to_csv(other / "HAM10000_metadata.csv", index=False)
+    known = {*description.train_image_ids, *description.validation_image_ids}
+    count = sum(name in known for name in table["image_id"])
+    assert count > 0
+    with pytest.warns(DataWarning, match=f"^{count} of 60 images have the name of an image"):
+        frame = select_images(str(other), "test", description)
+    assert len(frame) == 60 - count
+
+
+def test_an_extra_data_set_is_compared_with_the_one_before(scenes_dir, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    before = read(scenes_dir)
+    held_out = before.loc[before["split"] == "test", "path"].iloc[0]
+    for i in range(31):
+        write_scene(first / f"mel/new{i:02d}.jpg", 200 + i)
+    # The first one is left out, so that those after it move up.
+    Image.open(held_out).save(first / "mel/new00.jpg", quality=60)
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        once = read(scenes_dir, extra_data_dir=(str(first),))
+    added = once[once["data_set"] == "first"]
+    assert "new00" not in set(added["image_id"])
+    (second / "mel").mkdir(parents=True)
+    for split in ("train", "val"):
+        path = added.loc[added["split"] == split, "path"].iloc[0]
+        Image.open(path).save(second / f"mel/near-{split}.jpg", quality=60)
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        twice = read(scenes_dir, extra_data_dir=(str(first), str(second)))
+    splits = twice[twice["data_set"] == "second"].set_index("image_id")["split"]
+    assert splits.to_dict() == {"near-train": "train"}
+
+
 def write_patients(root: Path, patients: list[str]) -> Path:
     """Write a table of images, each of a lesion of its own, with patients and two own classes."""
     names = [f"image{i:03d}" for i in range(len(patients))]
@@ -278,6 +381,32 @@ def write_patients(root: Path, patients: list[str]) -> Path:
     table["diagnosis"] = ["wart" if i % 2 else "corn" for i in range(len(names))]
     table.to_csv(root / "labels.csv", index=False)
     return root
+
+
+@pytest.mark.usefixtures("shallow_baseline")
+def test_extra_images_that_the_initial_model_knows_are_for_training(data_dir, tmp_path, capsys):
+    extra = tmp_path / "extra"
+    rows = [(f"extra{i}", f"L{i}", CLASS_NAMES[i % 7]) for i in range(70)]
+    for i, (name, *_) in enumerate(rows):
+        write_image(extra / f"{name}.png", 100 + i)
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx"])
+    table.to_csv(extra / "HAM10000_metadata.csv", index=False)
+    known = [name for name, *_ in rows[::2]]
+    model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
+    bundle.describe(model, malignant=MALIGNANT, train_image_ids=tuple(known))
+    bundle.save_model(model, tmp_path / "model.keras")
+
+    def split(**flags) -> pd.Series:
+        frame = read(data_dir, extra_data_dir=(str(extra),), **flags)
+        return frame[frame["data_set"] == "extra"].set_index("image_id")["split"]
+
+    assert "val" in set(split()[known])  # otherwise there is nothing to test
+    capsys.readouterr()
+    with pytest.warns(DataWarning, match="has no pixel hashes"):
+        found = split(init_from=str(tmp_path / "model.keras"))
+    assert set(found[known]) == {"train"}
+    assert "val" in set(found)
+    assert "  in the train split, since --init_from knows them: " in capsys.readouterr().out
 
 
 def test_the_images_of_a_patient_stay_in_one_split(tmp_path, capsys):

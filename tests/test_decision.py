@@ -48,6 +48,14 @@ def test_an_unknown_point_is_refused_with_those_of_the_model(text):
     )
 
 
+def test_points_of_a_task_that_the_classes_lack_do_not_count():
+    melanoma = {"melanoma": TASKS["melanoma"]}
+    with pytest.raises(InputError, match=r"one of melanoma=sensitivity_0.90, received 'malig"):
+        choose_point("malignant=sensitivity_0.90", POINTS, melanoma)
+    with pytest.raises(InputError, match="model has no operating points"):
+        choose_point("malignant=sensitivity_0.90", POINTS, {})
+
+
 def test_a_model_without_points_is_refused():
     with pytest.raises(InputError, match="model has no operating points: it is an"):
         choose_point("malignant=sensitivity_0.90", {}, TASKS)

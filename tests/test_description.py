@@ -42,7 +42,10 @@ FULL = Description(
     train_patient_ids=("P1",),
     train_pixel_hashes=pack_hashes(["00ff" * 4]),
 )
-POINTS = {"malignant": {"specificity_0.90": 0.25, "sensitivity_0.95": 0}, "melanoma": {}}
+POINTS = {
+    "malignant": {"specificity_0.90": 0.25, "sensitivity_0.95": 0},
+    "melanoma": {"specificity_0.80": 1},
+}
 SETS = {"coverage": 0.9, "thresholds": dict.fromkeys(CLASS_NAMES, 0.25) | {"mel": 0}}
 OLD = {"model": "m", "class_names": [*CLASS_NAMES], "image_size": 32, "format": 3}
 
@@ -201,7 +204,7 @@ def test_a_model_says_how_many_melanomas_it_misses():
 
 def test_a_model_says_for_which_images_it_is_calibrated():
     calibrated = replace(FULL, temperature=1.2)
-    assert "on images like those that it was trained on;" in calibrated.calibration_note
+    assert "for images like those it was trained on;" in calibrated.calibration_note
     for other in (replace(FULL, temperature=1.0), replace(calibrated, synthetic=True)):
         assert other.calibration_note == "Its probabilities are not calibrated."
 
@@ -252,6 +255,7 @@ def melanomas(**changes) -> dict:
             for value in (
                 *((), "0.5", 0.5, {"nevus": {}}, {"melanoma": None}, {"melanoma": 0.5}, {1: {}}),
                 *({"melanoma": {name: 0.5}} for name in ("", "f1_0.90", "specificity_1.90", 7)),
+                {"melanoma": {}},
                 *({"melanoma": {"specificity_0.90": t}} for t in (None, True, "0", -0.1, 1.1)),
                 *({"melanoma": {"specificity_0.90": t}} for t in (float("nan"), float("inf"))),
             )

@@ -97,6 +97,17 @@ def test_the_command_prints_the_pairs_and_writes_a_table_and_a_sheet(tmp_path, c
     assert "1 pair of near-duplicates" in output
     assert pd.read_csv(tmp_path / "out/near_duplicates.csv")["image_1"].tolist() == ["b.png"]
     assert (tmp_path / "out/near_duplicates.jpg").stat().st_size > 1000
+    # Images that a table does not list are compared as well.
+    (tmp_path / "images/labels.csv").write_text("image,dx,lesion_id\n=a,nv,L1\nb,mel,L2\n")
+    assert main(arguments) == 0
+    assert "1 pair of near-duplicates" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out/near_duplicates.csv", keep_default_na=False)
+    assert table[["image_1", "lesion_1", "image_2", "lesion_2"]].values.tolist() == [
+        ["b", "L2", "c.png", ""]
+    ]
+    (tmp_path / "images/labels.csv").write_text("image,dx\nb,nv\nb,mel\n")
+    assert main(arguments) == 0
+    assert "note: no ids of lesions: " in capsys.readouterr().err
     (tmp_path / "images/d.png").write_bytes(b"broken")
     assert main(arguments) == 1
     assert "skipped " in capsys.readouterr().err

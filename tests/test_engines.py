@@ -141,6 +141,25 @@ def test_what_litert_cannot_run_runs_on_keras_and_is_not_tried_again(path, monke
         load_classifier(path, engine="litert")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device")])
+def test_what_failed_for_want_of_memory_or_space_is_tried_again(path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("models.conversion.to_flatbuffer", fail)
+        assert load_classifier(path, engine="auto").engine.startswith("Keras")
+    assert load_classifier(path, engine="auto").engine.startswith("LiteRT")
+
+
+def test_that_a_model_cannot_be_converted_holds_for_a_day():
+    keep_conversion("a", b"")
+    assert read_conversion("a") == b""
+    (kept,) = cache_folder().iterdir()
+    os.utime(kept, (1, 1))
+    assert read_conversion("a") is None
+
+
 def raise_error(*_, **__):
     raise RuntimeError("no such operation")
 

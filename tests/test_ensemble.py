@@ -138,6 +138,17 @@ def test_an_ensemble_knows_what_any_member_knows():
     )
 
 
+def test_an_ensemble_knows_the_lesions_and_patients_of_any_member():
+    first = Member(FIRST, train_lesion_ids=("A",), train_patient_ids=("p",))
+    known = {"train_lesion_ids": ("B",), "validation_lesion_ids": ("A", "C")}
+    second = Member(SECOND, **known, validation_patient_ids=("p", "q"))
+    description = describe_ensemble([first, second])
+    assert description.train_lesion_ids == ("A", "B")
+    assert description.validation_lesion_ids == ("C",)
+    assert description.train_patient_ids == ("p",)
+    assert description.validation_patient_ids == ("q",)
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -164,9 +175,23 @@ def test_files_are_loaded_as_one_model_or_as_an_ensemble(tmp_path):
     ensemble = load_predictor(paths)
     expected = np.mean([member(images).y_prob for member in members], axis=0)
     assert np.allclose(ensemble(images).y_prob, expected, atol=1e-6)
+    views = np.mean([member(images, tta=True).y_prob for member in members], axis=0)
+    assert np.allclose(ensemble(images, tta=True).y_prob, views, atol=1e-6)
+    assert not np.allclose(views, expected, atol=1e-6)
     assert ensemble.can_explain
     with pytest.raises(ModelError, match=r"a\.keras twice"):
         load_predictor([paths[0], tmp_path / "." / "a.keras"])
+
+
+def test_folds_of_different_image_sizes_are_asked_one_by_one():
+    members = [Member(FIRST), Member(SECOND)]
+    for member, (train, validation), size in zip(members, ("ab", "ba"), (8, 16), strict=True):
+        known = {"train_image_ids": (train,), "validation_image_ids": (validation,)}
+        member.description = replace(member.description, image_size=size, **known)
+    ensemble = Ensemble(members)
+    assert ensemble.description.train_image_ids == ("a", "b")
+    with pytest.raises(ModelError, match="same image size"):
+        ensemble(np.zeros((1, 8, 8, 3), np.uint8))
 
 
 def describe_fold(train: str, validation: str) -> SimpleNamespace:

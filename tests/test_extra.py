@@ -101,3 +101,14 @@ def test_validation_gets_additional_images_of_no_training_lesion_or_patient():
     folds = [split_extra(frame, extra, [104], **options, fold=Fold(i, 4)) for i in range(4)]
     validated = sum((fold == "val").astype(int) for fold in folds)
     assert validated.tolist() == [0, 0, 1, 1, 0, 0, *[1] * 18]
+
+
+def test_an_image_of_the_group_of_a_repeated_one_is_tied_to_the_train_split():
+    frame = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["HAM_1", "HAM_2"]})
+    frame = frame.assign(pixel_hash=["1", "2"], split=["train", "val"])
+    # The other data set calls the lesion of a something else, and has another image of it.
+    extra = pd.DataFrame({"image_id": ["a", "c", "d"], "lesion_id": ["IL_1", "IL_1", "IL_2"]})
+    extra = extra.assign(pixel_hash=["9", "8", "7"], group=["IL_1", "IL_1", "IL_2"])
+    selected, counts = select_extra(frame, extra)
+    assert (counts.repeated, counts.added) == (1, 2)
+    assert selected.set_index("image_id")["tied"].to_dict() == {"c": True, "d": False}

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from support.files import (
     count_noun,
     csv_cell,
     describe_os_error,
+    describe_state,
     first_line,
     is_path_text,
     list_names,
@@ -33,6 +36,38 @@ def test_a_file_is_replaced_whole(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "table.csv"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first" * 100)
+        second.write_text("second")
+    assert path.read_text() == "first" * 100
+    with replacing_folder(tmp_path / "model") as first:
+        first.mkdir()
+        with replacing_folder(tmp_path / "model") as second:
+            second.mkdir()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["model", "table.csv"]
+
+
+def test_a_link_stays_and_the_file_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "disk/table.csv")
+    for text in ("new", "newer"):
+        write_text(tmp_path / "link.csv", text)
+        assert (tmp_path / "disk/table.csv").read_text() == text
+    assert (tmp_path / "link.csv").is_symlink()
+
+
+def test_what_killed_writers_left_is_removed_when_it_is_old(tmp_path):
+    names = (".a.01234567.part.csv", ".a.89abcdef.part.csv", ".b.01234567.part.csv")
+    for name in names:
+        (tmp_path / name).touch()
+    for name in (names[0], names[2]):
+        os.utime(tmp_path / name, (1, 1))
+    write_text(tmp_path / "a.csv", "text")
+    assert sorted(item.name for item in tmp_path.iterdir()) == [*names[1:], "a.csv"]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
@@ -86,6 +121,8 @@ def test_an_error_names_the_file_not_the_temporary_one(tmp_path):
         with pytest.raises(OSError, match=r".") as error:
             write_text(tmp_path / name, "text")
         assert describe_os_error(error.value) == f"{tmp_path}/{name}: {reason}"
+    with pytest.raises(IsADirectoryError):
+        write_text(".", "text")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -103,6 +140,36 @@ def test_walk_is_sorted_follows_links_once_and_skips_unfinished_downloads(tmp_pa
     (tmp_path / "c").symlink_to(tmp_path / "b")
     found = [(folder.removeprefix(str(tmp_path)), names) for folder, names in walk(tmp_path)]
     assert found == [("", []), ("/a", ["3.jpg"]), ("/b", ["1.jpg", "2.jpg"])]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").touch()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(UserWarning, match=r"left out .*/closed: permission denied"):
+        assert [names for _, names in walk(tmp_path)] == [[], ["1.png"]]
+    with pytest.raises(PermissionError):
+        list(walk(tmp_path / "closed"))
+
+
+def test_the_state_of_a_file_is_its_path_size_and_date(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    states = [describe_state(path)]
+    for text, date in (("a", 1), ("ab", 1), ("ab", 2)):
+        path.write_text(text)
+        os.utime(path, (date, date))
+        states.append(describe_state(path))
+    assert len({*states}) == 4
+    monkeypatch.chdir(tmp_path)
+    assert describe_state("a.png") == states[-1]
 
 
 def test_text_from_files_becomes_one_line():

@@ -183,6 +183,14 @@ def test_folders_in_ids_tell_files_of_one_name_apart(tmp_path):
     assert matched(tmp_path, *ids) == ["train/1.jpg", "test/1.jpg", "test/2.jpg", None]
 
 
+def test_the_very_path_comes_before_a_larger_file_that_ends_in_it(tmp_path):
+    write_image(tmp_path / "a/1.png", 0)
+    write_image(tmp_path / "old/a/1.png", 1, (48, 40))
+    matches = match_images(["a/1.png", "old/a/1.png"], list_folder(tmp_path))
+    assert matches.paths == [str(tmp_path / "a/1.png"), str(tmp_path / "old/a/1.png")]
+    assert matches.notes == []
+
+
 def test_a_file_of_the_very_name_comes_before_one_in_another_case(tmp_path):
     write_image(tmp_path / "a.jpg")
     write_image(tmp_path / "A.jpg", 1)

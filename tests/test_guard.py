@@ -1,5 +1,7 @@
 """Which requests the page accepts."""
 
+import json
+
 import pytest
 
 pytest.importorskip("starlette", reason="needs requirements-app.txt")
@@ -96,7 +98,9 @@ def test_a_host_is_parsed_with_and_without_its_port(value, host):
 def test_an_upload_from_another_site_is_refused(port, headers):
     own = f"http://127.0.0.1:{port}"
     headers = {name: value.replace("OWN", own) for name, value in headers.items()}
-    assert send(port, content=b"image", **headers)[0] == 403
+    status, _, content = send(port, content=b"image", **headers)
+    assert status == 403
+    assert json.loads(content) == {"error": "This page accepts requests of its own only."}
 
 
 def test_uploads_of_the_page_and_of_programs_are_accepted(port):

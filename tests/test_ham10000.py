@@ -13,6 +13,8 @@ def test_masks_are_found_by_the_id_of_their_image_and_are_not_images(write_ham10
     Image.new("L", (4, 3)).save(path)
     (root / "masks" / "ISIC_0000001_segmentation.txt").touch()
     assert find_masks(root) == {"ISIC_0000002": str(path)}
+    # A table stands for its folder.
+    assert find_masks(root / "HAM10000_metadata.csv") == find_masks(root)
     assert read_dataset(root).frame["path"].str.endswith(".jpg").tolist() == [True, True]
 
 

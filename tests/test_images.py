@@ -173,6 +173,17 @@ def test_reasons_are_plain_and_end_with_a_remedy(tmp_path):
     assert {name: reason(tmp_path / name) for name in expected} == expected
 
 
+def test_an_image_for_which_memory_is_short_is_not_called_damaged(tmp_path, monkeypatch):
+    def without_memory(*_):
+        raise MemoryError
+
+    make_image().save(tmp_path / "a.png")
+    monkeypatch.setattr("data.images.cut_square", without_memory)
+    assert reason(tmp_path / "a.png") == (
+        "it takes more memory than there is, or is damaged; close other programs, or scale it down"
+    )
+
+
 @pytest.mark.parametrize("side_length", [11_000, 20_000])
 def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side_length):
     # A whole image of this size compresses to little; here there is only its header.

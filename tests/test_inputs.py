@@ -489,6 +489,7 @@ LABEL_TABLES = {
     ),
     "lesion with two diagnoses": table(with_value("dx", 0, "nv")),
     "class with fewer lesions than splits": table(with_two_lesions_of_df()),
+    "class without images": table(LABELS[LABELS["dx"] != "df"]),
     "at most 1 % of the images without a file": table(),
     "image id that points outside the folder": table(with_value("image_id", LAST, "../outside")),
     "more than 1 % of the images without a file": table(),

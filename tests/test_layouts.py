@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from data import DataError
+from data import DataError, DataWarning
 from data.classes import HAM10000, ClassScheme
 from data.sources import Dataset, read_dataset
 
@@ -434,6 +434,30 @@ def test_a_table_of_some_images_beside_class_folders_is_not_used_and_named(write
     root = write({"notes.csv": f"image,label\n{rows}"})
     assert read_dataset(root, None).classes.names == ("0", "1")
     assert read_dataset(root).layout == "one folder per class"
+
+
+@pytest.mark.parametrize("classes", [HAM10000, None])
+def test_a_table_beside_class_folders_gives_lesions_patients_and_age(write, classes):
+    images = [f"{name}/{name}{i}.jpg" for name in ("mel", "nv") for i in range(3)]
+    rows = "".join(
+        f"{Path(name).name},L{i // 2},P{i // 3},{40 + i}\n" for i, name in enumerate(images)
+    )
+    tables = {
+        "metadata.csv": f"image,lesion_id,patient_id,age_approx\n{rows}",
+        "broken.csv": "image,sex\nmel0,male,more\n",
+        "other.csv": "image,lesion_id\nsomething,L9\n",
+    }
+    with pytest.warns(DataWarning, match="lesions with more than one diagnosis, such as L1"):
+        dataset = read_dataset(write(tables, images), classes)
+    assert dataset.layout == "one folder per class"
+    frame = dataset.frame.sort_values("image_id")
+    assert frame["lesion_id"].tolist() == ["L0", "L0", "L1", "L1", "L2", "L2"]
+    assert frame["patient_id"].tolist() == ["P0"] * 3 + ["P1"] * 3
+    assert frame["age"].tolist() == [40, 41, 42, 43, 44, 45]
+    first, second = dataset.notes
+    assert first.startswith("not used: ")
+    assert "broken.csv" in first
+    assert second == "metadata of the images: metadata.csv"
 
 
 def test_damaged_tables_are_refused_unless_folders_give_the_labels(write):

@@ -10,9 +10,11 @@ from data.augmentation import AugmentationSettings
 from models.bundle import get_description, load_model
 from models.factory import build_model
 from training import DivergedError
-from training.callbacks import StopAtNaN
+from training.callbacks import BestEpoch, StopAtNaN
 from training.checkpoint import load_checkpoint
+from training.early_stopping import EarlyStopping
 from training.phases import Phase
+from training.run import Run
 from training.schedules import OptimizerSettings, learning_rate_at
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
@@ -124,6 +126,19 @@ def test_training_stops_early_and_saves_the_best_epoch(tmp_path):
     result = fit(tmp_path, model=model, data=tiny_data(8), phases=phases, patience=2)
     assert len(result.history) == 3
     assert (result.best_epoch, result.stopped_early) == (1, True)
+
+
+def test_patience_counts_the_epochs_of_the_last_phase(tmp_path):
+    best = BestEpoch(Run(tmp_path), EarlyStopping("loss", 2))
+    best.begin_phase(Phase("small", 4, 1e-3), 0, may_stop=False)
+    best.replay([{"val_loss": loss} for loss in (1, 2, 2, 2)])
+    assert not best.stopped_early
+    best.begin_phase(Phase("full", 4, 1e-3), 4, may_stop=True)
+    best.replay([{"val_loss": 2}])
+    assert not best.stopped_early
+    best.replay([{"val_loss": 2}])
+    assert best.stopped_early
+    assert best.best_epoch == 1
 
 
 @pytest.mark.slow

@@ -67,6 +67,7 @@ ASSUMED = {
     "float TIFF 0..255": (tiff(GRADIENT.astype(np.float32)), "255"),
     "float TIFF 0..1": (tiff((GRADIENT / 255).astype(np.float32)), "1"),
     "float TIFF 0..1023": (tiff((GRADIENT / 255 * 1023).astype(np.float32)), "1,023"),
+    "PFM 0..255": (b"Pf\n20 20\n-1\n" + GRADIENT[::-1].astype("<f4").tobytes(), "255"),
     "10-bit TIFF": (tiff((GRADIENT / 255 * 1023).round().astype(np.uint16)), "1,023"),
     "12-bit TIFF": (tiff((GRADIENT / 255 * 4095).round().astype(np.uint16)), "4,095"),
     "14-bit TIFF": (tiff((GRADIENT / 255 * 16383).round().astype(np.uint16)), "16,383"),

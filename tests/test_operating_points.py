@@ -1,5 +1,6 @@
 """Thresholds fixed on validation images: fitted, measured, and read from the command line."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,11 +9,13 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
 from metrics.operating_points import (
+    FEW_LESIONS,
     FEWEST_IMAGES,
     POINTS,
     fit_thresholds,
     format_operating_lines,
     format_operating_section,
+    fraction_interval,
     operating_point_metrics,
     predictive_values,
     read_prevalence,
@@ -192,3 +195,17 @@ def test_the_section_has_the_stated_prevalence_only_where_it_was_stated(points):
     plain = format_operating_section({"melanoma": points["melanoma"]}, labels)
     assert "stated" not in plain
     assert "the model has no thresholds that were fixed" in format_operating_section({}, labels)
+
+
+def test_a_fraction_from_few_lesions_has_an_interval_at_least_as_wide_as_wilsons():
+    lesions = [*"aaabcdefg"]
+    low, high = wilson_interval(0.5 * 7, 7)
+    assert fraction_interval(0.5, lesions, (0.4, 0.6)) == (low, high)
+    assert fraction_interval(0.5, lesions, (0.1, 0.6)) == (0.1, high)
+    many = range(FEW_LESIONS)
+    assert fraction_interval(0.5, many, (0.4, 0.6)) == (0.4, 0.6)
+    assert fraction_interval(1.0, many, (1.0, 1.0)) == (wilson_interval(10, 10)[0], 1.0)
+    assert fraction_interval(math.nan, lesions, None) is None
+    # A mean of fractions has none of Wilson's.
+    assert fraction_interval(0.5, (), (0.4, 0.6)) == (0.4, 0.6)
+    assert fraction_interval(1.0, (), (1.0, 1.0)) is None

@@ -46,6 +46,17 @@ def test_an_array_file_is_used_again_until_an_image_changes(ten_paths, tmp_path)
     assert changed[0, 0, 0, 0] == 99
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_images_that_do_not_fit_into_memory_are_in_a_file(ten_paths, tmp_path, monkeypatch, fits):
+    sizes = []
+    monkeypatch.setattr("data.pipeline.fits_in_memory", lambda size: sizes.append(size) or fits)
+    images, _ = decode_images(
+        ten_paths[:5], image_size=8, store="auto", store_dir=tmp_path / "cache"
+    )
+    assert isinstance(images, np.memmap) is not fits
+    assert sizes == [images.nbytes]
+
+
 def test_interrupted_decoding_leaves_nothing_behind(ten_paths, tmp_path):
     def interrupt(done, total):
         raise KeyboardInterrupt

@@ -162,7 +162,7 @@ def test_an_explanation_has_a_legend_and_the_warnings():
     image, warnings = np.zeros((4, 4, 3), np.uint8), ["Low confidence (28 %). " + "word " * 40]
     figure = plot_explanation(image, image, title="a", warnings=warnings)
     assert figure.texts[-1].get_text().replace("\n", " ") == warnings[0].strip()
-    assert [text.get_text() for text in figure.axes[2].texts] == ["little", "much evidence"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["less", "more evidence"]
     assert figure.get_figheight() > plot_explanation(image, image, title="a").get_figheight()
 
 

@@ -66,12 +66,12 @@ def test_a_block_is_a_heading_the_malignant_sum_as_a_bar_and_the_classes():
     ]
 
 
-def test_a_block_names_the_classes_among_which_the_truth_is_unless_the_image_is_none():
+def test_a_block_has_the_prediction_set_unless_the_image_is_out_of_distribution():
     several = {"prediction_set": ["bkl", "nv", "mel"], "coverage": 0.9}
     lines = format_block(prediction(UNCERTAIN, **several), top_k=1, titles=TITLES).splitlines()
     assert lines[4] == (
-        "  benign keratosis (bkl); nv; or melanoma (mel) (set that holds the truth in 90 % of "
-        "cases, on images like those of the validation)"
+        "  Prediction set: benign keratosis (bkl); nv; melanoma (mel). Of all sets, also those of "
+        "one class, 90 % contain the true class, on images like the validation images."
     )
     plain = format_block(prediction(), top_k=1, titles=TITLES)
     one = prediction(prediction_set=["bkl"], coverage=0.9)
@@ -93,8 +93,9 @@ def test_a_decision_is_a_sentence_in_a_block_and_some_words_in_a_line():
 def test_a_set_is_named_by_its_most_probable_classes():
     names = set_names(np.array([0.1, 0.6, 0.3]), np.array([True, True, False]), ("a", "b", "c"))
     assert names == ["b", "a"]
-    assert set_text(["b", "a"], 0.8).startswith("b or a (set that holds the truth in 80 % of cases")
-    assert set_text(list("abcdefgh"), 0.9).startswith("a; b; c; d; e; or one of 3 more (set")
+    two = "Prediction set: b; a. Of all sets, also those of one class, 80 % contain the true "
+    assert set_text(["b", "a"], 0.8).startswith(two)
+    assert set_text(list("abcdefgh"), 0.9).startswith("Prediction set: a; b; c; d; e; and 3 more. ")
     assert set_text(["b"], 0.9) == set_text([], None) == ""
 
 

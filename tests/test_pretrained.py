@@ -126,5 +126,6 @@ def test_it_classifies_lesions_that_did_not_train_it(bundled, tmp_path, ham10000
     assert evaluate.main(argv) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["images"] == 1005
-    assert metrics["balanced_accuracy"] > 0.65
-    assert metrics["accuracy"] > 0.75
+    # At least 0.80 / 0.77 at 200 x 150 pixels and sharper; a wrong crop or filter costs more.
+    assert metrics["balanced_accuracy"] > 0.75
+    assert metrics["accuracy"] > 0.79

@@ -1,3 +1,4 @@
+import dataclasses
 import shlex
 
 import numpy as np
@@ -6,15 +7,19 @@ import pytest
 from tiny import CLASSES, tiny_images
 
 from data.classes import HAM10000, ClassScheme
+from data.splits import class_fractions, class_weights
 from models import WeightsUnavailableError
 from models.bundle import get_description, save_model
 from models.factory import build_model
 from train import parse, print_outcome
 from training import DivergedError
 from training.calibration import calibrate, count_melanomas
+from training.dataset import LabeledImages
+from training.early_stopping import EarlyStopping
 from training.loop import Result
-from training.recipe import Outcome, augmentation_settings, build, name_data
+from training.recipe import Outcome, augmentation_settings, build, fit, name_data
 from training.run import Run
+from training.schedules import OptimizerSettings
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
@@ -61,6 +66,38 @@ def test_every_setting_of_the_augmentation_comes_from_the_recipe():
     augmentation = augmentation_settings(settings)
     for name, value in vars(augmentation).items():
         assert value == getattr(settings, name)
+
+
+def test_the_settings_of_the_recipe_reach_the_training(tmp_path, monkeypatch):
+    given = {"logit_adjustment": 0.5, "label_smoothing": 0.07, "weight_decay": 3e-4}
+    given |= {"average_epochs": 0.4, "warmup_fraction": 0.3, "monitor": "balanced_accuracy"}
+    settings = dataclasses.replace(parse(["--model", "sequential", *SMALL[:2]]), **given)
+    labels = pd.Series(["nv"] * 12 + ["mel"] * 4 + ["bcc"] * 2)
+    rows = {"label": labels, "split": ["train"] * 18, "data_set": ["a"] * 18}
+    names = [f"i{i}" for i in range(18)]
+    frame = pd.DataFrame({**rows, "image_id": names, "lesion_id": names, "pixel_hash": None})
+    frame["source"] = frame["data_set"]
+    frame = pd.concat([frame, frame.assign(split="val", image_id="v", lesion_id="v")[:1]])
+    pixels = {(name, 32): np.zeros((1, 32, 32, 3), np.uint8) for name in ("train", "val")}
+    seen = {}
+    monkeypatch.setattr(
+        "training.recipe.train_model",
+        lambda model, data, **options: seen.update(options, data=data),
+    )
+    model, _ = build(settings, Run(tmp_path), HAM10000)
+    fit(model, LabeledImages(frame, 0), pixels, settings, Run(tmp_path))
+    weights = class_weights(labels, "sqrt", HAM10000.names)
+    data, loss = seen["data"], seen["loss"]
+    assert data.train_weights == pytest.approx(labels.map(weights).to_numpy())
+    assert data.train_weights[0] < data.train_weights[-1]
+    assert data.train_targets.argmax(axis=1).tolist() == [5] * 12 + [4] * 4 + [1] * 2
+    assert (data.batch_size, data.seed, data.draws) == (32, 0, None)
+    assert loss.offsets == pytest.approx(0.5 * np.log(class_fractions(labels, HAM10000.names)))
+    assert loss.label_smoothing == 0.07
+    assert seen["optimizer"] == OptimizerSettings(
+        schedule="cosine", warmup_fraction=0.3, weight_decay=3e-4, average_epochs=0.4
+    )
+    assert seen["early_stopping"] == EarlyStopping("balanced_accuracy", settings.patience)
 
 
 def test_data_are_named_by_their_folders_without_paths(tmp_path, monkeypatch):

@@ -159,6 +159,19 @@ def test_a_finished_or_damaged_run_does_not_resume(tmp_path):
         run.check_settings(parse([]))
 
 
+def test_a_run_whose_checkpoint_cannot_be_removed_is_finished(tmp_path):
+    run = started(tmp_path)
+    run.checkpoint.mkdir()  # as a file that another program has open
+    with pytest.raises(OSError, match=r"resume\.npz"):
+        run.finish()
+    assert not run.is_started
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error_of_the_run(tmp_path):
+    with pytest.raises(BrokenPipeError), Run(tmp_path).explaining_interruption():
+        raise BrokenPipeError
+
+
 def test_the_command_that_resumes_can_be_pasted_whatever_the_folder_is_called(tmp_path):
     run = Run(tmp_path / "my runs" / "a")
     assert run.describe_state() == (

@@ -37,6 +37,17 @@ def test_more_memory_than_models_need_is_refused():
     assert found == "expected a file that HDF5 can read, it takes too much memory"
 
 
+def test_memory_that_is_full_of_small_objects_is_refused(monkeypatch):
+    monkeypatch.setattr("models.trial._MAX_MEMORY", 60 << 20)
+
+    def fill() -> None:
+        kept = []
+        while True:
+            kept.append({"a": 1})
+
+    assert "it takes too much memory" in failure(fill) or "it crashes" in failure(fill)
+
+
 def test_a_file_that_never_ends_is_stopped(monkeypatch):
     monkeypatch.setattr("models.trial._MAX_SECONDS", 1)
     start = time.monotonic()

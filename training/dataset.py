@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +14,12 @@ from config import TrainConfig
 from data import DataError
 from data.classes import HAM10000, ClassScheme, scheme_of_model
 from data.duplicates import pixel_hashes
-from data.extra import select_extra, split_extra
 from data.groups import find_unknown_lesions, group_images
-from data.known import Excluded, exclude_known, find_known, is_known
+from data.known import Excluded, exclude_known, find_known, is_known, match_ids
 from data.near_duplicates import Pair
 from data.provenance import name_folder, name_sources
 from data.sample import write_sample_dataset
 from data.splits import (
-    Fold,
     complete_split,
     count_shared,
     join_lesions,
@@ -30,12 +27,12 @@ from data.splits import (
     split_by_lesion,
 )
 from data.tables import warn
-from data.thumbnails import Thumbnails
 from models.description import Description
 from support.cli import naming_flag
 from support.files import count_noun
 from support.terminal import Progress
 from training.duplicates import add_groups, read_frame, search
+from training.extra import add_extra, split_options
 from training.initial import respect_initial
 from training.labels import (
     check_classes,
@@ -108,7 +105,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         )
         if settings.classes != TrainConfig.classes:
             print(describe_classes(frame, classes), flush=True)
-        check_classes(frame, settings.data_dir)
+        check_classes(frame, classes.names, settings.data_dir)
         frame["data_set"], frame["source"] = name, name_sources(frame, name)
         fingerprints = read_frame(frame)
         frame["pixel_hash"] = pd.Series(fingerprints.hashes, index=frame.index, dtype=object)
@@ -124,7 +121,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         with naming_flag("--extra_data_dir"):
             extra, unused_extra, _ = read_training_labels(folder, limit=limit, classes=classes)
         extra["data_set"], extra["source"] = name, name_sources(extra, name)
-        frame, thumbnails = _add_extra(frame, extra, thumbnails, settings)
+        frame, thumbnails = add_extra(frame, extra, thumbnails, settings, initial)
         unused += unused_extra
     for teacher in teachers:
         with naming_flag("--teacher"):
@@ -190,6 +187,7 @@ def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.Dat
     fingerprints = read_frame(frame)
     frame = frame.assign(pixel_hash=pd.Series(fingerprints.hashes, frame.index, object))
     known = is_known(frame, description).to_numpy()
+    _warn_of_names(frame, description)
     found = []
     if (known.any() and not known.all()) or find_unknown_lesions(frame).any():
         # The search depends on all images: the same ones give the same pairs as in the training.
@@ -208,6 +206,19 @@ def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.Dat
         print(_describe_excluded(excluded, count, same), file=sys.stderr)
     groups = group_images(frame, fingerprints.hashes, found)
     return rest.assign(group=groups).reset_index(drop=True)
+
+
+def _warn_of_names(frame: pd.DataFrame, description: Description) -> None:
+    """Warn about images that a model knows by name only: other data may have the same names."""
+    found = find_known(frame, description)
+    ids = [*description.train_image_ids, *description.validation_image_ids]
+    by_name = match_ids(frame["image_id"], ids) & frame["pixel_hash"].notna() & ~found["pixels"]
+    if description.train_pixel_hashes and by_name.any():
+        warn(
+            f"{by_name.sum():,} of {len(frame):,} images have the name of an image that the model "
+            "was trained or validated on, but other pixels, and are excluded; rename them if they "
+            "show other lesions"
+        )
 
 
 def _describe_excluded(excluded: Excluded, count: int, same: str) -> str:
@@ -254,7 +265,7 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
     Raises:
         DataError: there are no training or no validation images.
     """
-    options = _split_options(settings)
+    options = split_options(settings)
     if "split" in frame:
         split = complete_split(frame, **options)
         if shared := count_shared(frame.assign(split=split)):
@@ -272,16 +283,6 @@ def _split(frame: pd.DataFrame, settings: TrainConfig) -> pd.Series:
             f"{frame['lesion_id'].nunique()} lesions in all; add images"
         )
     return split
-
-
-def _split_options(settings: TrainConfig) -> dict[str, Any]:
-    """Return the arguments of all functions that split images."""
-    fold = Fold(settings.fold, settings.folds) if settings.folds else None
-    return {
-        "seed": settings.split_seed,
-        "validation_fraction": settings.validation_fraction,
-        "fold": fold,
-    }
 
 
 def _report_copies(frame: pd.DataFrame) -> None:
@@ -302,36 +303,3 @@ def _report_copies(frame: pd.DataFrame) -> None:
 
 def _or_patient(frame: pd.DataFrame) -> str:
     return " or patient" if "patient_id" in frame else ""
-
-
-def _add_extra(
-    frame: pd.DataFrame, extra: pd.DataFrame, thumbnails: Thumbnails, settings: TrainConfig
-) -> tuple[pd.DataFrame, Thumbnails]:
-    """Add images to the train and validation splits, and print how many were excluded."""
-    fingerprints = read_frame(extra)
-    extra["pixel_hash"] = pd.Series(fingerprints.hashes, index=extra.index, dtype=object)
-    extra["group"] = join_lesions(extra, search(fingerprints.thumbnails))
-    is_train = (frame["split"] == "train").to_numpy()
-    pairs = search(fingerprints.thumbnails, thumbnails)
-    near_train, near_held_out = (
-        extra.index[[pair.first for pair in pairs if is_train[pair.second] == wanted]]
-        for wanted in (True, False)
-    )
-    added, counts = select_extra(frame, extra, near_held_out)
-    split = split_extra(frame, added, near_train, **_split_options(settings))
-    ids, same = "image or lesion", "lesions"
-    if "patient_id" in extra:
-        ids, same = "image, lesion or patient", "lesions or patients"
-    print(
-        f"  added: {counts.added:,} of {len(extra):,} images, {(split == 'train').sum():,} to the "
-        f"train and {(split == 'val').sum():,} to the validation split\n"
-        "  excluded, since they are in the validation or test split: "
-        f"{counts.by_id:,} by {ids} id, {counts.by_pixels:,} by pixels, "
-        f"{counts.by_near_duplicates:,} by near-duplicates, "
-        f"{counts.by_lesion:,} of the same {same}\n"
-        f"  excluded, since they are in the train split already: {counts.repeated:,}",
-        flush=True,
-    )
-    indices = extra.index.get_indexer(added.index)
-    merged = pd.concat([frame, added.assign(split=split)], ignore_index=True)
-    return merged, thumbnails.append(fingerprints.thumbnails.take(indices))

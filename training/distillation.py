@@ -59,7 +59,8 @@ def load_teachers(
     )
     names = list_names((teacher.description.model for teacher in teachers), 5)
     print(
-        f"Teachers: {names}; asking them adds about {format_seconds(seconds)} to the training.",
+        f"Teachers: {names}; their predictions add about {format_seconds(seconds)} to the "
+        "training.",
         flush=True,
     )
     return loaded
@@ -138,6 +139,8 @@ class Teachers:
             return (1 - fraction) * loss + fraction * soft(wanted, y_pred, sample_weight)
 
         student.compute_loss = compute_loss
+        # XLA, which Keras chooses on a GPU, has no operation that scales images for a teacher.
+        student.jit_compile = False
 
     def predict(self, images: tf.Tensor, turn: tf.Tensor | int) -> tf.Tensor:
         """Return the probabilities of the teacher whose turn it is.

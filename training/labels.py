@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from data.classes import HAM10000, ClassScheme, read_class_list
 from data.sources import Dataset, drop_missing, read_dataset
 from data.splits import SPLIT_NAMES
 from support.cli import naming_flag
-from support.files import list_names, one_line
+from support.files import count_noun, list_names, one_line
 
 
 def choose_classes(classes: str) -> ClassScheme | None:
@@ -109,15 +110,16 @@ def _use(dataset: Dataset, data_dir: str, limit: float) -> tuple[pd.DataFrame, i
     other_line = f"{other:,} of {labeled:,} images, of other classes: {_name(dataset.skipped)}"
     if missing > limit * len(dataset.frame):
         raise DataError(
-            f"expected image files for at least {1 - limit:.0%} of the labels, but "
+            f"expected image files for at least {100 * (1 - limit):g} % of the labels, but "
             f"{missing_line.removeprefix('skipped ')}; unpack all image archives there, or train "
             "without these images with --allow_missing"
         )
     if other > limit * labeled:
         raise DataError(
             f"expected the classes {list_names(dataset.classes.names)} for at least "
-            f"{1 - limit:.0%} of the images, but {other_line}; correct these names, train without "
-            "these images with --allow_missing, or on all classes of the labels with --classes data"
+            f"{100 * (1 - limit):g} % of the images, but {other_line}; correct these names, train "
+            "without these images with --allow_missing, or on all classes of the labels with "
+            "--classes data"
         )
     if missing:
         print(missing_line, file=sys.stderr)
@@ -126,20 +128,33 @@ def _use(dataset: Dataset, data_dir: str, limit: float) -> tuple[pd.DataFrame, i
     return frame, missing + other
 
 
-def check_classes(frame: pd.DataFrame, data_dir: str) -> None:
-    """Refuse a data set of one class, and warn about classes of too few lesions for all splits."""
+def check_classes(frame: pd.DataFrame, class_names: Sequence[str], data_dir: str) -> None:
+    """Refuse a data set of one class, and warn about classes of too few lesions for all splits.
+
+    Args:
+        frame: with `label` and `lesion_id`.
+        class_names: all classes of the model.
+        data_dir: for the messages.
+
+    Raises:
+        DataError: there is only one class.
+    """
     lesions = frame.groupby("label")["lesion_id"].nunique()
     if len(lesions) < 2:
         raise DataError(
             f"expected images of at least two classes in {data_dir}, received "
             f"{lesions.index[0]} only; add another class"
         )
-    for label in lesions.index[lesions < len(SPLIT_NAMES)]:
-        print(
-            f"warning: class {label} has {lesions[label]} lesions, too few for the "
-            f"{len(SPLIT_NAMES)} splits; its metrics will be missing or meaningless",
-            file=sys.stderr,
+    for name in class_names:
+        count = int(lesions.get(name, 0))
+        if count >= len(SPLIT_NAMES):
+            continue
+        problem = (
+            f"{count_noun(count, 'lesion')}, too few for the {len(SPLIT_NAMES)} splits; its "
+            "metrics will be missing or meaningless"
         )
+        problem = problem if count else "no images; the model will not learn it"
+        print(f"warning: class {name} has {problem}", file=sys.stderr)
 
 
 def _name(skipped: dict[str, int]) -> str:

@@ -188,7 +188,8 @@ class Run:
 
     def finish(self) -> None:
         """Remove what only an interrupted run needs."""
-        for path in (self.checkpoint, self.origin):
+        # Without the origin, the run counts as finished, whatever happens next.
+        for path in (self.origin, self.checkpoint):
             path.unlink(missing_ok=True)
 
     def describe_state(self, *, resumable: bool = True) -> str:
@@ -209,6 +210,8 @@ class Run:
             raise KeyboardInterrupt(self.describe_state()) from None
         except DivergedError as error:
             raise DivergedError(f"{error}; {self.describe_state(resumable=False)}") from error
+        except BrokenPipeError:  # nobody reads the output, nor an error
+            raise
         except OSError as error:
             raise TrainingError(f"{describe_os_error(error)}; {self.describe_state()}") from error
         except Exception as error:

@@ -104,13 +104,18 @@ const view = find("crop-view");
 const distance = (a, b) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
 
 view.addEventListener("pointerdown", (event) => {
-  if (!isOpen()) return;
+  if (!isOpen() || event.button !== 0) return;
   view.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, event);
 });
 view.addEventListener("pointermove", (event) => {
   const before = pointers.get(event.pointerId);
   if (!before) return;
+  if (!event.buttons) {
+    // The release went to a menu or to another window.
+    pointers.delete(event.pointerId);
+    return;
+  }
   const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
   const scale = preview.width / view.clientWidth;
   if (other) zoom(distance(event, other) / Math.max(distance(before, other), 1));
@@ -119,7 +124,7 @@ view.addEventListener("pointermove", (event) => {
 });
 // The browser would drag the image itself, which is then dropped as if it were a new one.
 view.addEventListener("dragstart", (event) => event.preventDefault());
-for (const kind of ["pointerup", "pointercancel"]) {
+for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
   view.addEventListener(kind, (event) => pointers.delete(event.pointerId));
 }
 view.addEventListener(

@@ -20,21 +20,41 @@ export function show(id, text) {
   find(id).hidden = !text;
 }
 
-// Post an image; returns what the server says, or throws an Error with a message for people.
-export async function post(address, content) {
-  let response;
+async function request(address, options) {
   try {
-    response = await fetch(address, {
-      method: "POST",
-      headers: { "Content-Type": "application/octet-stream" },
-      body: content,
-    });
+    return await fetch(address, options);
   } catch (error) {
     console.info(error);
     throw new Error("The program behind this page does not respond. Is it still running?");
   }
-  const received = await response.json();
-  if (!response.ok) throw new Error(received.error);
+}
+
+// Load a file of the server, or throw an Error with a message for people.
+export async function load(address) {
+  const response = await request(address);
+  if (!response.ok) throw new Error(`Expected ${address}, received status ${response.status}.`);
+  return response.blob();
+}
+
+// Post an image; returns what the server says, or throws an Error with a message for people.
+export async function post(address, content) {
+  let body;
+  try {
+    body = await content.arrayBuffer();
+  } catch (error) {
+    console.info(error);
+    throw new Error("The file cannot be read: it is a folder, or changed. Choose it again.");
+  }
+  const response = await request(address, {
+    method: "POST",
+    headers: { "Content-Type": "application/octet-stream" },
+    body,
+  });
+  // A proxy in between may answer in its own way.
+  const received = await response.json().catch(() => null);
+  if (!response.ok || received === null) {
+    throw new Error(received?.error ?? `Expected a prediction, received status ${response.status}.`);
+  }
   return received;
 }
 
@@ -51,6 +71,9 @@ export function saveFile(name, content) {
   link.click();
   URL.revokeObjectURL(link.href);
 }
+
+// How many of the classes of a result are shown; the others, the least probable ones, are folded.
+export const countShown = (classes) => (classes.length > 12 ? 10 : classes.length);
 
 // The name of an image without its ending.
 export function stem(name) {

@@ -1,15 +1,13 @@
 // The page: choose images, show results.
 
 import { onAsk, placeSquare, showCrop } from "./crop.js";
-import { createButton, createElement, find, post, query, show } from "./dom.js";
+import { countShown, createButton, createElement, find, load, post, query, show } from "./dom.js";
 import { saveImage, saveValues } from "./save.js";
 import { closeSeveral, predictSeveral, setTitles } from "./several.js";
 
 // Number of the newest request: results of older ones are not shown.
 let newest = 0;
 let maxBytes = Infinity;
-// Of more classes than this, the least probable ones are folded.
-const mostBars = 12;
 // The result that is shown; its image, whole, and the name of that; the square of it that the user
 // chose, null for the default one.
 let current = null;
@@ -19,11 +17,15 @@ function setBusy(text) {
   find("drop").setAttribute("aria-busy", String(Boolean(text)));
 }
 
+function showProblem(message) {
+  show("error", message);
+  find("drop").scrollIntoView({ block: "nearest" });
+}
+
 function showError(message) {
   setBusy("");
   find("result").hidden = true;
-  show("error", message);
-  find("drop").scrollIntoView({ block: "nearest" });
+  showProblem(message);
 }
 
 function showThumbnail(content) {
@@ -101,7 +103,7 @@ function showMalignant(malignant, isOutside) {
 }
 
 function showBars(classes) {
-  const shown = classes.length > mostBars ? mostBars - 2 : classes.length;
+  const shown = countShown(classes);
   const rest = classes.slice(shown);
   find("bars-note").hidden = !classes.some((item) => item.description);
   find("bars").replaceChildren(...classes.slice(0, shown).map(createBar));
@@ -122,15 +124,18 @@ function showHeatMap(result) {
 // Show where the image has evidence for another class.
 async function explain(name) {
   const { content, square } = current;
+  const isShown = () => current?.content === content && current.square === square;
+  find("error").hidden = true;
   try {
     const result = await post(`/predict${query({ class: name, square })}`, content);
-    if (current?.content !== content || current.square !== square) return;
+    if (!isShown()) return;
     current.result = { ...current.result, ...result };
     showHeatMap(result);
     find("split").value = 100;
     moveSplit();
   } catch (error) {
-    showError(error.message);
+    // The prediction still holds.
+    if (isShown()) showProblem(error.message);
   }
 }
 
@@ -200,12 +205,17 @@ function choose(files, name) {
     closeSeveral();
     predict(files[0], name ?? files[0].name);
   } else if (files.length > 1) {
-    newest++;
+    const request = ++newest;
     find("error").hidden = find("result").hidden = true;
     showThumbnail(null);
     find("clear").hidden = false;
-    const show = (file) => predict(file, file.name);
-    predictSeveral([...files], { choose: show, check: checkSize, say: setBusy });
+    const isInFront = () => request === newest;
+    predictSeveral([...files], {
+      choose: (file) => predict(file, file.name),
+      check: checkSize,
+      say: (text) => isInFront() && setBusy(text),
+      isInFront,
+    });
   }
 }
 
@@ -236,7 +246,7 @@ find("clear").addEventListener("click", clear);
 onAsk((square) => predict(current.content, current.source, { ...current, square }));
 find("save-image").addEventListener("click", () => saveImage(current));
 find("save-values").addEventListener("click", () => {
-  saveValues(current).catch((error) => showError(error.message));
+  saveValues(current).catch((error) => showProblem(error.message));
 });
 find("print").addEventListener("click", () => window.print());
 
@@ -250,13 +260,19 @@ function createExample(example) {
   image.alt = "";
   button.append(image, createElement("span", "", example.title));
   button.addEventListener("click", async () => {
-    choose([await (await fetch(image.src)).blob()], label);
+    const request = ++newest;
+    try {
+      const content = await load(image.src);
+      if (request === newest) choose([content], label);
+    } catch (error) {
+      if (request === newest) showError(error.message);
+    }
   });
   return button;
 }
 
 async function start() {
-  const settings = await (await fetch("/settings")).json();
+  const settings = JSON.parse(await (await load("/settings")).text());
   maxBytes = settings.max_upload_bytes;
   find("limits").textContent =
     `, up to ${maxBytes / 1e6} MB and ${settings.max_pixels / 1e6} megapixels`;
@@ -267,4 +283,4 @@ async function start() {
   find("tryout").hidden = settings.examples.length === 0;
 }
 
-start();
+start().catch((error) => showError(error.message));

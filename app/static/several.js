@@ -46,6 +46,7 @@ export function formatTable(rows) {
 
 function createRow(entry, choose) {
   const row = createElement("tr");
+  row.dataset.name = entry.file.name;
   const image = createElement("td");
   image.append(entry.thumbnail);
   const name = createElement("td");
@@ -61,6 +62,8 @@ function createRow(entry, choose) {
 }
 
 function drawRows(choose) {
+  // A row that is drawn again keeps the focus.
+  const focused = document.activeElement?.closest("#several-rows tr")?.dataset.name;
   const value = columns[sorted.column][1];
   const order = [...entries].sort((first, second) => {
     const [a, b] = [value(first), value(second)];
@@ -68,6 +71,8 @@ function drawRows(choose) {
     return sorted.descending ? -sign : sign;
   });
   find("several-rows").replaceChildren(...order.map((entry) => createRow(entry, choose)));
+  const again = [...find("several-rows").children].find((row) => row.dataset.name === focused);
+  again?.querySelector("button").focus({ preventScroll: true });
   [...find("several-heads").children].slice(1).forEach((head, i) => {
     const direction = sorted.descending ? "descending" : "ascending";
     head.setAttribute("aria-sort", i === sorted.column ? direction : "none");
@@ -106,8 +111,8 @@ export function closeSeveral() {
 }
 
 // Predict files, one after the other. `choose` shows the whole result of a file, `check` returns
-// why it cannot be sent, `say` tells how far it is.
-export async function predictSeveral(files, { choose, check, say }) {
+// why it cannot be sent, `say` tells how far it is, `isInFront` whether nothing was chosen since.
+export async function predictSeveral(files, { choose, check, say, isInFront }) {
   closeSeveral();
   const table = newest;
   sorted = { column: 0, descending: false };
@@ -120,7 +125,10 @@ export async function predictSeveral(files, { choose, check, say }) {
     } catch (error) {
       entry.error = error.message;
     }
-    if (table !== newest) return;
+    if (table !== newest) {
+      URL.revokeObjectURL(entry.thumbnail.src);
+      return;
+    }
     entries.push(entry);
     find("several-title").textContent = `${entries.length} of ${files.length} images`;
     find("several").hidden = false;
@@ -128,6 +136,7 @@ export async function predictSeveral(files, { choose, check, say }) {
   }
   say("");
   find("several-title").textContent = `${files.length} images`;
+  if (!isInFront()) return;
   find("several-title").focus({ preventScroll: true });
   find("several").scrollIntoView({ block: "start" });
 }
