@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from data.folders import find_images
 from data.tables import read_text
-from models.checksums import file_checksum
 from support import InputError
 from support.files import count_noun, describe_state, replacing
 
@@ -94,20 +93,17 @@ def list_images(sources: Iterable[str]) -> list[str]:
     return paths
 
 
-def build_key(paths: Sequence[str], models: Sequence[Path], settings: Iterable[object]) -> str:
+def build_key(paths: Sequence[str], checksums: Iterable[str], settings: Iterable[object]) -> str:
     """Return a key that is another one for other images, models or settings.
 
     Args:
         paths: of the images, whose size and date count.
-        models: files, whose content counts.
+        checksums: of the model files.
         settings: what else the rows depend on.
-
-    Raises:
-        OSError: a model cannot be read.
     """
     digest = hashlib.sha256(repr((_FORMAT, *settings)).encode())
-    for model in models:
-        digest.update(file_checksum(model).encode())
+    for checksum in checksums:
+        digest.update(checksum.encode())
     for path in paths:
         digest.update(describe_state(path))
     return digest.hexdigest()[:12]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,8 @@ def predict(settings: PredictionConfig) -> int:
     models, origin = choose_models(settings.model_path)
     relevant = (settings.tta, settings.operating_point, settings.batch_size, settings.part_batches)
     with cli.naming_flag("--model_path"):
-        key = build_key(paths, models, relevant)
+        checked = [(str(path), file_checksum(path)) for path in models]
+    key = build_key(paths, [checksum for _, checksum in checked], relevant)
     with cli.naming_flag("--output"):
         folder = make_folder(settings.output)
     parts = Parts(folder, key, paths, settings.batch_size * settings.part_batches)
@@ -77,7 +77,7 @@ def predict(settings: PredictionConfig) -> int:
                 f"Each computes as `{share.describe()} python predict.py` does.",
                 flush=True,
             )
-            work(ray, settings, [str(path) for path in models], parts, missing, workers)
+            work(ray, settings, checked, parts, missing, workers)
     skipped = count_skipped(parts)
     print(f"{count_noun(len(paths) - skipped, 'prediction')} written to {settings.output}")
     if skipped:
@@ -91,7 +91,7 @@ def predict(settings: PredictionConfig) -> int:
 def work(
     ray: ModuleType,
     settings: PredictionConfig,
-    models: list[str],
+    models: list[tuple[str, str]],
     parts: Parts,
     missing: list[int],
     workers: int,
@@ -101,7 +101,7 @@ def work(
     Args:
         ray: the package, connected.
         settings: of the command.
-        models: files.
+        models: path and checksum of each file.
         parts: of the table.
         missing: those to predict.
         workers: number of models that are loaded at a time.
@@ -118,11 +118,10 @@ def work(
     logging.getLogger("ray.data").setLevel("ERROR")
     share = Share(settings.cpus_per_worker, settings.gpus_per_worker)
     rows = [{"paths": parts.images(index), "file": str(parts.file(index))} for index in missing]
-    checksums = {model: file_checksum(Path(model)) for model in models}
     # Each part is a block of Ray Data: what one task predicts, and what is lost with its worker.
     predicted = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
-        fn_constructor_args=(settings, checksums, os.getcwd(), share),
+        fn_constructor_args=(settings, models, os.getcwd(), share),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         num_cpus=share.cpus,
         num_gpus=share.gpus,

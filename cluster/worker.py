@@ -32,16 +32,15 @@ class Worker:
 
     Args:
         settings: of the command.
-        models: files.
+        models: path and checksum of each file.
         folder: the current one of the command, which relative paths start from.
         share: of the machine.
     """
 
     def __init__(
-        self, settings: PredictionConfig, checksums: dict[str, str], folder: str, share: Share
+        self, settings: PredictionConfig, models: list[tuple[str, str]], folder: str, share: Share
     ) -> None:
-        self.settings, self.checksums = settings, checksums
-        self.folder, self.share = folder, share
+        self.settings, self.models, self.folder, self.share = settings, models, folder, share
 
     def __call__(self, row: dict) -> dict:
         """Predict a part and write its file.
@@ -74,8 +73,8 @@ class Worker:
         from models.ensemble import load_predictor
         from training.decision import choose_operating_point
 
-        classifier = load_predictor(list(self.checksums), engine="auto")
-        for path, checksum in self.checksums.items():
+        classifier = load_predictor([path for path, _ in self.models], engine="auto")
+        for path, checksum in self.models:
             if file_checksum(Path(path)) != checksum:
                 raise InputError(f"{path}: the file changed while it was in use; start again")
         point = choose_operating_point(self.settings.operating_point, classifier.description)

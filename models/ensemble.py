@@ -77,7 +77,7 @@ class Ensemble(BaseClassifier):
         Raises:
             ModelError: the members are folds with different image sizes.
         """
-        _check_shared(self.members, _SHARED)
+        _check_shared(self.members, ("image_size",))
         parts = [member(images, tta=tta) for member in self.members]
         by_member = np.stack([part.y_prob for part in parts])
         y_prob = by_member.mean(axis=0)

@@ -22,6 +22,7 @@ from cluster.predict import count_skipped
 from cluster.settings import PredictionConfig
 from cluster.summary import format_models, format_runs, read_runs, summarize_models, write_summary
 from models.bundle import save_model
+from models.checksums import file_checksum
 from models.factory import build_model
 from support import InputError
 from training.early_stopping import EarlyStopping
@@ -303,10 +304,13 @@ def test_images_come_from_files_folders_and_lists(tmp_path, sample_dir):
 def test_parts_of_other_images_or_models_are_not_taken_for_finished(tmp_path):
     model = tmp_path / "model.keras"
     model.write_bytes(b"a")
-    keys = [build_key(["a", "b"], [model], (False,)), build_key(["ab"], [model], (False,))]
-    keys.append(build_key(["a", "b"], [model], (True,)))
+    keys = [
+        build_key(["a", "b"], [file_checksum(model)], (False,)),
+        build_key(["ab"], [file_checksum(model)], (False,)),
+    ]
+    keys.append(build_key(["a", "b"], [file_checksum(model)], (True,)))
     model.write_bytes(b"b")
-    keys.append(build_key(["a", "b"], [model], (False,)))
+    keys.append(build_key(["a", "b"], [file_checksum(model)], (False,)))
     # An image that is replaced is another one.
     keys.append(build_key([str(model)], [], ()))
     model.write_bytes(b"longer")
@@ -330,9 +334,12 @@ def test_a_model_that_changed_since_the_start_is_not_mixed_in(tmp_path, monkeypa
     path = tmp_path / "model.keras"
     save_model(build_model("sequential", image_size=32, class_names=("mel", "nv")), path)
     settings = PredictionConfig(image=("x",), output="out.parquet")
-    worker = Worker(settings, {str(path): "0" * 64}, os.getcwd(), Share(2, 0))
-    row = worker({"paths": ["x.jpg"], "file": str(tmp_path / "part.parquet")})
+    part = {"paths": ["x.jpg"], "file": str(tmp_path / "part.parquet")}
+    row = Worker(settings, [(str(path), "0" * 64)], os.getcwd(), Share(2, 0))(part)
     assert row["error"].endswith("model.keras: the file changed while it was in use; start again")
+    same = 2 * [(str(path), file_checksum(path))]
+    twice = Worker(settings, same, os.getcwd(), Share(2, 0))(part)
+    assert "expected different models, received" in twice["error"]
     assert not (tmp_path / "part.parquet").exists()
 
 

@@ -15,7 +15,7 @@ from data import DataError
 from data.classes import HAM10000, ClassScheme, scheme_of_model
 from data.duplicates import pixel_hashes
 from data.groups import find_unknown_lesions, group_images
-from data.known import Excluded, exclude_known, find_known, is_known, match_ids
+from data.known import Excluded, exclude_known, find_known, match_ids
 from data.near_duplicates import Pair
 from data.provenance import name_folder, name_sources
 from data.sample import write_sample_dataset
@@ -186,8 +186,9 @@ def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.Dat
     select_split(frame, "test", description)  # refuses a data set without test images at once
     fingerprints = read_frame(frame)
     frame = frame.assign(pixel_hash=pd.Series(fingerprints.hashes, frame.index, object))
-    known = is_known(frame, description).to_numpy()
-    _warn_of_names(frame, description)
+    reasons = find_known(frame, description)
+    known = pd.concat(reasons, axis=1).any(axis=1).to_numpy()
+    _warn_of_names(frame, description, reasons["pixels"])
     found = []
     if (known.any() and not known.all()) or find_unknown_lesions(frame).any():
         # The search depends on all images: the same ones give the same pairs as in the training.
@@ -201,18 +202,17 @@ def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.Dat
     near_duplicates = frame.index[[pair.first for pair in pairs]]
     rest, excluded = exclude_known(grouped, description, near_duplicates)
     if any(vars(excluded).values()):
-        count = int((~find_known(frame, description)["id"]).sum())
+        count = int((~reasons["id"]).sum())
         same = "lesions or patients" if "patient_id" in frame else "lesions"
         print(_describe_excluded(excluded, count, same), file=sys.stderr)
     groups = group_images(frame, fingerprints.hashes, found)
     return rest.assign(group=groups).reset_index(drop=True)
 
 
-def _warn_of_names(frame: pd.DataFrame, description: Description) -> None:
+def _warn_of_names(frame: pd.DataFrame, description: Description, by_pixels: pd.Series) -> None:
     """Warn about images that a model knows by name only: other data may have the same names."""
-    found = find_known(frame, description)
     ids = [*description.train_image_ids, *description.validation_image_ids]
-    by_name = match_ids(frame["image_id"], ids) & frame["pixel_hash"].notna() & ~found["pixels"]
+    by_name = match_ids(frame["image_id"], ids) & frame["pixel_hash"].notna() & ~by_pixels
     if description.train_pixel_hashes and by_name.any():
         warn(
             f"{by_name.sum():,} of {len(frame):,} images have the name of an image that the model "
