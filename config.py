@@ -7,7 +7,7 @@ be changed here. Importing this file imports no package, so that `--help` appear
 from dataclasses import MISSING, dataclass, field
 from typing import Any
 
-from models import ENGINES
+from models import ENGINES, EXPORT_FORMATS
 from models.backbones import MODEL_NAMES
 from support.cli import Settings, flag
 
@@ -112,7 +112,8 @@ class TrainConfig(Settings):
     train_batch_norm: bool = True
     # With the 0.999 of Keras, moving statistics lag behind the weights by thousands of steps.
     batch_norm_momentum: float = 0.98
-    # Of the teachers in the loss, the labels have the rest; their temperature.
+    # Fraction of the loss that comes from the teachers (the rest: from the labels), and the
+    # temperature of their soft targets.
     distillation_fraction: float = 0.9
     distillation_temperature: float = 2.0
     # Weight of a class in the loss: its inverse frequency ("balanced"), or the square root of that.
@@ -206,7 +207,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "average_epochs": 0.0,
         **_MILD_AUGMENTATION,
     },
-    # For a few hundred images of one's own: small batches, lest there are too few steps.
+    # For a few hundred images of one's own: small batches, so that an epoch has enough steps.
     "init_from": {
         "weights": "none",
         "epochs": 12,
@@ -220,25 +221,24 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-COLUMNS = "isic2018: those of the ISIC 2018 challenge, Task 3"
-_TTA = "test-time augmentation: mean over eight flips and rotations, 8 times slower"
-# Files that have an engine of their own, and no heat maps.
-_EXPORTED = (".tflite", ".onnx")
-ENGINE = "what runs a .keras file; auto: LiteRT, or with a GPU Keras"
-OPERATING_POINT = (
+_COLUMNS_HELP = "isic2018: those of the ISIC 2018 challenge, Task 3"
+_TTA_HELP = "test-time augmentation: mean over eight flips and rotations, 8 times slower"
+_EXPORTED = tuple(filter(None, EXPORT_FORMATS.values()))
+ENGINE_HELP = "what runs a .keras file; auto: LiteRT, or with a GPU Keras"
+OPERATING_POINT_HELP = (
     "also say whether the score reaches this threshold, such as malignant=sensitivity_0.90"
 )
 
 
-def check_engine(engine: str, model_paths: tuple[str, ...]) -> None:
-    """Refuse an engine for files that have an engine of their own.
+def _refuse_exported(flag_text: str, model_paths: tuple[str, ...]) -> None:
+    """Refuse a flag for exported files: they have an engine of their own, and no heat maps.
 
     Raises:
         ValueError: there is such a file.
     """
-    for path in model_paths if engine != "auto" else ():
+    for path in model_paths:
         if path.endswith(_EXPORTED):
-            raise ValueError(f"--engine {engine} needs the .keras file of a model, received {path}")
+            raise ValueError(f"{flag_text} needs the .keras file of a model, received {path}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,19 +269,20 @@ class EvaluateConfig(Settings):
     columns: str | None = flag(
         None,
         "output",
-        f"also write submission.csv with these columns; {COLUMNS}",
+        f"also write submission.csv with these columns; {_COLUMNS_HELP}",
         choices=("isic2018",),
     )
     prevalence: tuple[str, ...] = flag(
         (), "output", "also give PPV and NPV at this prevalence, such as malignant=0.05"
     )
-    tta: bool = flag(False, "run", _TTA)
+    tta: bool = flag(False, "run", _TTA_HELP)
     batch_size: int = flag(64, "run", "images per step", minimum=1)
-    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
+    engine: str = flag("auto", "run", ENGINE_HELP, choices=ENGINES)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_engine(self.engine, self.model_path)
+        if self.engine != "auto":
+            _refuse_exported(f"--engine {self.engine}", self.model_path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,14 +299,14 @@ class PredictConfig(Settings):
         f"run in {RUNS_DIR} that was not trained on synthetic images, else the bundled model)",
     )
     top_k: int = flag(3, "output", "number of classes shown per image", minimum=1)
-    operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
+    operating_point: str | None = flag(None, "output", OPERATING_POINT_HELP, metavar="POINT")
     output: str | None = flag(
         None, "output", "write a table of all predictions, a .csv or .json file", metavar="FILE"
     )
     columns: str | None = flag(
         None,
         "output",
-        f"columns of the table (default: all that the model tells); {COLUMNS}",
+        f"columns of the table (default: all that the model tells); {_COLUMNS_HELP}",
         choices=("isic2018",),
     )
     explain: str | None = flag(
@@ -314,14 +315,15 @@ class PredictConfig(Settings):
     explain_class: str | None = flag(
         None, "output", "class to explain (default: the predicted class)"
     )
-    tta: bool = flag(False, "run", _TTA)
+    tta: bool = flag(False, "run", _TTA_HELP)
     batch_size: int = flag(32, "run", "images per step", minimum=1)
-    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
+    engine: str = flag("auto", "run", ENGINE_HELP, choices=ENGINES)
     verbose: bool = flag(False, "run", "also print what runs the model")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_engine(self.engine, self.model_path)
+        if self.engine != "auto":
+            _refuse_exported(f"--engine {self.engine}", self.model_path)
         if self.output is not None and not self.output.endswith((".csv", ".json")):
             raise ValueError(f"--output should end in .csv or .json, received {self.output!r}")
         if self.columns is not None and not (self.output or "").endswith(".csv"):
@@ -331,6 +333,5 @@ class PredictConfig(Settings):
             )
         if self.explain_class is not None and self.explain is None:
             raise ValueError("--explain_class needs --explain DIR; give both")
-        for path in self.model_path if self.explain is not None else ():
-            if path.endswith(_EXPORTED):
-                raise ValueError(f"--explain needs the .keras file of the model, received {path}")
+        if self.explain is not None:
+            _refuse_exported("--explain", self.model_path)

@@ -10,24 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import EvaluateConfig
+from metrics import NOTICE
 from models.description import SYNTHETIC_WARNING
 from support import cli
-from support.files import common_folder, list_names, make_folder, one_line
+from support.files import common_folder, make_folder, one_line
 from support.terminal import format_seconds, red
-from training.run import (
-    choose_data_dir,
-    command_line,
-    find_model,
-    installed_versions,
-)
+from training.model_paths import choose_data_dir, choose_models
+from training.run import command_line, installed_versions
 
 if TYPE_CHECKING:
     from metrics.sections import Misclassification
     from models.predictions import BaseClassifier
-    from training.evaluation import Prediction, Selection
+    from training.evaluation import PredictedImages
+    from training.selection import Selection
 
 PROGRAM = "evaluate.py"
-NOTICE = "For research and teaching only; not a medical device, not medical advice."
 NO_HEAT_MAPS = (
     "Without heat maps: only the .keras file of a model gives them, not an exported file."
 )
@@ -53,8 +50,7 @@ def evaluate(settings: EvaluateConfig) -> int:
 
     with cli.naming_flag("--prevalence"):
         prevalence = read_prevalence(settings.prevalence)
-    with cli.naming_flag("--model_path"):
-        paths = [find_model(path) for path in settings.model_path]
+    paths, name = choose_models(settings.model_path)
     data_dir, origin = choose_data_dir(settings.data_dir, paths[0])
 
     from data.classes import melanoma_class
@@ -63,7 +59,8 @@ def evaluate(settings: EvaluateConfig) -> int:
     from metrics.report import format_metrics
     from models.checksums import file_checksum
     from models.ensemble import load_predictor
-    from training.evaluation import count_images, predict, select
+    from training.evaluation import predict
+    from training.selection import count_images, select
     from training.submission import choose_submission
 
     classifier = load_predictor(paths, engine=settings.engine)
@@ -77,7 +74,6 @@ def evaluate(settings: EvaluateConfig) -> int:
         labels = dict(zip(frame["image_id"], frame["label"], strict=True))
         with cli.naming_flag("--compare"):
             other = read_predictions(settings.compare, description.class_names, labels)
-    name = one_line(list_names(map(str, paths), 3))
     print(
         f"{name}, split {selection.split}{', out of fold' if selection.is_out_of_fold else ''}: "
         f"{count_images(frame)} in {one_line(data_dir)} ({origin})",
@@ -91,21 +87,21 @@ def evaluate(settings: EvaluateConfig) -> int:
     with cli.naming_flag("--output_dir"):
         output_dir = make_folder(settings.output_dir or default)
     times = [started, time.monotonic()]
-    prediction = predict(selection, data_dir, settings)
+    predicted = predict(selection, data_dir, settings)
     times.append(time.monotonic())
     melanoma = melanoma_class(description.class_names)
     metrics = evaluation_metrics(
-        prediction.evaluation,
+        predicted.evaluation,
         malignant=description.malignant,
         melanoma=melanoma,
         prevalence=prevalence,
         other=other,
     )
     metrics |= {"model_checksums": [file_checksum(path) for path in paths]}
-    write(selection, prediction, metrics, notes, settings, name, output_dir)
+    write(selection, predicted, metrics, notes, settings, name, output_dir)
     files = "report.html, metrics.json, predictions.csv, plots"
     if submission:
-        y_prob, image_ids = prediction.predictions.y_prob, prediction.frame["image_id"].tolist()
+        y_prob, image_ids = predicted.predictions.y_prob, predicted.frame["image_id"].tolist()
         files += f", {submission.write(output_dir, image_ids, y_prob).name}"
     times.append(time.monotonic())
     start, inference, report = (format_seconds(b - a) for a, b in pairwise(times))
@@ -114,14 +110,14 @@ def evaluate(settings: EvaluateConfig) -> int:
         f"\n{format_metrics(metrics)}\n\nStart {start}, inference {inference}, report {report}.\n"
         f"Written to {output_dir}: {files}."
     )
-    return 1 if len(prediction.frame) < len(frame) else 0
+    return 1 if len(predicted.frame) < len(frame) else 0
 
 
 def list_notes(
     classifier: BaseClassifier, selection: Selection, prevalence: dict[str, float]
 ) -> list[str]:
     """Return what a reader has to know before the metrics."""
-    from data.splits import count_known
+    from data.known import count_known
 
     description, frame, notes = classifier.description, selection.frame, []
     if selection.is_out_of_fold:
@@ -149,7 +145,7 @@ def list_notes(
 
 def write(
     selection: Selection,
-    prediction: Prediction,
+    predicted: PredictedImages,
     metrics: dict,
     notes: list[str],
     settings: EvaluateConfig,
@@ -165,12 +161,12 @@ def write(
     from metrics.prediction_table import prediction_table
     from metrics.report import write_report
     from metrics.sections import ReportContext
-    from training.evaluation import count_images
+    from training.selection import count_images
 
     description, frame, predictions = (
         selection.description,
-        prediction.frame,
-        prediction.predictions,
+        predicted.frame,
+        predicted.predictions,
     )
     table = prediction_table(
         frame["image_id"],
@@ -198,15 +194,15 @@ def write(
             description.malignant, melanoma_class(description.class_names)
         ),
     )
-    figures = plot_evaluation(prediction.evaluation, metrics, title=title)
-    errors = find_errors(selection, prediction)
+    figures = plot_evaluation(predicted.evaluation, metrics, title=title)
+    errors = find_errors(selection, predicted)
     page = build_page(metrics, context, figures=figures, errors=errors)
     # What `python -m app.card` needs besides.
     metrics = metrics | {"facts": dict(context.facts), "notes": notes}
     write_report(output_dir, metrics=metrics, predictions=table, figures=figures, page=page)
 
 
-def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassification]:
+def find_errors(selection: Selection, predicted: PredictedImages) -> list[Misclassification]:
     """Return the most confident errors, with their heat maps if the models give them."""
     from data.images import load_image
     from metrics.errors import most_confident_errors
@@ -214,24 +210,24 @@ def find_errors(selection: Selection, prediction: Prediction) -> list[Misclassif
     from metrics.sections import Misclassification
     from models.heat_map import overlay
 
-    evaluation = prediction.evaluation
+    evaluation = predicted.evaluation
     y_prob, class_names = evaluation.y_prob, evaluation.class_names
     errors = []
     for i in most_confident_errors(evaluation.y_true, y_prob, evaluation.lesion_ids):
-        row, predicted = prediction.frame.iloc[i], y_prob[i : i + 1].argmax(axis=1)
+        row, class_index = predicted.frame.iloc[i], y_prob[i : i + 1].argmax(axis=1)
         classifier = selection.parts[row["part"]][0]
         image, shown = load_image(row["path"], classifier.description.image_size), None
         if classifier.can_explain:
-            shown = overlay(image, classifier.explain(image[None], predicted)[0])
+            shown = overlay(image, classifier.explain(image[None], class_index)[0])
         errors.append(
             Misclassification(
                 row["image_id"],
                 row["label"],
-                class_names[predicted[0]],
+                class_names[class_index[0]],
                 float(y_prob[i].max()),
                 image,
                 shown,
-                short_warnings(prediction.predictions.columns, i),
+                short_warnings(predicted.predictions.columns, i),
             )
         )
     return errors

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config import PredictConfig
+from metrics import NOTICE
 from models.description import SYNTHETIC_WARNING
 from support import cli
 from support.files import make_folder, one_line, safe_name
 from support.terminal import Progress, red
-from training.run import choose_models
+from training.model_paths import choose_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from models.predictions import BaseClassifier, Predictions
 
 PROGRAM = "predict.py"
-NOTICE = "For research and teaching only; not medical advice."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,8 +47,7 @@ def predict(settings: PredictConfig) -> int:
     from data.class_names import class_titles
     from metrics.prediction import format_block, format_line, line_heading
     from models.ensemble import load_predictor
-    from training.decision import choose_operating_point
-    from training.submission import PredictionTable
+    from training.prediction import PredictionTable, choose_operating_point
 
     model_paths, origin = choose_models(settings.model_path)
     classifier = load_predictor(model_paths, engine=settings.engine)
@@ -107,21 +106,24 @@ def describe(
     classifier: BaseClassifier, names: list[str], batch: Predictions, point: OperatingPoint | None
 ) -> Iterator[Prediction]:
     """Yield what is shown of each prediction of a batch."""
-    from metrics.prediction import Prediction, set_names
+    from metrics.prediction import Prediction, prediction_set_names
 
     description, class_names = classifier.description, classifier.description.class_names
     malignant = classifier.malignant_probability(batch)
     warnings, sets = classifier.warnings(batch), batch.prediction_set
     for i, name in enumerate(names):
         y_prob = dict(zip(class_names, batch.y_prob[i].tolist(), strict=True))
+        likely = []
+        if sets is not None:
+            likely = prediction_set_names(batch.y_prob[i], sets[i], class_names)
         yield Prediction(
             image=one_line(name),
             y_prob=y_prob,
             malignant=description.malignant,
             malignant_probability=None if malignant is None else float(malignant[i]),
             warnings=warnings[i],
-            prediction_set=[] if sets is None else set_names(batch.y_prob[i], sets[i], class_names),
-            coverage=(description.prediction_sets or {}).get("coverage"),
+            prediction_set=likely,
+            coverage=description.set_coverage,
             decision=point.decide(y_prob) if point else ("", ""),
         )
 
@@ -153,7 +155,7 @@ class Explanations:
         from data.class_names import class_titles
         from metrics.explanation import plot_explanation
         from metrics.numbers import format_percent
-        from metrics.plots import save_figure
+        from metrics.png import save_figure
         from metrics.prediction import class_label
         from models.heat_map import overlay
 

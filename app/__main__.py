@@ -5,7 +5,7 @@ import sys
 from app.listener import get_url, is_loopback, open_listener
 from app.settings import AppConfig
 from support import cli
-from training.run import choose_models
+from training.model_paths import choose_models
 
 PROGRAM = "python -m app"
 

@@ -9,12 +9,15 @@ import pandas as pd
 from data.class_names import class_titles
 from data.classes import melanoma_class
 from data.ham10000 import SUBGROUP_NAMES
+from metrics import METRICS_FILE
 from metrics.card import CardModel, build_card
 from models.checksums import file_checksum
-from models.description import SYNTHETIC_WARNING, Description, peek_description
+from models.description import SYNTHETIC_WARNING, Description
+from models.description_checks import peek_description
 from support import InputError, cli
 from support.files import first_line, one_line, read_json, write_text
-from training.run import Run, find_model
+from training.model_paths import find_model
+from training.run import Run
 
 PROGRAM = "python -m app.card"
 CARD_NAME = "model_card.md"
@@ -59,7 +62,7 @@ def write_card(settings: CardConfig) -> int:
     with cli.naming_flag("--evaluation"):
         metrics = read_metrics(folder, path)
     output = Path(settings.output or folder / CARD_NAME)
-    write_text(output, build_card(metrics, describe_model(path, description)))
+    write_text(output, build_card(metrics, build_card_model(path, description)))
     print(f"Written to {one_line(str(output))}; its last section lists what only you can add.")
     return 0
 
@@ -74,7 +77,7 @@ def read_metrics(folder: Path, model_path: Path) -> dict:
     Raises:
         InputError: there are none, they are of another version, or of another model.
     """
-    path = folder / "metrics.json"
+    path = folder / METRICS_FILE
     try:
         metrics = read_json(path)
         if not {"facts", "notes", "occlusion", "model_checksums"} <= set(metrics):
@@ -83,7 +86,7 @@ def read_metrics(folder: Path, model_path: Path) -> dict:
         raise InputError(
             f"expected a folder that evaluate.py wrote, found no {path}; evaluate the model first"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}; evaluate the model again") from error
     if metrics["model_checksums"] != [file_checksum(model_path)]:
         raise InputError(
@@ -93,7 +96,7 @@ def read_metrics(folder: Path, model_path: Path) -> dict:
     return metrics
 
 
-def describe_model(path: Path, description: Description) -> CardModel:
+def build_card_model(path: Path, description: Description) -> CardModel:
     """Return what a card says about a model."""
     names = class_titles(description.class_names, description.class_titles)
     size = description.image_size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.settings import ExportConfig
 from models import EXPORT_FORMATS
 from support import InputError, cli
-from training.run import choose_data_dir, find_model
+from training.model_paths import choose_data_dir, find_model
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +50,7 @@ def export(settings: ExportConfig) -> int:
 
     start_tensorflow()
 
-    from app.comparison import format_latencies, generate_image
+    from app.export_comparison import format_latencies, generate_image
     from app.export_images import choose_balanced, read_images
     from models.backend import check_onnx_converter
     from models.classifier import load_classifier
@@ -86,9 +86,9 @@ def write(
 ) -> Classifier:
     """Write the model in the format asked for; returns what was written, ready to be asked."""
     from models.classifier import Classifier, load_classifier
-    from models.conversion import convert
     from models.onnx_conversion import convert_to_onnx
     from models.saved_model import SavedModel, write_saved_model
+    from models.tflite_conversion import convert_to_tflite
 
     if settings.format == "saved_model":
         with cli.naming_flag("--output"):
@@ -97,7 +97,7 @@ def write(
     if settings.format == "onnx":
         convert_to_onnx(model, output)
     else:
-        convert(model, output, quantize=settings.quantize, images=images)
+        convert_to_tflite(model, output, quantize=settings.quantize, images=images)
     return load_classifier(output)
 
 
@@ -152,9 +152,9 @@ def compare(
     Returns:
         The first image as a batch, and the number of those that cannot be read.
     """
-    from app.comparison import format_agreement, format_warnings, predict
+    from app.export_comparison import format_agreement, format_warnings, predict
     from app.export_images import read_images
-    from data.splits import class_indices
+    from data.targets import class_indices
 
     names = keras_file.description.class_names
     images, readable = read_images(frame, keras_file.description.image_size)

@@ -1,7 +1,5 @@
 """From the content of an image file to what the page shows, in words and numbers."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,22 +11,22 @@ from data.class_names import class_titles
 from data.crop import Square
 from data.ham10000 import DIAGNOSES
 from data.images import load_bytes, load_whole
+from metrics.markup import jpeg_url
+from metrics.numbers import format_percent
 from metrics.prediction import (
     FEWEST_SHOWN,
     MALIGNANT_TITLE,
     UNKNOWN_MALIGNANT,
     class_label,
-    format_percent,
     heading,
-    set_names,
-    set_text,
+    prediction_set_names,
+    prediction_set_text,
 )
-from models.description import SYNTHETIC_WARNING
+from models.description import SYNTHETIC_WARNING, Description
 from models.heat_map import overlay
 from models.predictions import BaseClassifier, Predictions
 from support.files import one_line
-from training.decision import choose_operating_point
-from training.submission import build_table
+from training.prediction import build_table, choose_operating_point
 
 DISCLAIMER = (
     "This is not medical advice. The program is for research and teaching, and it misses "
@@ -93,14 +91,14 @@ class Predictor:
         result = self._describe(predictions)
         effect = "Bright regions increase" if heat_map.any() else "No region increases"
         explained = class_name or result["classes"][0]["name"]
-        (title,) = (item["title"] for item in result["classes"] if item["name"] == explained)
+        title = next(item["title"] for item in result["classes"] if item["name"] == explained)
         return result | {
             "model": describe_model(self._classifier),
             "disclaimer": " ".join(
                 (DISCLAIMER, description.melanoma_note, description.calibration_note)
             ),
-            "image": _data_url(shown),
-            "heat_map": _data_url(overlay(shown, np.asarray(scaled).clip(0, 1))),
+            "image": jpeg_url(shown),
+            "heat_map": jpeg_url(overlay(shown, np.asarray(scaled).clip(0, 1))),
             "heat_map_caption": f"{effect} the score for {title} (Grad-CAM)",
             "explained": explained,
         }
@@ -120,7 +118,7 @@ class Predictor:
             self._settings.shown_size,
             max_pixels=self._settings.max_pixels,
         )
-        return {"image": _data_url(pixels), "width": width, "height": height, "square": square}
+        return {"image": jpeg_url(pixels), "width": width, "height": height, "square": square}
 
     def row(self, content: bytes, name: str, square: Square | None = None) -> dict:
         """Return the row that `predict.py --output` writes for an image, as JSON values.
@@ -143,9 +141,7 @@ class Predictor:
         limit = self._settings.max_pixels
         return load_bytes(content, image_size, max_pixels=limit, square=square)
 
-    def _predict(
-        self, image: np.ndarray, class_name: str | None = None
-    ) -> tuple[Predictions, np.ndarray]:
+    def _predict(self, image: np.ndarray, class_name: str | None) -> tuple[Predictions, np.ndarray]:
         """Return the prediction for one image, and the heat map of a class."""
         predictions = self._classifier(image[None])
         indices = predictions.class_indices
@@ -158,9 +154,8 @@ class Predictor:
         description, y_prob = self._classifier.description, predictions.y_prob[0]
         titles = class_titles(description.class_names, description.class_titles)
         classes = [
-            _describe_class(name, float(y_prob[i]), titles, malignant=name in description.malignant)
+            _describe_class(description, i, float(y_prob[i]), titles)
             for i in np.argsort(-y_prob, kind="stable")
-            for name in [description.class_names[i]]
         ]
         uncertain, outside = (
             None if values is None else bool(values[0])
@@ -173,9 +168,10 @@ class Predictor:
             by_name = dict(zip(description.class_names, y_prob.tolist(), strict=True))
             _, decision = self._point.decide(by_name)
         if predictions.prediction_set is not None and not outside:
-            names = set_names(y_prob, predictions.prediction_set[0], description.class_names)
+            names = prediction_set_names(
+                y_prob, predictions.prediction_set[0], description.class_names
+            )
             likely = [titles.get(name, name) for name in names]
-        coverage = (description.prediction_sets or {}).get("coverage")
         return {
             "heading": heading(
                 _capitalize(classes[0]["title"]),
@@ -183,16 +179,14 @@ class Predictor:
                 uncertain=bool(uncertain),
                 out_of_distribution=bool(outside),
             ),
-            "prediction": classes[0],
             # Below a heading that names no class.
             "top": classes[:FEWEST_SHOWN] if uncertain and not outside else [],
             "decision": decision,
-            "set": set_text(likely, coverage),
+            "set": prediction_set_text(likely, description.set_coverage),
             "malignant": _describe_malignant(
                 None if total is None else float(total[0]),
                 [titles.get(name, name) for name in description.malignant],
             ),
-            "uncertain": uncertain,
             "out_of_distribution": outside,
             "warnings": [{"kind": kind, "text": text} for kind, text in warnings.items()],
             "classes": classes,
@@ -206,17 +200,16 @@ def describe_model(classifier: BaseClassifier) -> dict:
     name = one_line("/".join(path.absolute().parts[-2:]) if path else description.model)
     return {
         "text": f"Model: {name}, {description.origin}.",
-        "name": name,
-        "origin": description.origin,
-        "synthetic": description.synthetic,
         "warning": SYNTHETIC_WARNING if description.synthetic else "",
         "note": classifier.missing_warnings,
     }
 
 
 def _describe_class(
-    name: str, probability: float, titles: Mapping[str, str], *, malignant: bool
+    description: Description, index: int, probability: float, titles: Mapping[str, str]
 ) -> dict:
+    name = description.class_names[index]
+    malignant = name in description.malignant
     # Another data set may call something else by this name.
     is_ham10000 = name in DIAGNOSES and titles.get(name) == DIAGNOSES[name]
     return {
@@ -247,9 +240,3 @@ def _describe_malignant(probability: float | None, titles: Sequence[str]) -> dic
 
 def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _data_url(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,10 +1,9 @@
 """The web server of the page: an image is read from the request into memory and never stored."""
 
 import asyncio
-import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -90,18 +89,18 @@ def build_app(
     queue = PredictionQueue(settings)
 
     async def preview_for_page(request: Request) -> Response:
-        return await queue.respond(request, predict.preview)
+        return await queue.respond(request, lambda content, _: predict.preview(content))
 
     async def predict_for_page(request: Request) -> Response:
         # The class to explain; by default the predicted one.
         class_name = request.query_params.get("class")
         return await queue.respond(
             request,
-            lambda content: predict(content, class_name, read_square(request.query_params)),
+            lambda content, _: predict(content, class_name, read_square(request.query_params)),
         )
 
     async def predict_for_programs(request: Request) -> Response:
-        return await queue.respond_to_program(
+        return await queue.respond(
             request,
             lambda content, name: predict.row(content, name, read_square(request.query_params)),
         )
@@ -135,29 +134,15 @@ class PredictionQueue:
         self._one_at_a_time = asyncio.Semaphore(1)
         self._waiting = self._arrived = 0
 
-    async def respond(self, request: Request, predict: Callable[[bytes], dict]) -> Response:
-        """Return the prediction for an uploaded image, or a message for the user."""
+    async def respond(self, request: Request, predict: Callable[[bytes, str], dict]) -> Response:
+        """Return what `predict` makes of an upload, or a message for the user.
 
-        async def read(content: bytes) -> Callable[[], dict]:
-            return functools.partial(predict, content)
-
-        return await self._respond(request, read)
-
-    async def respond_to_program(
-        self, request: Request, predict: Callable[[bytes, str], dict]
-    ) -> Response:
-        """Do the same for an image that may be in a form; `predict` gets its name, too."""
-
-        async def read(content: bytes) -> Callable[[], dict]:
-            return functools.partial(predict, *await read_upload(content, request.headers))
-
-        return await self._respond(request, read)
-
-    async def _respond(
-        self, request: Request, read: Callable[[bytes], Awaitable[Callable[[], dict]]]
-    ) -> Response:
+        Args:
+            request: with an image, which may be in a form.
+            predict: from the content and the name of an image to JSON values.
+        """
         try:
-            return JSONResponse(await self._run(request, read))
+            return JSONResponse(await self._run(request, predict))
         except RejectedError as error:
             return error_response(error.status, str(error))
         except TimeoutError:
@@ -175,18 +160,16 @@ class PredictionQueue:
                 500, "Something went wrong. The console where the program runs shows the error."
             )
 
-    async def _run(
-        self, request: Request, read: Callable[[bytes], Awaitable[Callable[[], dict]]]
-    ) -> dict:
+    async def _run(self, request: Request, predict: Callable[[bytes, str], dict]) -> dict:
         self._reject_if_full()
         async with asyncio.timeout(self._settings.upload_seconds):
-            predict = await read(await self._read_body(request))
+            content, name = await read_upload(await self._read_body(request), request.headers)
         # Others may have arrived during the upload.
         self._reject_if_full()
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                return await run_in_threadpool(predict)
+                return await run_in_threadpool(predict, content, name)
         finally:
             self._waiting -= 1
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import DATA_DIR, ENGINE, OPERATING_POINT, RUNS_DIR
+from config import DATA_DIR, ENGINE_HELP, OPERATING_POINT_HELP, RUNS_DIR
 from models import ENGINES, EXPORT_FORMATS, QUANTIZATIONS
 from support.cli import Settings, flag
 
@@ -22,8 +22,8 @@ class AppConfig(Settings):
         ".keras files or folders of runs; several: ensemble (default: newest run in "
         f"{RUNS_DIR} that was not trained on synthetic images, else the bundled model)",
     )
-    operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
-    engine: str = flag("auto", "run", ENGINE, choices=ENGINES)
+    operating_point: str | None = flag(None, "output", OPERATING_POINT_HELP, metavar="POINT")
+    engine: str = flag("auto", "run", ENGINE_HELP, choices=ENGINES)
     host: str = flag("127.0.0.1", "run", "address to listen on; 127.0.0.1: this machine only")
     port: int = flag(7860, "run", "port to listen on; 0: any free port", minimum=0, maximum=65535)
 

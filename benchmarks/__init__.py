@@ -1,1 +1,1 @@
-"""How fast the project is: each module is a command that measures and prints a ratio last."""
+"""Speed, robustness and damaged files: commands that measure, most of which print a ratio last."""

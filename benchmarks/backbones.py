@@ -180,7 +180,7 @@ def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
 
     from benchmarks.fitting import stored_size
     from data.ham10000 import CLASS_NAMES
-    from data.splits import class_weights, one_hot
+    from data.targets import class_weights, one_hot
     from models.factory import build_model
     from training.early_stopping import EarlyStopping
     from training.loop import TrainingData, train_model

@@ -14,7 +14,7 @@ from config import TrainConfig
 from data.augmentation import build_augmentation
 from data.ham10000 import CLASS_NAMES
 from data.pipeline import make_dataset
-from data.splits import one_hot
+from data.targets import one_hot
 from models.batch_norm import fuse_batch_norm
 from models.factory import build_model
 from models.transfer import unfreeze

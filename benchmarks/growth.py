@@ -111,7 +111,7 @@ def run_stages(folder: Path, image_size: int) -> dict[str, Cost]:
 
     from benchmarks.fitting import compile_model, last_epoch_seconds, make_batches, stored_size
     from data.batches import check_images
-    from data.duplicates import read_fingerprints
+    from data.fingerprints import read_fingerprints
     from data.near_duplicates import find_near_duplicates
     from data.pipeline import count_steps, decode_images
     from data.sources import read_dataset

@@ -95,7 +95,7 @@ def _tflite_files(folder: Path) -> list[bytes]:
     import keras
 
     from models.bundle import ClassProbabilities
-    from models.conversion import convert
+    from models.tflite_conversion import convert_to_tflite
 
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -113,7 +113,7 @@ def _tflite_files(folder: Path) -> list[bytes]:
     path = folder / "intact.tflite"
     files = []
     for kind in ("float32", "float16", "int8"):
-        convert(model, path, quantize=kind, images=images)
+        convert_to_tflite(model, path, quantize=kind, images=images)
         files.append(path.read_bytes())
     return files
 

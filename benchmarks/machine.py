@@ -146,7 +146,7 @@ def read_images(data_dir: str, count: int | None = None) -> pd.DataFrame:
         DataError: the data set cannot be used.
     """
     # pandas, which takes a second to import, is not needed for `--help`.
-    from training.dataset import read_labels
+    from training.labels import read_labels
 
     with cli.naming_flag("--data_dir"):
         frame, _ = read_labels(data_dir)

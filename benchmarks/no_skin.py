@@ -52,7 +52,8 @@ def measure(options: argparse.Namespace) -> int:
     from sklearn.metrics import roc_auc_score
 
     from data.batches import iterate_batches
-    from data.splits import count_known, select_split
+    from data.known import count_known
+    from data.splits import select_split
     from models.classifier import load_classifier
 
     classifier = load_classifier(BUNDLED_MODEL)

@@ -110,12 +110,14 @@ def measure(options: argparse.Namespace) -> None:
     stem = build_stem()
     features = extract_all(stem, sources)
     held_out = [decode(source.paths("val"), RECIPE.image_size) for source in sources]
-    content = write(stem, features, sources, held_out[0])
+    content = fit_file(stem, features, sources, held_out[0])
     flags = [PhotographDetector(content).score(images) > 0 for images in held_out]
     print_table(sources, flags)
     for i in range(1, len(sources) - 1):
         rest = [j for j in range(len(sources)) if j != i]
-        without = write(stem, [features[j] for j in rest], [sources[j] for j in rest], held_out[0])
+        without = fit_file(
+            stem, [features[j] for j in rest], [sources[j] for j in rest], held_out[0]
+        )
         found = PhotographDetector(without).score(held_out[i]) > 0
         print_row(f"{sources[i].name}, if none is in the fit", found)
     if output:
@@ -177,11 +179,12 @@ def build_stem() -> keras.Model:
     import keras
 
     from models.backbones import BACKBONES
+    from models.factory import build_model
     from models.photographs import SIDE_LENGTH
-    from models.transfer import BACKBONE, build_transfer
+    from models.transfer import BACKBONE
 
     entry, shape = BACKBONES["mobilenet"], (SIDE_LENGTH, SIDE_LENGTH, 3)
-    model = build_transfer(
+    model = build_model(
         "mobilenet", image_size=SIDE_LENGTH, class_names=("a", "b"), weights="imagenet"
     )
     backbone = model.get_layer(BACKBONE)
@@ -276,7 +279,7 @@ def fit(parts: list[np.ndarray], sources: list[Source]) -> tuple[np.ndarray, flo
     return kernel, float(model.intercept_[0] - kernel @ scaler.mean_)
 
 
-def write(
+def fit_file(
     stem: keras.Model, parts: list[np.ndarray], sources: list[Source], images: np.ndarray
 ) -> bytes:
     """Fit the detector; returns the content of its file, with the threshold at 0.
@@ -292,29 +295,27 @@ def write(
     from models.photographs import PhotographDetector
 
     kernel, bias = fit(parts, sources)
-    scores = PhotographDetector(to_file(stem, kernel, bias)).score(images)
-    return to_file(stem, kernel, bias - np.quantile(scores, RECIPE.in_distribution_fraction))
+    scores = PhotographDetector(convert(stem, kernel, bias)).score(images)
+    return convert(stem, kernel, bias - np.quantile(scores, RECIPE.in_distribution_fraction))
 
 
-def to_file(stem: keras.Model, kernel: np.ndarray, bias: float) -> bytes:
+def convert(stem: keras.Model, kernel: np.ndarray, bias: float) -> bytes:
     """Return the content of the .tflite file, with weights in float16."""
     import numpy as np
 
-    from models.backend import quiet
-    from models.conversion import to_flatbuffer
+    from models.tflite_conversion import to_flatbuffer
 
     columns = np.asarray(kernel, np.float32)[:, None]
 
     def score(pixels: tf.Tensor, training: bool) -> tf.Tensor:
         return pool(stem(pixels, training=training)) @ columns + np.float32(bias)
 
-    with quiet():
-        return to_flatbuffer(score, stem.input_shape[1], "float16")
+    return to_flatbuffer(score, stem.input_shape[1], "float16")
 
 
 def print_table(sources: list[Source], flags: list[np.ndarray]) -> None:
     """Print a row for each source, with an interval over its lesions, and for each class."""
-    from metrics.bootstrap import confidence_intervals
+    from metrics.intervals import confidence_intervals
 
     print(f"\n{'held-out images':<34}{'images':>8}{'flagged':>9}{'95 % CI':>18}")
     for source, found in zip(sources, flags, strict=True):

@@ -29,7 +29,7 @@ from data.parallel import in_parallel
 from support.cli import naming_flag
 from support.files import list_names, make_folder, replacing
 from support.terminal import Progress
-from training.run import find_model
+from training.model_paths import find_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +48,12 @@ class Metrics:
     """The metrics of a model on the same images, corrupted in one way or clean.
 
     Attributes:
-        accuracy: balanced accuracy, 0..1.
-        melanoma: ROC AUC of melanoma versus the rest, 0..1; None if undefined.
+        balanced_accuracy: 0..1.
+        melanoma_roc_auc: of melanoma versus the rest, 0..1; None if undefined.
     """
 
-    accuracy: float
-    melanoma: float | None
+    balanced_accuracy: float
+    melanoma_roc_auc: float | None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> int:
     from app.export_images import choose_balanced, read_images
     from data.classes import melanoma_class
     from models.classifier import load_classifier
-    from training.dataset import select_images
+    from training.selection import select_images
 
     with naming_flag("--model_path"):
         classifier = load_classifier(model_path, engine="auto")
@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> int:
         plot(clean, corrupted, title=title).savefig(temporary, dpi=200)
     print(
         f"\nplot: {output}\nThe ratio is the balanced accuracy on corrupted images over that on "
-        f"clean images ({clean.accuracy:.3f}),\nmean over {len(KINDS)} kinds in "
+        f"clean images ({clean.balanced_accuracy:.3f}),\nmean over {len(KINDS)} kinds in "
         f"{len(STRENGTHS)} strengths, each on the same {len(frame):,} images."
     )
     print(f"ratio: {np.mean(list(ratios(clean, corrupted).values())):.3f}")
@@ -155,7 +155,7 @@ def compare(
     Raises:
         DataError: the balanced accuracy on the clean images is 0, so there is no ratio.
     """
-    from data.splits import class_indices
+    from data.targets import class_indices
     from metrics.classification import classification_metrics
 
     class_names = classifier.description.class_names
@@ -172,7 +172,7 @@ def compare(
         return Metrics(found["balanced_accuracy"], area)
 
     clean = measure_once(None)
-    if clean.accuracy == 0:
+    if clean.balanced_accuracy == 0:
         raise DataError(
             "expected a model that predicts the class of some image, received one with a balanced "
             "accuracy of 0"
@@ -220,32 +220,33 @@ def predict(
 def ratios(clean: Metrics, corrupted: dict[str, list[Metrics]]) -> dict[str, float]:
     """Return by kind the balanced accuracy over that of clean images, mean over the strengths."""
     return {
-        kind: float(np.mean([metrics.accuracy for metrics in row])) / clean.accuracy
+        kind: float(np.mean([metrics.balanced_accuracy for metrics in row]))
+        / clean.balanced_accuracy
         for kind, row in corrupted.items()
     }
 
 
 def format_header(clean: Metrics) -> str:
     """Return the heading of the table, and the line of the clean images."""
-    width, areas = 7 * len(STRENGTHS), clean.melanoma is not None
+    width, has_melanoma = 7 * len(STRENGTHS), clean.melanoma_roc_auc is not None
     heading = f"{'':<14}{'balanced accuracy':>{width}}{'':>7}"
     numbers = "".join(f"{strength:>7}" for strength in STRENGTHS)
     columns = f"{'strength':<14}{numbers}{'ratio':>7}"
-    values = f"{'clean':<14}{clean.accuracy:>7.3f}"
-    if areas:
+    values = f"{'clean':<14}{clean.balanced_accuracy:>7.3f}"
+    if has_melanoma:
         heading += f"{'melanoma ROC AUC':>{3 + width}}"
         columns += f"   {numbers}"
-        values += f"{clean.melanoma:>{width + 10}.3f}"
+        values += f"{clean.melanoma_roc_auc:>{width + 10}.3f}"
     return "\n".join((heading, columns, values))
 
 
 def format_row(kind: str, clean: Metrics, row: Sequence[Metrics]) -> str:
     """Return the line of one kind: the metrics at each strength, and the ratio."""
-    accuracies = "".join(f"{metrics.accuracy:>7.3f}" for metrics in row)
+    accuracies = "".join(f"{metrics.balanced_accuracy:>7.3f}" for metrics in row)
     line = f"{kind:<14}{accuracies}{ratios(clean, {kind: list(row)})[kind]:>7.3f}"
-    if clean.melanoma is None:
+    if clean.melanoma_roc_auc is None:
         return line
-    return line + "   " + "".join(f"{metrics.melanoma:>7.3f}" for metrics in row)
+    return line + "   " + "".join(f"{metrics.melanoma_roc_auc:>7.3f}" for metrics in row)
 
 
 def plot(clean: Metrics, corrupted: dict[str, list[Metrics]], *, title: str) -> Figure:
@@ -261,7 +262,7 @@ def plot(clean: Metrics, corrupted: dict[str, list[Metrics]], *, title: str) -> 
     """
     from matplotlib.figure import Figure
 
-    panels = {"Balanced accuracy": "accuracy", "Melanoma ROC AUC": "melanoma"}
+    panels = {"Balanced accuracy": "balanced_accuracy", "Melanoma ROC AUC": "melanoma_roc_auc"}
     panels = {name: key for name, key in panels.items() if getattr(clean, key) is not None}
     figure = Figure(figsize=(1.9 + 2.25 * len(panels), 6.6), layout="constrained")
     figure.suptitle(title, fontsize=10, fontweight="bold", x=0.01, ha="left")

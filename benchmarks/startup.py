@@ -20,7 +20,7 @@ PHASES = """
 import sys, time; clock = [("", time.perf_counter())]
 def done(name): clock.append((name, time.perf_counter()))
 import predict, data.images; done("import the standard library, Pillow, NumPy")
-import data.batches, metrics.prediction, training.submission
+import data.batches, metrics.prediction, training.prediction
 from models.ensemble import load_predictor; done("import the modules of this project")
 classifier = load_predictor([sys.argv[1]], engine="auto"); done("load the model")
 image = data.images.load_image(sys.argv[2], classifier.description.image_size); done("decode")

@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace) -> None:
     spent = profile(model, RECIPE.batch_size, options.steps)
     print(f"matrix product {arithmetic / 1e9:.0f} GFLOP/s, memory {memory / 1e9:.0f} GB/s")
     print(f"{options.image_size} px, batches of {RECIPE.batch_size}, a step:\n")
-    print(f"{'operation':<48}{'ms':>7}{'share':>7}{'GFLOP':>8}{'GFLOP/s':>9}{'limit, ms':>11}")
+    print(f"{'operation':<48}{'ms':>7}{'part':>7}{'GFLOP':>8}{'GFLOP/s':>9}{'limit, ms':>11}")
     total = sum(spent.values())
     for name, duration in sorted(spent.items(), key=lambda item: -item[1]):
         found = work.get(name, Work())

@@ -78,7 +78,8 @@ def _use_run_folders() -> Use:
     start_tensorflow()
 
     from training.checkpoint import load_checkpoint
-    from training.run import Run, choose_data_dir
+    from training.model_paths import choose_data_dir
+    from training.run import Run
 
     def use(path: Path) -> None:
         folder = path.with_suffix(".d")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,7 +13,7 @@ from models.backend import quiet
 from support import InputError
 from support.files import count_noun, first_line
 
-# Neither reports of use to its makers, nor its notes about itself among the lines of a command.
+# Turns off Ray's usage statistics, and its log lines in the output of a command.
 _VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _QUIET = "ERROR"
 
@@ -133,21 +132,3 @@ def check_share(share: Share, machines: list[dict[str, float]], *, flags: str) -
             f"{describe_machines(machines)}; reduce {flags}"
         )
     return count
-
-
-def enter_folder(folder: str) -> None:
-    """Make a folder of the machine that started a command the current one of a worker.
-
-    Args:
-        folder: which relative paths start from.
-
-    Raises:
-        InputError: this machine does not have it.
-    """
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise InputError(
-            f"expected the folder {folder} on the machine {platform.node()}, found none; the "
-            "project, the data and the results have to have the same paths on all machines"
-        ) from error

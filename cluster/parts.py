@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from data.folders import find_images
 from data.tables import read_text
 from support import InputError
-from support.files import count_noun, describe_state, replacing
+from support.files import count_noun, file_state, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def build_key(paths: Sequence[str], checksums: Iterable[str], settings: Iterable
     for checksum in checksums:
         digest.update(checksum.encode())
     for path in paths:
-        digest.update(describe_state(path))
+        digest.update(file_state(path))
     return digest.hexdigest()[:12]
 
 

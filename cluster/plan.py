@@ -11,10 +11,11 @@ from typing import Any
 
 from cluster.settings import SweepConfig
 from config import TrainConfig
+from metrics import METRICS_FILE
 from support import InputError
 from support.files import count_noun
 from training.origin import comparable
-from training.run import Run
+from training.run import Run, folder_name
 from training.settings import build_train_config
 
 # Flags of train.py that a sweep sets, and what to give instead.
@@ -28,7 +29,6 @@ _OWN_FLAGS = {
 }
 # A sweep may be started from another folder, with another path to the same one.
 _NOT_COMPARED = {"output_dir"}
-METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,10 @@ class CrossValidation:
         return all(model.stat().st_mtime <= measured for model in models)
 
 
+# What a sweep does, in a process of its own.
+Job = Training | CrossValidation
+
+
 def plan_trainings(
     sweep: SweepConfig, given: Mapping[str, Any], arguments: Sequence[str]
 ) -> list[Training]:
@@ -155,8 +159,7 @@ def plan_trainings(
             own |= {"folds": sweep.folds, "fold": fold}
         settings = build_train_config({**given, **own})
         part = "" if fold is None else f"-fold{fold}of{sweep.folds}"
-        # As for `training.run.new_run`, Windows takes no colon.
-        name = f"{settings.model.replace(':', '-')}{part}-seed{seed}"
+        name = f"{folder_name(settings.model)}{part}-seed{seed}"
         folder = Path(sweep.output_dir, name)
         own["output_dir"] = str(folder)
         flags = [text for key, value in own.items() for text in (f"--{key}", str(value))]
@@ -175,7 +178,7 @@ def plan_cross_validations(
     for start in range(0, len(trainings), sweep.folds):
         members = tuple(trainings[start : start + sweep.folds])
         settings = members[0].settings
-        model = settings.model.replace(":", "-")
+        model = folder_name(settings.model)
         name = f"{model}-{sweep.folds}folds-seed{settings.seed}"
         found.append(CrossValidation(name, Path(sweep.output_dir, name), members))
     return found

@@ -1,7 +1,7 @@
 """Predict many images: python -m cluster.predict --image DIR --output OUT.parquet
 
 Ray Data gives each worker a model and part after part of the images; each part becomes a file. The
-same command again goes on where it was stopped.
+same command resumes an interrupted one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from cluster.connection import (
     describe_machines,
     read_machines,
 )
-from cluster.settings import PredictionConfig
+from cluster.place import Place
+from cluster.settings import ClusterPredictConfig
 from models.checksums import file_checksum
-from models.description import SYNTHETIC_WARNING, peek_description
+from models.description import SYNTHETIC_WARNING
+from models.description_checks import peek_description
 from support import InputError, cli
 from support.files import count_noun, make_folder
 from support.terminal import Progress, red
-from training.run import choose_models
+from training.model_paths import choose_models
 
 if TYPE_CHECKING:
     from cluster.parts import Parts
@@ -38,12 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; returns its exit code."""
 
     def command() -> int:
-        return predict(cli.parse(PredictionConfig, argv, prog=PROGRAM, description=__doc__))
+        return predict(cli.parse(ClusterPredictConfig, argv, prog=PROGRAM, description=__doc__))
 
     return cli.run(PROGRAM, command, requirements=REQUIREMENTS)
 
 
-def predict(settings: PredictionConfig) -> int:
+def predict(settings: ClusterPredictConfig) -> int:
     """Find the images, and predict the parts of them that are not done."""
     from cluster.parts import Parts, build_key, list_images
 
@@ -77,7 +79,8 @@ def predict(settings: PredictionConfig) -> int:
                 f"Each computes as `{share.describe()} python predict.py` does.",
                 flush=True,
             )
-            work(ray, settings, checked, parts, missing, workers)
+            place = Place(os.getcwd(), share)
+            work(ray, settings, place, checked, parts, missing, workers)
     skipped = count_skipped(parts)
     print(f"{count_noun(len(paths) - skipped, 'prediction')} written to {settings.output}")
     if skipped:
@@ -90,7 +93,8 @@ def predict(settings: PredictionConfig) -> int:
 
 def work(
     ray: ModuleType,
-    settings: PredictionConfig,
+    settings: ClusterPredictConfig,
+    place: Place,
     models: list[tuple[str, str]],
     parts: Parts,
     missing: list[int],
@@ -101,6 +105,7 @@ def work(
     Args:
         ray: the package, connected.
         settings: of the command.
+        place: of each worker.
         models: path and checksum of each file.
         parts: of the table.
         missing: those to predict.
@@ -116,22 +121,22 @@ def work(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel("ERROR")
-    share = Share(settings.cpus_per_worker, settings.gpus_per_worker)
     rows = [{"paths": parts.images(index), "file": str(parts.file(index))} for index in missing]
     # Each part is a block of Ray Data: what one task predicts, and what is lost with its worker.
     predicted = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
-        fn_constructor_args=(settings, models, os.getcwd(), share),
+        fn_constructor_args=(settings, models, place),
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-        num_cpus=share.cpus,
-        num_gpus=share.gpus,
+        num_cpus=place.share.cpus,
+        num_gpus=place.share.gpus,
     )
     total, finished = len(parts.paths), len(parts) - len(missing)
-    done = sum(len(parts.images(index)) for index in {*range(len(parts))} - {*missing})
+    done = total - sum(len(row["paths"]) for row in rows)
     progress = Progress("predicting", log_tenths=True)
 
     def state() -> str:
-        return f"{finished} of {count_noun(len(parts), 'part')} finished; the same command goes on"
+        count = f"{finished} of {count_noun(len(parts), 'part')}"
+        return f"{count} finished; repeat the same command to resume"
 
     try:
         progress.update(done, total)

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from config import OPERATING_POINT, RUNS_DIR
+from config import OPERATING_POINT_HELP, RUNS_DIR, PredictConfig
 from support.cli import Settings, flag
 
 _ADDRESS = "of a running Ray cluster, or auto to find it (default: start Ray on this machine)"
@@ -37,7 +37,7 @@ class SweepConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionConfig(Settings):
+class ClusterPredictConfig(Settings):
     """Settings of `python -m cluster.predict`."""
 
     image: tuple[str, ...] = flag(
@@ -52,12 +52,12 @@ class PredictionConfig(Settings):
     output: str = flag(
         "", "output", "folder of Parquet files to write", required=True, metavar="DIR.parquet"
     )
-    operating_point: str | None = flag(None, "output", OPERATING_POINT, metavar="POINT")
+    operating_point: str | None = flag(None, "output", OPERATING_POINT_HELP, metavar="POINT")
     address: str | None = flag(None, "cluster", _ADDRESS)
     cpus_per_worker: int = flag(2, "cluster", "CPUs and threads of each worker", minimum=1)
     gpus_per_worker: int = flag(0, "cluster", "GPUs of each worker; 0: it uses none", minimum=0)
     tta: bool = flag(False, "run", "test-time augmentation, as for predict.py")
-    batch_size: int = flag(32, "run", "images per step", minimum=1)
+    batch_size: int = flag(PredictConfig.batch_size, "run", "images per step", minimum=1)
 
     # Batches in a part, which is what a worker takes at a time and what is lost with it. Parts of
     # whole batches: an image is in the same batch as with predict.py, and its last digits agree.

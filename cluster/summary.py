@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cluster.jobs import read_record
+from cluster.job import read_record
 from cluster.plan import CrossValidation, Training
 from metrics.numbers import INTERVAL_LEVEL, UNDEFINED, format_interval, format_number
-from metrics.plots import save_figure
+from metrics.png import save_figure
 from support.files import read_json, replacing
 from training.early_stopping import EarlyStopping
 

@@ -1,7 +1,7 @@
 """Train many models: python -m cluster.sweep --folds 5 --seeds 0 1 -- --data_dir datasets/clinic
 
 Flags after -- are those of train.py, for all trainings. Each training is a task of Ray with a
-folder of its own; the same command again goes on where it was stopped.
+folder of its own; the same command resumes an interrupted one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from cluster.connection import (
     describe_machines,
     read_machines,
 )
+from cluster.place import Place
 from cluster.plan import (
     CrossValidation,
+    Job,
     Training,
     check_data,
     plan_cross_validations,
@@ -90,8 +92,8 @@ def sweep(settings: SweepConfig, trainings: list[Training]) -> int:
                 f"Each computes as `{share.describe()} python train.py` does.",
                 flush=True,
             )
-            failed = Jobs(ray, share, left, unmeasured).run()
-    from cluster.jobs import read_record
+            failed = JobQueue(ray, share, left, unmeasured).run()
+    from cluster.job import read_record
     from cluster.summary import (
         format_models,
         format_runs,
@@ -112,7 +114,7 @@ def sweep(settings: SweepConfig, trainings: list[Training]) -> int:
     return 1 if failed or skipped or len(runs) < len(trainings) else 0
 
 
-class Jobs:
+class JobQueue:
     """The tasks of Ray: trainings, and the measurement of all folds as soon as they are trained.
 
     Args:
@@ -129,7 +131,7 @@ class Jobs:
         trainings: list[Training],
         groups: list[CrossValidation],
     ) -> None:
-        from cluster.jobs import KilledError, Place, do_job
+        from cluster.job import KilledError, do_job
 
         self.ray, self.trainings, self.groups = ray, trainings, list(groups)
         self.place = Place(os.getcwd(), share)
@@ -159,11 +161,12 @@ class Jobs:
                 progress.update(done, done + len(self.pending))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"{done} of {done + len(self.pending)} tasks are done; the same command goes on"
+                f"{done} of {done + len(self.pending)} tasks are done; repeat the same command to "
+                "resume"
             ) from None
         return self.failed
 
-    def _submit(self, job: Training | CrossValidation) -> None:
+    def _submit(self, job: Job) -> None:
         self.pending[self.task.remote(job, self.place)] = job
 
     def _submit_trained(self) -> None:
@@ -187,7 +190,7 @@ class Jobs:
         took = "" if finished.seconds is None else f" in {format_seconds(finished.seconds)}"
         print(f"{job.name}: finished{took}{', resumed' if finished.resumed else ''}", flush=True)
 
-    def _fail(self, job: Training | CrossValidation, reason: str) -> None:
+    def _fail(self, job: Job, reason: str) -> None:
         self.failed += 1
         print(f"{job.name}: failed: {reason} ({job.log})", file=sys.stderr, flush=True)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cluster.connection import Share, enter_folder
 from cluster.parts import join_skipped, write_part
-from cluster.settings import PredictionConfig
+from cluster.place import Place
+from cluster.settings import ClusterPredictConfig
 from models.checksums import file_checksum
 from support import InputError
 from support.cli import is_out_of_memory
@@ -33,14 +33,13 @@ class Worker:
     Args:
         settings: of the command.
         models: path and checksum of each file.
-        folder: the current one of the command, which relative paths start from.
-        share: of the machine.
+        place: where it runs.
     """
 
     def __init__(
-        self, settings: PredictionConfig, models: list[tuple[str, str]], folder: str, share: Share
+        self, settings: ClusterPredictConfig, models: list[tuple[str, str]], place: Place
     ) -> None:
-        self.settings, self.models, self.folder, self.share = settings, models, folder, share
+        self.settings, self.models, self.place = settings, models, place
 
     def __call__(self, row: dict) -> dict:
         """Predict a part and write its file.
@@ -68,10 +67,10 @@ class Worker:
     @functools.cached_property
     def _predictor(self) -> tuple[BaseClassifier, OperatingPoint | None]:
         """The model, and the operating point that was chosen."""
-        enter_folder(self.folder)
-        self.share.prepare(os.environ)
+        self.place.enter()
+        self.place.share.prepare(os.environ)
         from models.ensemble import load_predictor
-        from training.decision import choose_operating_point
+        from training.prediction import choose_operating_point
 
         classifier = load_predictor([path for path, _ in self.models], engine="auto")
         for path, checksum in self.models:
@@ -83,7 +82,7 @@ class Worker:
     def _predict(self, paths: list[str], path: Path) -> None:
         classifier, point = self._predictor
         from data.batches import iterate_batches
-        from training.submission import build_table
+        from training.prediction import build_table
 
         description, tables, failures = classifier.description, [], {}
         for indices, images, failed in iterate_batches(
@@ -93,6 +92,7 @@ class Worker:
             names = [paths[i] for i in indices]
             tables.append(build_table(names, predictions, description.class_names, point))
             failures |= failed
+        # The columns of an empty table have no types, which the others would lose.
         filled = [table for table in tables if len(table)] or tables[:1]
         table = join_skipped(pd.concat(filled, ignore_index=True), paths, failures)
         write_part(table, path)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 _CANVAS_SIZE = 384
 _MAX_HAIRS = 14
 # A mask in this many shows a ruler, the others hair.
-_RULERS = 5
+_MASKS_PER_RULER = 5
 
 
 def draw_masks(count: int, size: int, seed: int = 0) -> np.ndarray:
@@ -27,7 +27,8 @@ def draw_masks(count: int, size: int, seed: int = 0) -> np.ndarray:
     for i in range(count):
         canvas = Image.new("L", (_CANVAS_SIZE, _CANVAS_SIZE))
         rng = np.random.default_rng([seed, i])
-        (_draw_ruler if i % _RULERS == 0 else _draw_hair)(ImageDraw.Draw(canvas), rng)
+        draw = _draw_ruler if i % _MASKS_PER_RULER == 0 else _draw_hair
+        draw(ImageDraw.Draw(canvas), rng)
         masks.append(np.asarray(canvas.resize((size, size), Image.Resampling.BOX)))
     return np.stack(masks)
 

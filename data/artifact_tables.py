@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 
-from data import DataError
+from data import DataError, warn
 from data.folders import list_data_folder
 from data.label_tables import image_ids as ids_of
 from data.table_layouts import IMAGE_COLUMNS, PLAIN, is_artifacts, table_layout
-from data.tables import Table, read_table, warn
+from data.tables import Table, read_table
 
 _VALUES = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
@@ -56,7 +56,7 @@ def _read_columns(table: Table) -> dict[str, dict[str, bool]]:
         return {}
     ids, columns = ids_of(images), {}
     for name in dict.fromkeys(filter(None, table.header)):
-        values = [value.lower() for value in table.column(name) or ()]
+        values = [value.lower() for value in table.column(name)]
         if any(values) and {*values} - {""} <= {*_VALUES}:
             pairs = zip(ids, values, strict=True)
             columns[name] = {image: _VALUES[value] for image, value in pairs if value}

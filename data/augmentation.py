@@ -1,6 +1,8 @@
-"""Random augmentation of training images, as Keras preprocessing layers."""
+"""Random augmentation of training images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 
 from data.random_artifacts import RandomArtifacts, RandomNoise
 
-# Upper limit of the random tensors that layers draw in a step, so that no two steps share a seed.
+# Upper limit of the random tensors that are drawn in a step, so that no two steps share a seed.
 _DRAWS_PER_STEP = 64
 # Pixels around the image that `RandomSharpness` reads and cuts off.
 _MARGIN = 2
@@ -65,7 +67,7 @@ class StatelessSeed(keras.random.SeedGenerator):
         return tf.stack([self._seed, self._step * _DRAWS_PER_STEP + self._draws])
 
 
-class RandomAffine(keras.layers.Layer):
+class RandomAffine:
     """Flip, rotate, zoom, shift and scale to the input size in a single interpolation.
 
     In sequence, Keras's RandomRotation, RandomZoom and RandomTranslation would interpolate three
@@ -77,7 +79,7 @@ class RandomAffine(keras.layers.Layer):
         flip: as in `AugmentationSettings`.
         view: as in `AugmentationSettings`.
         shift: as in `AugmentationSettings`.
-        margin: pixels added on each side of the result, for a later layer to read.
+        margin: pixels added on each side of the result, for a later transform to read.
     """
 
     def __init__(
@@ -90,7 +92,6 @@ class RandomAffine(keras.layers.Layer):
         shift: float,
         margin: int = 0,
     ) -> None:
-        super().__init__()
         self.image_size = image_size
         self.margin = margin
         self.rotation = rotation_degrees * np.pi / 180
@@ -98,14 +99,11 @@ class RandomAffine(keras.layers.Layer):
         self.view = view
         self.shift = shift
 
-    def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
-    ) -> tf.Tensor:
+    def get_random_transformation(self, images: tf.Tensor, *, seed: StatelessSeed) -> tf.Tensor:
         """Draw one transformation per image.
 
         Args:
             images: `[batch, side_length, side_length, channels]`.
-            training: if False, the whole image upright.
             seed: source of the random numbers.
 
         Returns:
@@ -116,13 +114,12 @@ class RandomAffine(keras.layers.Layer):
         side_length = tf.cast(tf.shape(images)[1], tf.float32)
 
         def uniform(limit: float) -> tf.Tensor:
-            limit = limit if training else 0.0
             return keras.random.uniform((count,), -limit, limit, seed=seed)
 
         angle = uniform(self.rotation)
         middle, half = (self.view[1] + self.view[0]) / 2, (self.view[1] - self.view[0]) / 2
-        view = middle + uniform(half) if training else tf.ones((count,))
-        mirror = tf.sign(uniform(1.0) + 1e-9) if self.flip and training else tf.ones((count,))
+        view = middle + uniform(half)
+        mirror = tf.sign(uniform(1.0) + 1e-9) if self.flip else tf.ones((count,))
         # A visible part smaller than the image may be anywhere in it.
         reach = (tf.maximum(1 - view, 0.0) / 2 + self.shift) * side_length
         move_x, move_y = uniform(1.0) * reach, uniform(1.0) * reach
@@ -134,9 +131,7 @@ class RandomAffine(keras.layers.Layer):
         row_y = [sin * mirror, cos, center_in + move_y - center_out * (sin * mirror + cos)]
         return tf.reshape(tf.stack(row_x + row_y, axis=1), (-1, 2, 3))
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
-    ) -> tf.Tensor:
+    def transform_images(self, images: tf.Tensor, transformation: tf.Tensor) -> tf.Tensor:
         """Apply transformations to images; outside its edges, the image is mirrored.
 
         Returns:
@@ -168,7 +163,7 @@ class RandomAffine(keras.layers.Layer):
         return top * (1 - down) + bottom * down
 
 
-class RandomColor(keras.layers.Layer):
+class RandomColor:
     """Change the brightness, contrast and color cast of each image.
 
     Keras's RandomBrightness and RandomContrast, in sequence, take five times as long.
@@ -180,13 +175,12 @@ class RandomColor(keras.layers.Layer):
     """
 
     def __init__(self, *, brightness: float, contrast: float, color_cast: float) -> None:
-        super().__init__()
         self.brightness = brightness
         self.contrast = contrast
         self.color_cast = color_cast
 
     def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
+        self, images: tf.Tensor, *, seed: StatelessSeed
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Draw the offset of each image and the factors of its contrast and of its channels.
 
@@ -195,17 +189,14 @@ class RandomColor(keras.layers.Layer):
         """
 
         def uniform(limit: float, channels: int) -> tf.Tensor:
-            shape, limit = (tf.shape(images)[0], 1, 1, channels), limit if training else 0.0
+            shape = (tf.shape(images)[0], 1, 1, channels)
             return keras.random.uniform(shape, -limit, limit, seed=seed)
 
         added = uniform(self.brightness * 255, 1)
         return added, 1 + uniform(self.contrast, 1), 1 + uniform(self.color_cast, 3)
 
     def transform_images(
-        self,
-        images: tf.Tensor,
-        transformation: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
-        training: bool = True,
+        self, images: tf.Tensor, transformation: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
     ) -> tf.Tensor:
         """Apply the changes; float32 of the same shape, 0..255."""
         added, contrast, cast = transformation
@@ -215,7 +206,7 @@ class RandomColor(keras.layers.Layer):
         return tf.clip_by_value(images * (contrast * cast) + offset, 0.0, 255.0)
 
 
-class RandomSharpness(keras.layers.Layer):
+class RandomSharpness:
     """Blur or sharpen each image by a random amount.
 
     Copies of a data set differ in sharpness; the predictions of a model should not. Keras's layer
@@ -226,19 +217,14 @@ class RandomSharpness(keras.layers.Layer):
     """
 
     def __init__(self, amount: float) -> None:
-        super().__init__()
         self.amount = amount
 
-    def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed: StatelessSeed | None = None
-    ) -> tf.Tensor:
+    def get_random_transformation(self, images: tf.Tensor, *, seed: StatelessSeed) -> tf.Tensor:
         """Draw the fraction of fine detail to remove from each image, float32 `[batch]`."""
-        limit = self.amount if training else 0.0
-        return keras.random.uniform((tf.shape(images)[0],), -limit, limit, seed=seed)
+        amount = self.amount
+        return keras.random.uniform((tf.shape(images)[0],), -amount, amount, seed=seed)
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: tf.Tensor, training: bool = True
-    ) -> tf.Tensor:
+    def transform_images(self, images: tf.Tensor, transformation: tf.Tensor) -> tf.Tensor:
         """Remove or add fine detail; float32 0..255, two pixels fewer on each side."""
         inner = images[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
         # The weights of two successive means over 3 x 3 pixels are close to a Gaussian.
@@ -250,16 +236,26 @@ class RandomSharpness(keras.layers.Layer):
         return tf.clip_by_value(changed, 0.0, 255.0)
 
 
-class Augmentation:
-    """A chain of preprocessing layers whose result depends only on images, seed and step."""
+class RandomTransform(Protocol):
+    """Draws a random transformation for each image, and applies it."""
 
-    def __init__(self, layers: list[keras.layers.Layer]) -> None:
-        self.layers = layers
-        # One function per layer: compiled together, XLA would recompute the affine transformation
-        # for each neighbor that smoothing adds.
-        self._transforms = [
-            tf.function(layer.transform_images, jit_compile=True, autograph=False)
-            for layer in layers
+    def get_random_transformation(self, images: tf.Tensor, *, seed: StatelessSeed) -> Any:
+        """Draw a transformation for each image of a batch."""
+
+    def transform_images(self, images: tf.Tensor, transformation: Any) -> tf.Tensor:
+        """Apply transformations to a batch; compiled by XLA."""
+
+
+class Augmentation:
+    """A chain of random transforms whose result depends only on images, seed and step."""
+
+    def __init__(self, transforms: Sequence[RandomTransform]) -> None:
+        self._transforms = transforms
+        # One function per transform: compiled together, XLA would recompute the affine
+        # transformation for each neighbor that smoothing adds.
+        self._compiled = [
+            tf.function(transform.transform_images, jit_compile=True, autograph=False)
+            for transform in transforms
         ]
 
     def __call__(self, images: tf.Tensor, *, seed: int, step: int | tf.Tensor) -> tf.Tensor:
@@ -274,9 +270,9 @@ class Augmentation:
             float32 `[batch, image_size, image_size, 3]`, 0..255.
         """
         source = StatelessSeed(seed, step)
-        for layer, transform in zip(self.layers, self._transforms, strict=True):
-            transformation = layer.get_random_transformation(images, training=True, seed=source)
-            images = transform(images, transformation)
+        for transform, apply in zip(self._transforms, self._compiled, strict=True):
+            transformation = transform.get_random_transformation(images, seed=source)
+            images = apply(images, transformation)
         return images
 
 
@@ -291,7 +287,7 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
         A callable from stored uint8 batches to float32 batches of the input size.
     """
     margin = _MARGIN if settings.sharpness else 0
-    layers: list[keras.layers.Layer] = [
+    transforms: list[RandomTransform] = [
         RandomAffine(
             image_size=image_size,
             rotation_degrees=settings.rotation_degrees,
@@ -303,13 +299,13 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
     ]
     # In the order in which a camera takes them in: what lies on the skin, light, lens, sensor.
     if settings.hair or settings.vignette:
-        layers.append(
+        transforms.append(
             RandomArtifacts(
                 size=image_size + 2 * margin, hair=settings.hair, vignette=settings.vignette
             )
         )
     if settings.brightness or settings.contrast or settings.color_cast:
-        layers.append(
+        transforms.append(
             RandomColor(
                 brightness=settings.brightness,
                 contrast=settings.contrast,
@@ -317,7 +313,7 @@ def build_augmentation(settings: AugmentationSettings, image_size: int) -> Augme
             )
         )
     if settings.sharpness:
-        layers.append(RandomSharpness(settings.sharpness))
+        transforms.append(RandomSharpness(settings.sharpness))
     if settings.noise:
-        layers.append(RandomNoise(size=image_size, noise=settings.noise))
-    return Augmentation(layers)
+        transforms.append(RandomNoise(size=image_size, noise=settings.noise))
+    return Augmentation(transforms)

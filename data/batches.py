@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from data import DataError
-from data.images import WORKERS, check_image, load_image
-from data.parallel import in_parallel
+from data.images import check_image, load_image
+from data.parallel import WORKERS, in_parallel
 
 
 def iterate_batches(

@@ -8,7 +8,7 @@ from data.ham10000 import DIAGNOSES, MALIGNANT
 from data.labels import find_class, plain_name
 from support.files import list_names, one_line
 
-MAX_CLASSES = 1000
+_MAX_CLASSES = 1000
 MAX_NAME_LENGTH = 200
 # Diagnoses besides those of HAM10000 of which it is known whether they are malignant.
 _OTHER_DIAGNOSES = {
@@ -45,10 +45,10 @@ def check_names(names: Sequence[str], source: str = "") -> None:
         DataError: there are fewer than two or more than 1,000, or one is no valid name.
     """
     start = f"{source}: " if source else ""
-    if not 2 <= len(names) <= MAX_CLASSES:
+    if not 2 <= len(names) <= _MAX_CLASSES:
         received = f"{len(names):,} ({list_names(names, 5)})" if names else "none"
         raise DataError(
-            f"{start}expected 2 to {MAX_CLASSES:,} classes, received {received}; check that the "
+            f"{start}expected 2 to {_MAX_CLASSES:,} classes, received {received}; check that the "
             "labels are diagnoses, or choose the classes with a class list"
         )
     for name in names:

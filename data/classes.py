@@ -21,7 +21,7 @@ from data.class_names import (
     title_of,
 )
 from data.ham10000 import CLASS_NAMES, DIAGNOSES, MALIGNANT
-from data.labels import find_class
+from data.labels import find_class, is_subtype
 from support.files import list_names
 
 
@@ -59,14 +59,21 @@ class ClassScheme:
 
         Returns:
             The class of this name, else of this alias, else the one class with the same diagnosis,
-            see `data.labels.find_class`; None if there is none, or several have it.
+            see `data.labels.find_class`; None if there is none, or several have it, or it is a
+            subtype, such as `melanoma in situ` for `melanoma`.
         """
-        return self.find_name(label) or self._find(label, diagnosis_of)
+        return self.find_name(label) or self._find_by_diagnosis(label)
 
     def find_name(self, label: str) -> str | None:
         """Return the class whose name or alias a label is, as `find`, but not by its diagnosis."""
         forms = (str, spelling, spelled_words)
         return next(filter(None, (self._find(label, form) for form in forms)), None)
+
+    def _find_by_diagnosis(self, label: str) -> str | None:
+        found = self._find(label, diagnosis_of)
+        names = [found, *(alias for alias, name in self.aliases.items() if name == found)]
+        same = [name for name in names if name and diagnosis_of(name) == diagnosis_of(label)]
+        return None if all(is_subtype(name, label) for name in same) else found
 
     def _find(self, label: str, form: Callable[[str], str | None]) -> str | None:
         key = form(label)
@@ -91,6 +98,19 @@ class ClassScheme:
 HAM10000 = ClassScheme(CLASS_NAMES, DIAGNOSES, MALIGNANT)
 
 
+def is_ham10000_scheme(classes: ClassScheme | None) -> bool:
+    """Tell whether classes are the seven of HAM10000."""
+    return classes is not None and set(classes.names) == set(CLASS_NAMES)
+
+
+def classes_of(labels: Sequence[str], classes: ClassScheme | None) -> list[str]:
+    """Return the class of each label, empty where it has none; the label itself without classes."""
+    if classes is None:
+        return list(labels)
+    class_of = {label: classes.find(label) or "" for label in {*labels}}
+    return [class_of[label] for label in labels]
+
+
 def scheme_of_labels(labels: Iterable[str], *, source: str = "") -> ClassScheme:
     """Make a class of each label, in alphabetical order.
 
@@ -112,7 +132,7 @@ def scheme_of_labels(labels: Iterable[str], *, source: str = "") -> ClassScheme:
     names = [min(found, key=lambda name: (-found[name], name)) for found in spellings.values()]
     names.sort(key=lambda name: (name.casefold(), name))
     check_names(names, source)
-    return make_scheme(names)
+    return _make_scheme(names)
 
 
 def read_class_list(path: str | os.PathLike) -> ClassScheme:
@@ -136,7 +156,7 @@ def read_class_list(path: str | os.PathLike) -> ClassScheme:
     """
     listed = read_listed_classes(Path(path))
     check_names([item.name for item in listed], str(path))
-    return make_scheme(
+    return _make_scheme(
         [item.name for item in listed],
         titles={item.name: item.title for item in listed if item.title},
         malignant={item.name: item.malignant for item in listed if item.malignant is not None},
@@ -175,7 +195,7 @@ def find_class_index(name: str, description: ModelClasses) -> int:
     return description.class_names.index(found)
 
 
-def make_scheme(
+def _make_scheme(
     names: Sequence[str],
     *,
     titles: Mapping[str, str] | None = None,

@@ -14,7 +14,7 @@ _TEXT_HEIGHT = 14
 _COLUMNS = 3
 _GAP = 8
 # More would not be looked at.
-MAX_PAIRS = 300
+_MAX_PAIRS = 300
 
 
 def write_contact_sheet(
@@ -24,13 +24,13 @@ def write_contact_sheet(
 
     Args:
         path: file to write, replaced if it exists.
-        pairs: files of the images; after the first `MAX_PAIRS` the others are left out.
+        pairs: files of the images; after the first `_MAX_PAIRS` the others are left out.
         captions: a line above each pair.
 
     Raises:
         OSError: the file cannot be written.
     """
-    pairs = pairs[:MAX_PAIRS]
+    pairs = pairs[:_MAX_PAIRS]
     cell = 2 * _SIDE_LENGTH + _GAP, _SIDE_LENGTH + _TEXT_HEIGHT
     rows = max(1, -(-len(pairs) // _COLUMNS))
     sheet = Image.new("RGB", (_COLUMNS * cell[0], rows * cell[1]), "white")

@@ -1,7 +1,5 @@
 """From an open image to the square that a model sees: which one, and cutting it out."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -25,7 +23,7 @@ def central_square(size: tuple[float, float]) -> Square:
     return (size[0] - side_length) / 2, (size[1] - side_length) / 2, side_length
 
 
-def check_square(square: Square, size: tuple[float, float]) -> None:
+def _check_square(square: Square, size: tuple[float, float]) -> None:
     """Refuse a square that is not inside an image.
 
     Args:
@@ -81,13 +79,13 @@ def cut_square(image: Image.Image, image_size: int, square: Square | None = None
         DataError: the given square is not inside the image.
     """
     if square is None:
-        rgb, size, scale = draft(image, image_size)
+        rgb, size, scale = decode_scaled(image, image_size)
         square = _find_visible(rgb, size, scale)
     else:
         # Large enough that the square alone is no smaller than the result.
         whole = image_size * min(image.size) / max(square[2], MIN_SIDE_LENGTH)
-        rgb, size, scale = draft(image, max(math.ceil(whole), 1))
-        check_square(square, size)
+        rgb, size, scale = decode_scaled(image, max(math.ceil(whole), 1))
+        _check_square(square, size)
         # The central one is that of the decoded pixels, whose number the decoder rounds.
         is_central = tuple(square) == central_square(size)
         square = None if is_central else tuple(value / scale for value in square)
@@ -105,7 +103,7 @@ def find_square(image: Image.Image, image_size: int) -> tuple[tuple[int, int], S
         Width and height of the upright image; and the square inside its visible field, in its
         pixels, None if the central one is cut out.
     """
-    rgb, size, scale = draft(image, image_size)
+    rgb, size, scale = decode_scaled(image, image_size)
     square = _find_visible(rgb, size, scale)
     return size, square and tuple(value * scale for value in square)
 
@@ -116,7 +114,7 @@ def _find_visible(rgb: Image.Image, size: tuple[int, int], scale: int) -> Square
     return find_visible_square(rgb, (size[0] / scale, size[1] / scale))
 
 
-def draft(image: Image.Image, image_size: int) -> tuple[Image.Image, tuple[int, int], int]:
+def decode_scaled(image: Image.Image, image_size: int) -> tuple[Image.Image, tuple[int, int], int]:
     """Decode an image, perhaps smaller, but no side below `image_size`.
 
     Returns:

@@ -15,6 +15,13 @@ from data.refused import HEAD_BYTES, MAX_PIXELS, MIN_SIDE_LENGTH, RefusedError, 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # A JPEG of several images, as stereo cameras write; Pillow opens it as JPEG.
 _SEVERAL_JPEG = "MPO"
+# The image files of data sets; `find_images` takes all formats that can be decoded.
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),
+)
+# Images that are not decoded: in a folder, they are named as skipped, not ignored.
+REFUSED_SUFFIXES = (".eps", ".ico", ".icns", ".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".tga")
 # Decoders of these formats hold an image three to five times.
 _MAX_PIXELS_OF = dict.fromkeys(("WEBP", "AVIF", "HEIF"), MAX_PIXELS // 2)
 # Pixels times scans of a JPEG, which decodes all pixels once more in each scan.
@@ -24,10 +31,11 @@ _START_OF_SCAN = b"\xff\xda"
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 
 
-def decoded_suffixes() -> set[str]:
-    """Return the suffixes of the formats that Pillow decodes without an optional package."""
+def decodable_suffixes() -> set[str]:
+    """Return the suffixes of all formats that can be decoded, or could with an optional package."""
     names = {*FORMATS, _SEVERAL_JPEG}
-    return {suffix for suffix, name in Image.registered_extensions().items() if name in names}
+    suffixes = Image.registered_extensions().items()
+    return {suffix for suffix, name in suffixes if name in names} | set(IMAGE_SUFFIXES)
 
 
 def open_image(

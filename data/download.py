@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import DataError
-from data.fetch import TIMEOUT, fetch
+from data.fetch import fetch
 from data.sources import read_dataset
 from support import cli
 from support.files import make_folder
@@ -105,10 +105,9 @@ TEST_FILES = (
 def download_ham10000(
     output_dir: str | os.PathLike,
     *,
-    files: Sequence[RemoteFile] = TRAINING_FILES,
+    files: Sequence[RemoteFile],
     say: Callable[[str], None] = print,
     sleep: Callable[[float], None] = time.sleep,
-    timeout: float = TIMEOUT,
 ) -> None:
     """Download the missing files, verify and unpack them, and compare them with the metadata.
 
@@ -122,7 +121,6 @@ def download_ham10000(
         files: a table, and the archives of its images.
         say: called with each line to show.
         sleep: as for `data.fetch.fetch`.
-        timeout: as for `data.fetch.fetch`.
 
     Raises:
         DataError: a file cannot be downloaded or is damaged, images are missing, or the disk is
@@ -145,7 +143,7 @@ def download_ham10000(
     _check_space(missing, root)
     for file in missing:
         path = root / file.file_name
-        _fetch_with_progress(file, path, say=say, sleep=sleep, timeout=timeout)
+        _fetch_with_progress(file, path, say=say, sleep=sleep)
         if file.images:
             unpack(path, root / file.name, expected=file.images, say=say)
             path.unlink()
@@ -179,7 +177,7 @@ def _check_space(missing: Sequence[RemoteFile], root: Path) -> None:
         part = root / f"{file.name}.part"
         unpacked = sum(path.stat().st_size for path in part.iterdir()) if part.is_dir() else 0
         needed += max(0, file.expected_size - unpacked)
-        for archive in (root / f"{file.name}.zip", root / f"{file.name}.zip.part"):
+        for archive in (root / file.file_name, root / f"{file.file_name}.part"):
             needed -= archive.stat().st_size if archive.is_file() else 0
     free = shutil.disk_usage(root).free
     if free < needed:
@@ -195,7 +193,6 @@ def _fetch_with_progress(
     *,
     say: Callable[[str], None],
     sleep: Callable[[float], None],
-    timeout: float,
 ) -> None:
     """Download a file with a progress bar, which makes room for each line."""
     progress = Progress(f"downloading {path.name}", unit="bytes", log_tenths=True)
@@ -212,7 +209,6 @@ def _fetch_with_progress(
         say=clear_and_say,
         on_progress=progress.update,
         sleep=sleep,
-        timeout=timeout,
     )
 
 

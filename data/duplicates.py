@@ -1,24 +1,19 @@
 """Images that are stored more than once, under different names: python -m data.duplicates"""
 
-import base64
-import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from data import DataError
 from data.contact_sheet import write_contact_sheet
+from data.fingerprints import Fingerprints, read_fingerprints
 from data.folders import find_images, list_folder
 from data.images import load_pixels
-from data.near_duplicates import Pair, find_near_duplicates
-from data.parallel import in_parallel
+from data.near_duplicates import find_near_duplicates
 from data.sources import read_dataset
-from data.thumbnails import Thumbnails, collect_thumbnails, make_thumbnail
 from support import cli
 from support.files import count_noun, csv_cell, make_folder, one_line, replacing
 from support.terminal import Progress
@@ -26,151 +21,6 @@ from support.terminal import Progress
 PROG = "python -m data.duplicates"
 CSV_NAME = "near_duplicates.csv"
 SHEET_NAME = "near_duplicates.jpg"
-
-# Among ten million images, two different ones share a hash of 64 bits with a probability of 3e-6.
-_HASH_BYTES = 8
-
-
-@dataclass(frozen=True)
-class Fingerprints:
-    """What images are compared by.
-
-    Attributes:
-        hashes: of the pixels of each image, see `pixel_hashes`.
-        thumbnails: of each image, see `data.near_duplicates.find_near_duplicates`.
-    """
-
-    hashes: list[str | None]
-    thumbnails: Thumbnails
-
-
-def read_fingerprints(
-    paths: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None
-) -> Fingerprints:
-    """Read each image once, for its hash and its thumbnail.
-
-    Args:
-        paths: image files.
-        on_progress: called with the number of images that are done and the total.
-
-    Returns:
-        The fingerprints; of a file that cannot be read the hash is None.
-    """
-    hashes = []
-
-    def fingerprint(pixels: np.ndarray) -> tuple[str, np.ndarray]:
-        return _hash(pixels), make_thumbnail(pixels)
-
-    def thumbnails() -> Iterator[np.ndarray | None]:
-        for found in _read_each(paths, fingerprint, on_progress):
-            pixel_hash, thumbnail = found or (None, None)
-            hashes.append(pixel_hash)
-            yield thumbnail
-
-    return Fingerprints(hashes, collect_thumbnails(thumbnails(), len(paths)))
-
-
-def pixel_hashes(
-    paths: Sequence[str], *, on_progress: Callable[[int, int], None] | None = None
-) -> list[str | None]:
-    """Return a hash of the pixels of each image, after EXIF rotation.
-
-    An image keeps its hash under another name, with other metadata or in another lossless format;
-    compressing it again or scaling it changes the hash.
-
-    Args:
-        paths: image files.
-        on_progress: called with the number of images that are done and the total.
-
-    Returns:
-        A hexadecimal hash for each file, None where it cannot be read.
-    """
-    return list(_read_each(paths, _hash, on_progress))
-
-
-def _read_each(
-    paths: Sequence[str],
-    function: Callable[[np.ndarray], Any],
-    on_progress: Callable[[int, int], None] | None,
-) -> Iterator[Any]:
-    """Apply a function to the pixels of each image; None stands for a file that cannot be read."""
-
-    def read(path: str) -> Any:
-        try:
-            pixels = load_pixels(path)
-        except DataError:
-            return None
-        return function(pixels)
-
-    return in_parallel(read, paths, on_progress)
-
-
-def pack_hashes(hashes: Iterable[str | None]) -> str:
-    """Pack hashes for the description of a model: 11 characters each, where JSON takes 20.
-
-    Args:
-        hashes: from `pixel_hashes`; None is left out.
-
-    Returns:
-        The different hashes in ascending order, as base64.
-    """
-    values = sorted({value for value in hashes if value})
-    return base64.b64encode(bytes.fromhex("".join(values))).decode("ascii")
-
-
-def unpack_hashes(text: str) -> set[str]:
-    """Return the hashes that `pack_hashes` packed."""
-    packed = base64.b64decode(text, validate=True).hex()
-    width = 2 * _HASH_BYTES
-    return {packed[start : start + width] for start in range(0, len(packed), width)}
-
-
-def group_lesions(
-    lesion_ids: pd.Series,
-    hashes: Sequence[str | None],
-    *,
-    pairs: Iterable[Pair] = (),
-    patient_ids: Sequence[str] | None = None,
-) -> pd.Series:
-    """Join the lesions that must not be separated by a split.
-
-    These have identical images, near-duplicates or the same patient.
-
-    Args:
-        lesion_ids: lesion of each image.
-        hashes: of the pixels of each image, None where unknown.
-        pairs: near-duplicates among the images, by their positions.
-        patient_ids: patient of each image, empty where unknown.
-
-    Returns:
-        For each image, the first in alphabetical order of all lesions that its own is connected
-        with, under the index of `lesion_ids`.
-    """
-    group_of = {lesion_id: lesion_id for lesion_id in lesion_ids}
-
-    def find(lesion_id: str) -> str:
-        while group_of[lesion_id] != lesion_id:
-            lesion_id = group_of[lesion_id]
-        return lesion_id
-
-    def join(lesions: Iterable[str]) -> None:
-        groups = sorted({find(lesion_id) for lesion_id in lesions})
-        group_of.update(dict.fromkeys(groups, groups[0]))
-
-    lesions = lesion_ids.to_numpy()
-    patients = [patient or None for patient in ([] if patient_ids is None else patient_ids)]
-    for values in (hashes, patients or [None] * len(lesions)):
-        known = pd.DataFrame({"lesion_id": lesions, "value": np.array(values, object)})
-        for _, same in known.dropna().drop_duplicates().groupby("value")["lesion_id"]:
-            join(same)
-    for pair in pairs:
-        join((lesions[pair.first], lesions[pair.second]))
-    return lesion_ids.map(find)
-
-
-def _hash(pixels: np.ndarray) -> str:
-    shape = str(pixels.shape).encode()[:16]
-    return hashlib.blake2b(pixels.tobytes(), digest_size=_HASH_BYTES, salt=shape).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -247,9 +97,10 @@ def _read_folder(folder: str, name: str) -> tuple[_Images, int]:
     with cli.naming_flag(name):
         if not os.path.isdir(folder):
             raise DataError(f"expected a folder of images, received {folder}; correct the path")
-        paths = find_images([folder])
+        paths = find_images([Path(folder)])
     known = _read_ids(folder)
-    ids, lesions = np.transpose([known.get(path, (os.path.basename(path), "")) for path in paths])
+    found = [known.get(path, (os.path.basename(path), "")) for path in paths]
+    ids, lesions = [image for image, _ in found], [lesion for _, lesion in found]
     progress = Progress(f"reading {folder}")
     fingerprints = read_fingerprints(paths, on_progress=progress.update)
     failures = 0
@@ -260,7 +111,7 @@ def _read_folder(folder: str, name: str) -> tuple[_Images, int]:
                 load_pixels(path)
             except DataError as error:
                 print(one_line(f"skipped {error}"), file=sys.stderr)
-    return _Images(paths, ids.tolist(), lesions.tolist(), fingerprints), failures
+    return _Images(paths, ids, lesions, fingerprints), failures
 
 
 def _read_ids(folder: str) -> dict[str, tuple[str, str]]:

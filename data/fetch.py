@@ -20,12 +20,12 @@ from pathlib import Path
 from data import DataError
 from support.files import one_line
 
-CHUNK_SIZE = 1 << 18
+_CHUNK_SIZE = 1 << 18
 # Seconds between attempts; back to the first after an attempt that received something.
 WAITS = (1, 2, 4, 8, 15, 30, 60, 60)
 # Attempts where no server has this name: without internet access, no wait helps.
-UNKNOWN_HOST_ATTEMPTS = 3
-LONGEST_WAIT = 300
+_UNKNOWN_HOST_ATTEMPTS = 3
+_LONGEST_WAIT = 300
 TIMEOUT = 60
 # Responses of a server that may be temporary: too many requests, timeouts, internal errors.
 _TEMPORARY_STATUS = {408, 425, 429, *range(500, 600)}
@@ -172,7 +172,7 @@ def _receive(
             with part.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 done = start
-                while chunk := response.read1(CHUNK_SIZE):
+                while chunk := response.read1(_CHUNK_SIZE):
                     done += len(chunk)
                     if expected is not None and done > expected:
                         raise _RestartError(f"expected {expected:,} bytes, the server sends more")
@@ -192,7 +192,7 @@ def _receive(
             host = urllib.parse.urlsplit(url).hostname
             raise _TemporaryError(
                 f"no server {host} is known here ({error.reason}); is there internet access?",
-                attempts=UNKNOWN_HOST_ATTEMPTS,
+                attempts=_UNKNOWN_HOST_ATTEMPTS,
             ) from error
         raise _TemporaryError(f"no connection ({error.reason})") from error
     except (TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException) as error:
@@ -247,7 +247,7 @@ def _handle_status(error: urllib.error.HTTPError, url: str, start: int) -> None:
         response = f"{error.code} {error.reason}".partition("\n")[0].strip()[:100]
         if error.code in _TEMPORARY_STATUS:
             seconds = _read_count(error.headers.get("Retry-After", "")) or 0
-            wait = float(min(seconds, LONGEST_WAIT))
+            wait = float(min(seconds, _LONGEST_WAIT))
             raise _TemporaryError(f"the server responded {response}", wait=wait)
         raise DataError(
             f"{url}: the server responded {response}; download the file by hand from "

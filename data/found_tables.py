@@ -6,11 +6,10 @@ from pathlib import Path
 
 from data import DataError
 from data.class_folders import count_class_folders
-from data.classes import ClassScheme
+from data.classes import ClassScheme, is_ham10000_scheme
 from data.folders import Folder
 from data.given_splits import split_of_path
-from data.label_columns import is_ham10000_scheme
-from data.label_tables import LabelTable, count_known, read_labels
+from data.label_tables import LabelTable, count_with_file, read_labels
 from data.one_hot import NotLabelsError
 from data.table_layouts import (
     LABEL_COLUMNS,
@@ -25,7 +24,7 @@ from data.table_layouts import (
     table_layout,
 )
 from data.tables import read_header
-from support.files import list_names, walk
+from support.files import join_names, list_names, walk
 
 # Files that are neither tables nor images, but may hold some.
 _CONTAINERS = (".xlsx", ".xls", ".ods", ".zip", ".gz", ".tar", ".7z", ".rar")
@@ -110,8 +109,9 @@ def _read_others(
         except DataError as error:
             if path in paths and split_of_path(path, folder.root) and class_folders < 2:
                 raise
-            errors += [error] if path in paths else []
-    known = {table.path: count_known(table.frame["image_id"], folder.stems) for table in tables}
+            if path in paths:
+                errors.append(error)
+    known = {table.path: count_with_file(table.frame["image_id"], folder.stems) for table in tables}
     if class_folders > 1 and 2 * sum(known.values()) < len(folder.images):
         return [], _unused(paths, folder)
     if any(known.values()) or (class_folders and classes is not None):
@@ -176,9 +176,3 @@ def _describe(folder: Folder, labels: Iterable[str]) -> str:
         *([f"{list_names(others, 4)} (unpack archives, save workbooks as CSV)"] if others else []),
     ]
     return join_names(found) or "neither tables nor images"
-
-
-def join_names(names: Iterable[str]) -> str:
-    """Return names as in `a, b and c`."""
-    *names, last = [*names] or [""]
-    return f"{', '.join(names)} and {last}" if names else last

@@ -21,13 +21,19 @@ def split_of_name(name: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def without_split(name: str) -> str:
+    """Return a name without its words for a split, such as `mel` for `mel_train`."""
+    marked = _WORD.sub(lambda word: "\0" if word[0].lower() in SPLIT_OF else word[0], name)
+    return re.sub(r"[\s_.-]*\0[\s_.-]*", "", marked)
+
+
 def split_of_path(path: Path, root: Path) -> str:
     """Return the split that the name of a table, else that of the nearest folder, contains."""
     parts = PurePath(path.relative_to(root)).with_suffix("").parts
     return next(filter(None, map(split_of_name, reversed(parts))), "")
 
 
-def _split_tables(tables: Sequence[LabelTable], root: Path) -> list[LabelTable]:
+def _tables_of_split(tables: Sequence[LabelTable], root: Path) -> list[LabelTable]:
     """Return the tables of one layout that make up a split, in the order train, val, test.
 
     Args:
@@ -45,7 +51,7 @@ def _split_tables(tables: Sequence[LabelTable], root: Path) -> list[LabelTable]:
             split = split_of_path(table.path, root)
             if split and table.layout == layout:
                 parts[split].append(table)
-        if is_split([split for split, found in parts.items() if found]):
+        if _is_split([split for split, found in parts.items() if found]):
             choices.append([found for found in parts.values() if found])
     if len(choices) != 1 or any(len(found) > 1 for found in choices[0]):
         return []
@@ -67,27 +73,25 @@ def choose_tables(tables: Sequence[LabelTable], root: Path) -> tuple[list[LabelT
         DataError: the tables differ, and neither their names nor their labels tell which to use.
     """
     by_split = _without_twins(tables, lambda table: (table.layout, split_of_path(table.path, root)))
-    chosen = _split_tables(by_split, root)
+    chosen = _tables_of_split(by_split, root)
     if len(_without_twins(chosen, lambda table: "")) < len(chosen) or not chosen:
         # Equal tables are one, whatever their names.
         chosen = _without_twins(tables, lambda table: "")
         named = [table for table in chosen if is_ham10000(table.path)]
         chosen = named if len(named) == 1 else chosen
         if len(chosen) > 1:
-            names = [
-                f"{table.path.relative_to(root)} ({len(table.frame):,} images)" for table in chosen
-            ]
+            names = [_describe(table, root) for table in chosen]
             raise DataError(
                 f"{root}: expected one table of labels, or one for each of train, validation and "
                 f"test, received {list_names(names, 6)}; choose one of these tables in place of "
                 "the folder"
             )
-    unused = [
-        f"{table.path.relative_to(root)} ({len(table.frame):,} images)"
-        for table in tables
-        if table not in chosen
-    ]
+    unused = [_describe(table, root) for table in tables if table not in chosen]
     return chosen, f"not used as labels: {list_names(unused, 6)}" if unused else ""
+
+
+def _describe(table: LabelTable, root: Path) -> str:
+    return f"{table.path.relative_to(root)} ({len(table.frame):,} images)"
 
 
 def _without_twins(
@@ -104,7 +108,7 @@ def _without_twins(
     return sorted(kept, key=lambda table: table.path)
 
 
-def is_split(names: Sequence[str]) -> bool:
+def _is_split(names: Sequence[str]) -> bool:
     """Tell whether there is a training split and another."""
     return "train" in names and len(set(names)) > 1
 
@@ -120,7 +124,7 @@ def read_split_column(table: LabelTable) -> tuple[pd.Series | None, str]:
         if column not in table.frame:
             continue
         splits = table.frame[column].str.lower().map(SPLIT_OF)
-        if not is_split(splits.dropna().unique().tolist()):
+        if not _is_split(splits.dropna().unique().tolist()):
             continue
         if splits.isna().any():
             value = table.frame.loc[splits.isna(), column]
@@ -159,7 +163,7 @@ def split_of_images(paths: pd.Series, root: Path) -> tuple[pd.Series | None, str
     }
     folders = paths.map(lambda path: folder_of[PurePath(path).parent], na_action="ignore")
     splits = folders.map(split_of_name, na_action="ignore")
-    if not is_split([split for split in splits.dropna().unique() if split]):
+    if not _is_split([split for split in splits.dropna().unique() if split]):
         return None, ""
     outside = paths[splits.eq("")]
     if len(outside):
@@ -169,7 +173,8 @@ def split_of_images(paths: pd.Series, root: Path) -> tuple[pd.Series | None, str
             f"{len(paths):,} elsewhere, such as {PurePath(outside.iloc[0]).relative_to(root)}; "
             "move them, or rename the folders"
         )
-    names = sorted({*folders.dropna()}, key=lambda name: list(SPLIT_OF).index(_first_word(name)))
+    order = list(dict.fromkeys(SPLIT_OF.values()))
+    names = sorted({*folders.dropna()}, key=lambda name: (order.index(split_of_name(name)), name))
     return splits, one_line(f"split given by the folders {', '.join(names)}")
 
 
@@ -177,7 +182,3 @@ def _split_folder(folder: PurePath, root: Path) -> str:
     """Return the name of the nearest folder inside the root that names a split, else an empty."""
     parts = folder.relative_to(root).parts
     return next((name for name in reversed(parts) if split_of_name(name)), "")
-
-
-def _first_word(name: str) -> str:
-    return next(word for word in map(str.lower, _WORD.findall(name)) if word in SPLIT_OF)

@@ -1,4 +1,4 @@
-"""What HAM10000 is: its classes, its segmentation masks and the subgroups in its metadata.
+"""What HAM10000 is: its classes, and the subgroups in its metadata.
 
 Tschandl, Rosendahl, Kittler: The HAM10000 dataset. Scientific Data 5, 180161 (2018),
 doi:10.1038/sdata.2018.161.
@@ -7,11 +7,7 @@ doi:10.1038/sdata.2018.161.
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
-
-from data.folders import list_data_folder
-from data.mask_names import mask_image_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +24,6 @@ DIAGNOSES = {
 CLASS_NAMES = tuple(DIAGNOSES)
 # Bowen's disease is a carcinoma in situ, actinic keratosis its precursor: both are treated.
 MALIGNANT = ("akiec", "bcc", "mel")
-MELANOMA = "mel"
 # How the ids of generated lesions begin, see `data.sample`; those of HAM10000 begin with HAM_0.
 SYNTHETIC_LESIONS = "HAM_9"
 
@@ -46,25 +41,6 @@ SUBGROUP_NAMES = {
 
 # What the tables of HAM10000, and those of the ISIC archive, call it.
 _HISTOLOGY = ("histo", "histopathology")
-
-
-def find_masks(data_dir: str | os.PathLike) -> dict[str, str]:
-    """Find the segmentation masks of lesions.
-
-    Tschandl et al., *Human-computer collaboration for skin cancer recognition*, Nature Medicine 26
-    (2020), doi:10.1038/s41591-020-0942-0, published them for all of HAM10000.
-
-    Args:
-        data_dir: folder of the data set, searched with all its subfolders, or one table in it.
-
-    Returns:
-        Path by image_id, such as that of `<image_id>_segmentation.png`; empty if there are none.
-    """
-    masks: dict[str, str] = {}
-    for path in list_data_folder(data_dir).masks:
-        if image_id := mask_image_id(path):
-            masks.setdefault(image_id, path)
-    return masks
 
 
 def subgroup_columns(frame: pd.DataFrame) -> dict[str, list[str]]:

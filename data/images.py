@@ -13,12 +13,12 @@ from data.crop import (
     Square,
     central_square,
     cut_square,
-    draft,
+    decode_scaled,
     find_square,
     scale_square,
     upright_rgb,
 )
-from data.decoders import decoded_suffixes, open_image, read_head
+from data.decoders import open_image, read_head
 from data.image_metadata import upright, without_metadata
 from data.mask_names import has_mask_name
 from data.refused import (
@@ -29,23 +29,9 @@ from data.refused import (
     reason,
 )
 
-# The image files of data sets; `find_images` takes all formats that can be decoded.
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".heic", ".heif", ".avif"),
-)
-# Images that are not decoded: in a folder, they are named as skipped, not ignored.
-REFUSED_SUFFIXES = (".eps", ".ico", ".icns", ".jp2", ".j2k", ".jpf", ".jpx", ".psd", ".tga")
 # What `is_mask` looks at, and what compression and scaling add to two levels.
 _MASK_SAMPLE = (128, 128)
 _GRAY_EDGE = 32
-# Threads that read images; Pillow releases the interpreter lock while it decodes and scales.
-WORKERS = max(2, os.cpu_count() or 2)
-
-
-def decodable_suffixes() -> set[str]:
-    """Return the suffixes of all formats that can be decoded, or could with an optional package."""
-    return decoded_suffixes() | set(IMAGE_SUFFIXES)
 
 
 def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -68,11 +54,8 @@ def load_image(path: str | os.PathLike, image_size: int) -> np.ndarray:
         DataError: the file cannot be read, or is a segmentation mask by its name and content; the
             message is `FILE: reason; remedy`.
     """
-    try:
-        _refuse_mask(path)
-        return _read(path, lambda image: cut_square(image, image_size))
-    except Exception as error:  # on broken files Pillow's decoders raise anything
-        raise _data_error(path, error) from error
+    _refuse_mask(path)
+    return _read_file(path, lambda image: cut_square(image, image_size))
 
 
 def load_bytes(
@@ -115,7 +98,7 @@ def load_whole(
     """
 
     def shrink(image: Image.Image) -> np.ndarray:
-        rgb, _, _ = draft(image, shown_size)
+        rgb, _, _ = decode_scaled(image, shown_size)
         rgb.thumbnail((shown_size, shown_size), Image.Resampling.BICUBIC)
         return np.asarray(rgb)
 
@@ -128,7 +111,7 @@ def _read_bytes(content: bytes, use: Callable[[Image.Image], Any], max_pixels: i
         return _read(io.BytesIO(content), use, max_pixels)
     except DataError:  # about the square
         raise
-    except Exception as error:  # as in load_image
+    except Exception as error:  # as in _read_file
         why = reason(error, content[:HEAD_BYTES]) if content else "the file is empty"
         raise DataError(f"this file cannot be read as an image: {why}") from error
 
@@ -145,10 +128,7 @@ def load_pixels(path: str | os.PathLike) -> np.ndarray:
     Raises:
         DataError: as for `load_image`.
     """
-    try:
-        return _read(path, lambda image: np.asarray(upright_rgb(image)))
-    except Exception as error:  # as in load_image
-        raise _data_error(path, error) from error
+    return _read_file(path, lambda image: np.asarray(upright_rgb(image)))
 
 
 def load_mask(
@@ -169,16 +149,10 @@ def load_mask(
     """
     square = None
     if image_path is not None:
-        try:
-            square = _read(image_path, lambda image: _find_part(image, image_size))
-        except Exception as error:  # as in load_image
-            raise _data_error(image_path, error) from error
-    try:
-        levels = _read(
-            path, lambda image: _decode_mask(image, image_size, square), min_side_length=1
-        )
-    except Exception as error:  # as in load_image
-        raise _data_error(path, error) from error
+        square = _read_file(image_path, lambda image: _find_part(image, image_size))
+    levels = _read_file(
+        path, lambda image: _decode_mask(image, image_size, square), min_side_length=1
+    )
     # Masks that were scaled have gray edges; half of the range is the boundary.
     return levels >= (128 if levels.max() > 1 else 1)
 
@@ -226,7 +200,7 @@ def image_size_of(path: str | os.PathLike) -> tuple[int, int] | None:
     """Return width and height by the header of an image file, None if it cannot be read."""
     try:
         return _read(path, lambda image: image.size)
-    except Exception:  # as in load_image, which names the file when it is used
+    except Exception:  # as in _read_file, which names the file when it is used
         return None
 
 
@@ -267,9 +241,22 @@ def check_image(path: str | os.PathLike) -> None:
     Raises:
         DataError: `load_image` would refuse the file, as far as the header shows.
     """
+    _read_file(path, lambda image: None)
+
+
+def _read_file(
+    path: str | os.PathLike,
+    use: Callable[[Image.Image], Any],
+    min_side_length: int = MIN_SIDE_LENGTH,
+) -> Any:
+    """Open, check and use an image file, as `_read`.
+
+    Raises:
+        DataError: that fails; the message is `FILE: reason; remedy`.
+    """
     try:
-        _read(path, lambda image: None)
-    except Exception as error:  # as in load_image
+        return _read(path, use, min_side_length=min_side_length)
+    except Exception as error:  # on broken files Pillow's decoders raise anything
         raise _data_error(path, error) from error
 
 
@@ -301,14 +288,14 @@ def _read(
         raise
     except DataError:  # about the square
         raise
-    except Exception as error:  # as in load_image
+    except Exception as error:  # as in _read_file
         content = without_metadata(source)
         if content is None:
             raise
         try:
             with open_image(io.BytesIO(content), **limits) as image:
                 return use(image)
-        except RefusedError:
+        except (DataError, RefusedError):
             raise
         except Exception:
             raise error from None
@@ -320,8 +307,9 @@ def _refuse_mask(path: str | os.PathLike) -> None:
     has_name = has_mask_name(os.path.splitext(name)[0])
     in_folder = has_mask_name(os.path.basename(folder), at_end=True)
     if (has_name or in_folder) and is_mask(path, strict=not has_name):
-        raise RefusedError(
-            "expected an image, received a segmentation mask; choose the image of the lesion"
+        raise DataError(
+            f"{path}: expected an image, received a segmentation mask; choose the image of the "
+            "lesion"
         )
 
 

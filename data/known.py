@@ -7,7 +7,7 @@ from typing import Protocol
 import pandas as pd
 
 from data import DataError
-from data.duplicates import unpack_hashes
+from data.fingerprints import unpack_hashes
 
 PARTS = ("train", "validation")
 
@@ -147,3 +147,13 @@ def keep_apart(frame: pd.DataFrame, known: KnownImages) -> tuple[pd.Series, int,
     to_validation = validated & ~trained & (split == "test")
     split = split.mask(to_train, "train").mask(to_validation, "val")
     return split, int(to_train.sum()), int(to_validation.sum())
+
+
+def count_known(frame: pd.DataFrame, known: KnownImages) -> int:
+    """Count the images that a model was trained or validated on, or whose lesion or patient it was.
+
+    Args:
+        frame: with `image_id` and `lesion_id`, and perhaps `patient_id` and `pixel_hash`.
+        known: what the model knows.
+    """
+    return int(is_known(frame, known).sum())

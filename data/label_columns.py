@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from data import DataError, isic_archive
-from data.classes import ClassScheme
+from data.classes import ClassScheme, classes_of, is_ham10000_scheme
 from data.ham10000 import CLASS_NAMES
 from data.labels import find_class
 from data.table_layouts import (
@@ -15,18 +15,13 @@ from data.table_layouts import (
     PAD,
     PLAIN,
 )
-from data.tables import Table, find_columns
+from data.tables import Table, find_columns, has_any
 from support.files import list_names
 
 # The label of images of the ISIC Archive that have none; they are never used.
-NO_DIAGNOSIS = "no diagnosis"
+_NO_DIAGNOSIS = "no diagnosis"
 _TARGETS = {"0": "benign", "1": "malignant", "0.0": "benign", "1.0": "malignant"}
 _EXPECTED = {HAM10000: "dx", PAD: "diagnostic"}
-
-
-def is_ham10000_scheme(classes: ClassScheme | None) -> bool:
-    """Tell whether classes are the seven of HAM10000."""
-    return classes is not None and set(classes.names) == set(CLASS_NAMES)
 
 
 def label_columns(header: Sequence[str]) -> list[str]:
@@ -55,12 +50,8 @@ def read_diagnoses(
     """
     names = label_columns(table.header)
     is_strict = is_ham10000_scheme(classes) and "dx" in names
-    has_images = any(find_columns(table.header, name) for name in IMAGE_COLUMNS[layout])
-    if (
-        not names
-        or not has_images
-        or (layout == HAM10000 and is_ham10000_scheme(classes) and not is_strict)
-    ):
+    has_columns = names and has_any(table.header, IMAGE_COLUMNS[layout])
+    if not has_columns or (layout == HAM10000 and is_ham10000_scheme(classes) and not is_strict):
         # Named as the table of HAM10000.
         raise DataError(
             f"{table.path}: expected the columns image_id and dx, received "
@@ -71,38 +62,54 @@ def read_diagnoses(
     elif classes is None:
         usual = "target" if layout == ISIC_2020 else _EXPECTED.get(layout)
         names = [usual] if usual in names else names[:1]
-    found: dict[str, tuple[list[str], list[str]]] = {}
-    for name in names:
-        labels = table.column(name)
-        if layout == ISIC_2020 and name == "target":
-            labels = [_TARGETS.get(label, label) for label in labels]
-        found[name] = labels, classes_of(labels, classes)
-        if classes is not None and find_columns(table.header, "isic_id"):
-            # A download from the ISIC Archive before 2025, with names that only the Archive uses.
-            pairs = zip(*found[name], strict=True)
-            found[name] = (
-                labels,
-                [
-                    name or classes.find(isic_archive.find_class(label) or "") or ""
-                    for label, name in pairs
-                ],
-            )
-    name = max(found, key=lambda name: sum(map(bool, found[name][1])))
-    labels, class_names = found[name]
-    wrong = [i for i, label in enumerate(class_names if is_strict else labels) if not label]
-    if wrong:
-        line, count = table.lines[wrong[0]], len(wrong)
-        received = repr(labels[wrong[0]][:200]) if labels[wrong[0]] else "none"
-        if is_strict:
-            raise DataError(
-                f"{table.path}: expected dx to be one of {', '.join(CLASS_NAMES)}, received "
-                f"{received} in line {line}; correct or remove such rows ({count} in total)"
-            )
+    columns = {name: _read_column(table, layout, name, classes) for name in names}
+    chosen = max(columns, key=lambda name: sum(map(bool, columns[name][1])))
+    labels, class_names = columns[chosen]
+    _check_rows(table, chosen, labels, class_names if is_strict else None)
+    return chosen, labels, class_names
+
+
+def _read_column(
+    table: Table, layout: str, name: str, classes: ClassScheme | None
+) -> tuple[list[str], list[str]]:
+    """Return the labels in a column, and their classes, empty where there is none."""
+    labels = table.column(name)
+    if layout == ISIC_2020 and name == "target":
+        labels = [_TARGETS.get(label, label) for label in labels]
+    class_names = classes_of(labels, classes)
+    if classes is not None and find_columns(table.header, "isic_id"):
+        # A download from the ISIC Archive before 2025, with names that only the Archive uses.
+        class_names = [
+            found or classes.find(isic_archive.find_class(label) or "") or ""
+            for label, found in zip(labels, class_names, strict=True)
+        ]
+    return labels, class_names
+
+
+def _check_rows(
+    table: Table, name: str, labels: Sequence[str], class_names: Sequence[str] | None
+) -> None:
+    """Check that each row of a column has a label, and if classes are given, one of HAM10000.
+
+    Raises:
+        DataError: a row has none.
+    """
+    checked = labels if class_names is None else class_names
+    wrong = [i for i, value in enumerate(checked) if not value]
+    if not wrong:
+        return
+    line, count = table.lines[wrong[0]], len(wrong)
+    if class_names is None:
         raise DataError(
             f"{table.path}: expected a label in each row of the column {name}, received none in "
             f"line {line}; add it or remove such rows ({count} in total)"
         )
-    return name, labels, class_names
+    label = labels[wrong[0]]
+    raise DataError(
+        f"{table.path}: expected dx to be one of {', '.join(CLASS_NAMES)}, received "
+        f"{repr(label[:200]) if label else 'none'} in line {line}; correct or remove such rows "
+        f"({count} in total)"
+    )
 
 
 def describe_columns(table: Table, layout: str, image_column: str, label_column: str) -> str:
@@ -123,14 +130,6 @@ def describe_columns(table: Table, layout: str, image_column: str, label_column:
     return "" if label_column in ("", _EXPECTED.get(layout)) else f"labels: {labels}"
 
 
-def classes_of(labels: Sequence[str], classes: ClassScheme | None) -> list[str]:
-    """Return the class of each label, empty where it has none; the label itself without classes."""
-    if classes is None:
-        return list(labels)
-    class_of = {label: classes.find(label) or "" for label in {*labels}}
-    return [class_of[label] for label in labels]
-
-
 def read_archive(table: Table, classes: ClassScheme | None) -> tuple[list[str], list[str]]:
     """Read the most specific diagnosis of each image of the ISIC Archive, and its class.
 
@@ -141,8 +140,8 @@ def read_archive(table: Table, classes: ClassScheme | None) -> tuple[list[str], 
             for the most specific as it is.
 
     Returns:
-        The label of each row, `NO_DIAGNOSIS` where there is none; and its class, empty where it has
-        none.
+        The label of each row, `_NO_DIAGNOSIS` where there is none; and its class, empty where it
+        has none.
     """
     images = table.column(*IMAGE_COLUMNS[ARCHIVE])
     columns = []
@@ -151,7 +150,7 @@ def read_archive(table: Table, classes: ClassScheme | None) -> tuple[list[str], 
     labels, found = [], []
     for image, values in zip(images, zip(*columns, strict=True), strict=True):
         names = isic_archive.row_labels(values)
-        labels.append(names[0] if names else NO_DIAGNOSIS)
+        labels.append(names[0] if names else _NO_DIAGNOSIS)
         if classes is None or not names:
             found.append(names[0] if names else "")
         else:

@@ -7,15 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from data import DataError
+from data import DataError, warn
 from data.classes import HAM10000 as HAM10000_CLASSES
-from data.classes import ClassScheme
+from data.classes import ClassScheme, classes_of, is_ham10000_scheme
+from data.decoders import IMAGE_SUFFIXES
 from data.folders import stem_key, without_downsampled
-from data.images import IMAGE_SUFFIXES
 from data.label_columns import (
-    classes_of,
     describe_columns,
-    is_ham10000_scheme,
     label_columns,
     read_archive,
     read_diagnoses,
@@ -35,7 +33,7 @@ from data.table_layouts import (
     metadata_columns,
     table_layout,
 )
-from data.tables import Table, check_unique, find_columns, read_header, read_table, warn
+from data.tables import Table, check_unique, find_columns, read_header, read_table
 from support.files import list_names
 
 
@@ -164,7 +162,7 @@ def image_ids(images: Sequence[str]) -> list[str]:
     ]
 
 
-def count_known(image_ids: Iterable[str], stems: Collection[str]) -> int:
+def count_with_file(image_ids: Iterable[str], stems: Collection[str]) -> int:
     """Count the images that have a file.
 
     Args:
@@ -204,7 +202,7 @@ def _read_images(table: Table, layout: str, stems: Collection[str]) -> tuple[str
         )
     name = names[0]
     if layout == PLAIN and len(names) > 1:
-        name = max(names, key=lambda name: count_known(image_ids(table.column(name)), stems))
+        name = max(names, key=lambda name: count_with_file(image_ids(table.column(name)), stems))
     images = table.column(name)
     if "" in images:
         raise DataError(

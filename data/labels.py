@@ -62,13 +62,25 @@ _QUALIFIERS = {
     ),
     "vasc": "benign cherry senile spider thrombosed",
 }
+# Words of which a subtype has some that the diagnosis itself has not.
+_SUBTYPES = {
+    "bcc": "nodular superficial invasive infiltrative morpheaform sclerosing",
+    "mel": (
+        "in situ invasive nodular superficial spreading acral lentiginous amelanotic desmoplastic"
+        " maligna"
+    ),
+    "nv": (
+        "dysplastic atypical congenital blue spitz reed clark halo compound junctional dermal"
+        " intradermal combined recurrent persistent lentiginous acral"
+    ),
+}
 # Words that say nothing about the class.
 _FILLERS = (
     "and or the of with skin cutaneous lesion tumor disease class category label type diagnosis dx"
     " nos image img photo data dataset set ham isic original augmented train training val valid"
     " validation test testing"
 )
-_OTHER_DIAGNOSES = "scc, unk, unknown, other, none of the other, squamous cell carcinoma, normal"
+_NOT_IN_HAM10000 = "scc, unk, unknown, other, none of the other, squamous cell carcinoma, normal"
 _APOSTROPHES = "['`\u2019\u00b4]"
 _DOUBT = re.compile(r"[?!¬~≠<>]")
 _PLURALS = (
@@ -121,6 +133,17 @@ def is_diagnosis(name: str) -> bool:
     return find_class(name) is not None or "".join(_words(name)) in _OTHERS
 
 
+def is_subtype(name: str, other: str) -> bool:
+    """Tell whether a diagnosis is a subtype of another that a second one need not be.
+
+    Args:
+        name: such as `melanoma in situ`.
+        other: a label of the same class of HAM10000, such as `melanoma` or `nodular melanoma`.
+    """
+    words = _SUBTYPES.get(find_class(name) or "", "").split()
+    return not {*_words(name)} & {*words} <= {*_words(other)}
+
+
 def plain_name(name: str) -> str:
     """Return the words of a label that say something, as `find_class` compares them, joined.
 
@@ -160,4 +183,4 @@ _CLASS_OF = {
     for label, phrases in _PHRASES.items()
     for phrase in phrases.split(",")
 }
-_OTHERS = {"".join(_words(name)) for name in _OTHER_DIAGNOSES.split(",")}
+_OTHERS = {"".join(_words(name)) for name in _NOT_IN_HAM10000.split(",")}

@@ -1,18 +1,17 @@
 """From pixels of every mode to RGB of 8 bits: gray levels, transparency, what Pillow misreads."""
 
 import contextlib
-import warnings
 
 import numpy as np
 from PIL import Image
 
-from data import DataWarning
+from data import warn
 from data.refused import RefusedError
 
 # Bits of gray levels in cameras and scanners, and what levels between 0 and 1 are stored as.
 _BITS = (8, 10, 12, 14, 16)
 # The largest value of a channel of 14 bits that is stored in 16, after Pillow took the high byte.
-_DARKEST_CHANNEL = 63
+_MAX_HIGH_BYTE_OF_14_BITS = 63
 _ROWS = 256
 # TIFF tags: https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE, _PLANES, _COLOR_MAP = 258, 262, 281, 284, 320
@@ -46,7 +45,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         _repair_palette(image)
     if has_16_bits:
         channels = image.getextrema()[:3]
-        if max(high for _, high in channels) <= _DARKEST_CHANNEL:
+        if max(high for _, high in channels) <= _MAX_HIGH_BYTE_OF_14_BITS:
             raise RefusedError(
                 "expected colors in the whole range of 16 bits, received 14 bits or less, which "
                 "would be black; convert the image to 8 bits per channel"
@@ -69,11 +68,7 @@ def _on_white(image: Image.Image) -> Image.Image:
                 "expected an image, received one that is transparent everywhere; export it anew "
                 "without transparency"
             )
-        warnings.warn(
-            "the transparency of images that are transparent everywhere is ignored",
-            DataWarning,
-            stacklevel=2,
-        )
+        warn("the transparency of images that are transparent everywhere is ignored")
         return colors
     background = Image.new("RGBA", image.size, "white")
     background.alpha_composite(image)
@@ -104,11 +99,9 @@ def _scale_gray(image: Image.Image) -> Image.Image:
         reach = max(float(high), given or 0)
         largest = 2 ** next(bits for bits in _BITS if reach < 2**bits) - 1
     if not given and high > 0 and largest < 65535:
-        warnings.warn(
+        warn(
             f"gray levels of more than 8 bits are scaled by their range, here 0..{largest:,}; "
-            "convert such images to 8 bits if they look wrong",
-            DataWarning,
-            stacklevel=2,
+            "convert such images to 8 bits if they look wrong"
         )
     scaled = np.empty(levels.shape, np.uint8)
     for start in range(0, len(levels), _ROWS):  # at once, it would take 16 bytes per pixel

@@ -7,8 +7,7 @@ import pandas as pd
 
 from data import DataError
 from data.class_names import spelling
-from data.classes import ClassScheme, scheme_of_labels
-from data.label_columns import is_ham10000_scheme
+from data.classes import ClassScheme, is_ham10000_scheme, scheme_of_labels
 from data.labels import ISIC_CLASSES, find_class
 from support.files import list_names
 
@@ -43,7 +42,7 @@ def name_classes(
     else:
         scheme = classes
     counts = frame.groupby(["label", "class_name"], sort=False).size()
-    order = {name: place for place, name in enumerate(ISIC_CLASSES)}
+    order = {name: index for index, name in enumerate(ISIC_CLASSES)}
     ranked = sorted(counts.index, key=lambda pair: order.get(pair[0], len(order)))
     skipped = {label: int(counts[label, name]) for label, name in ranked if not name}
     renamed = [(label, name) for label, name in ranked if name and label != name]
@@ -59,7 +58,7 @@ def name_classes(
     elif renamed:
         notes = [f"classes: {list_names([f'{label} = {name}' for label, name in renamed])}"]
     if classes is None:
-        notes += same_diagnoses(scheme.names)
+        notes += _same_diagnoses(scheme.names)
     return frame, scheme, notes, skipped
 
 
@@ -76,7 +75,7 @@ def _describe_archive(renamed: Sequence[tuple[str, str]], names: Sequence[str]) 
     return lines
 
 
-def same_diagnoses(names: Sequence[str]) -> list[str]:
+def _same_diagnoses(names: Sequence[str]) -> list[str]:
     """Return a line for classes that are the same diagnosis under several names."""
     by_diagnosis: dict[str, list[str]] = {}
     for name in names:

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from data.elastic_matching import match_elastically
-from data.nearest_images import Candidates, find_nearest, on_one_core
+from data.nearest_images import Candidates, find_nearest
 from data.parallel import in_parallel
 from data.registration import Matches, match_blocks
 from data.thumbnails import INVERSE, SIDE_LENGTH, Thumbnails, details, orient_each, rotation
 
 # What the progress bar counts for each image: nearest images, matched, registered, verified.
 _STEPS = 4
-# Pairs that are registered at half size: those that stand out, this number for each image, and
-# the best ones of each image.
-_PER_IMAGE = 1.0
+# Pairs that are registered at half size: those that stand out, as many as there are images and at
+# least this number, and the best ones of each image.
 _AT_LEAST = 500
 _BEST = 3
 # Similarity at half size from which they are registered at full size.
@@ -77,7 +77,8 @@ def find_near_duplicates(
     other = thumbnails if against is None else against
     if thumbnails.usable.sum() == 0 or other.usable.sum() == 0:
         return []
-    with on_one_core():
+    # `in_parallel` keeps all cores busy; more threads in each matrix product would make it slower.
+    with threadpool_limits(1, "blas"):
         return _find(thumbnails, other, on_progress or (lambda done, total: None))
 
 
@@ -117,7 +118,7 @@ def _choose(
     found, shifts = _match_in_two_orientations(found, half, half_other, matched)
     images = len(thumbnails.usable)
     offset = 0 if other is thumbnails else images
-    number = max(_AT_LEAST, int(_PER_IMAGE * images))
+    number = max(_AT_LEAST, images)
     standing_out = np.argsort(-found.excess(offset), kind="stable")[:number]
     ranks = found.ranks(offset)
     # Of other images only some are near to one of these at all.

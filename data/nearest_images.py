@@ -1,12 +1,10 @@
 """The nearest images of each image, by coarse features and in any orientation."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from data.parallel import in_parallel
 from data.thumbnails import (
@@ -60,7 +58,7 @@ class Candidates:
         return Candidates(*map(np.concatenate, zip(parts, others, strict=True)))
 
     def ranks(self, offset: int) -> np.ndarray:
-        """Return which place each pair takes among the pairs of its images, from 0 on.
+        """Return the rank of each pair among the pairs of its images, best first, from 0.
 
         Args:
             offset: 0 if both indices mean the same images, else the number of the first ones.
@@ -91,14 +89,6 @@ class Candidates:
         number = np.maximum(np.bincount(images[near]), 1)
         local = np.bincount(images[near], scores) / number
         return 2 * self.score - local[self.first] - local[self.second + offset]
-
-
-def on_one_core() -> AbstractContextManager:
-    """Keep each product of matrices on one core: several take longer where the cores are busy.
-
-    It is for what `in_parallel` computes on all cores already.
-    """
-    return threadpool_limits(1, "blas")
 
 
 def find_nearest(

@@ -104,7 +104,7 @@ def _check_same_names(values: pd.DataFrame, path: Path) -> None:
     """Refuse columns such as `Melanoma` and `melanoma` with different values."""
     first_of: dict[str, str] = {}
     for name in values:
-        first = first_of.setdefault(name.strip().casefold(), name)
+        first = first_of.setdefault(spelling(name), name)
         if (values[first] != values[name]).any():
             raise DataError(
                 f"{path}: expected one column {first}, received {first!r} and {name!r} with "

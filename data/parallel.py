@@ -1,9 +1,11 @@
 """Applying a function to many items in threads."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from data.images import WORKERS
+# Pillow and NumPy release the interpreter lock while they compute.
+WORKERS = max(2, os.cpu_count() or 2)
 
 
 def in_parallel(

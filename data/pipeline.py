@@ -14,7 +14,7 @@ from data import DataError
 from data.balance import SourceDraws
 from data.batches import iterate_batches
 from data.memory import fits_in_memory
-from support.files import describe_state, make_folder
+from support.files import file_state, make_folder
 
 
 def decode_images(
@@ -90,7 +90,7 @@ def _fingerprint(paths: Sequence[str], image_size: int) -> str:
     # The number changes with what `data.images` makes of a file.
     digest = hashlib.sha256(f"2 {image_size}".encode())
     for path in paths:
-        digest.update(describe_state(path))
+        digest.update(file_state(path))
     return digest.hexdigest()[:16]
 
 

@@ -113,8 +113,14 @@ def _find_trained(
             known |= set(name_sources(rows[is_known(rows, model, ("train",))], default))
 
     # Models of older formats know the folders of their training only.
-    certain = set(names) if model.sources else {default} if by_name else set()
-    return {name: True if name in known else False if name in certain else None for name in names}
+    certain: set[str] = set()
+    if model.sources:
+        certain = set(names)
+    elif by_name:
+        certain = {default}
+    trained_on: dict[str, bool | None] = dict.fromkeys(names)
+    trained_on |= dict.fromkeys((name for name in names if name in certain), False)
+    return trained_on | dict.fromkeys(known, True)
 
 
 def _clean(name: str) -> str:

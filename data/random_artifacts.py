@@ -18,7 +18,7 @@ _UNIT = 32
 _DARKEST, _LIGHTEST = (15.0, 10.0, 10.0), (110.0, 85.0, 65.0)
 
 
-class RandomArtifacts(keras.layers.Layer):
+class RandomArtifacts:
     """Draw hair or a ruler over some images, and dark corners around some.
 
     A model that has never seen them takes them for a structure of the lesion. The recall of
@@ -32,14 +32,13 @@ class RandomArtifacts(keras.layers.Layer):
     """
 
     def __init__(self, *, size: int, hair: float, vignette: float) -> None:
-        super().__init__()
         self.size = size
         self.hair = hair
         self.vignette = vignette
         self._masks = draw_masks(_MASKS, size)
 
     def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed=None
+        self, images: tf.Tensor, *, seed: keras.random.SeedGenerator
     ) -> tuple[tf.Tensor, ...]:
         """Draw what is added to each image.
 
@@ -55,7 +54,7 @@ class RandomArtifacts(keras.layers.Layer):
             return keras.random.uniform((count, *shape), low, high, seed=seed)
 
         def some(fraction: float) -> tf.Tensor:
-            return tf.cast(uniform(0.0, 1.0) < (fraction if training else 0.0), tf.float32)
+            return tf.cast(uniform(0.0, 1.0) < fraction, tf.float32)
 
         mask = tf.cast(uniform(0.0, _MASKS), tf.int32)
         flips = uniform(-1.0, 1.0, 3) > 0
@@ -63,13 +62,11 @@ class RandomArtifacts(keras.layers.Layer):
         lightness = uniform(0.0, 1.0, 1) ** 2
         color = tf.constant(_DARKEST) * (1 - lightness) + tf.constant(_LIGHTEST) * lightness
         darkness = some(self.vignette) * uniform(0.3, 1.0)
-        return (
-            *(mask, flips, cover, color, darkness),
-            *(uniform(0.75, 1.2), uniform(0.02, 0.6), uniform(-0.15, 0.15, 2)),
-        )
+        radius, fade, center = uniform(0.75, 1.2), uniform(0.02, 0.6), uniform(-0.15, 0.15, 2)
+        return mask, flips, cover, color, darkness, radius, fade, center
 
     def transform_images(
-        self, images: tf.Tensor, transformation: tuple[tf.Tensor, ...], training: bool = True
+        self, images: tf.Tensor, transformation: tuple[tf.Tensor, ...]
     ) -> tf.Tensor:
         """Draw the artifacts; float32 of the same shape, 0..255."""
         index, flips, cover, color, darkness, radius, fade, center = transformation
@@ -92,7 +89,7 @@ class RandomArtifacts(keras.layers.Layer):
         return images * seen + (light * covered)[..., None] * color[:, None, None, :]
 
 
-class RandomNoise(keras.layers.Layer):
+class RandomNoise:
     """Add the noise of a camera to each image.
 
     Args:
@@ -101,7 +98,6 @@ class RandomNoise(keras.layers.Layer):
     """
 
     def __init__(self, *, size: int, noise: float) -> None:
-        super().__init__()
         self.size = size
         self.noise = noise
         shape = (_PATTERNS, size + _SHIFTS, size + _SHIFTS, 3)
@@ -109,7 +105,7 @@ class RandomNoise(keras.layers.Layer):
         self._patterns = np.clip(np.rint(patterns * _UNIT), -127, 127).astype(np.int8)
 
     def get_random_transformation(
-        self, images: tf.Tensor, training: bool = True, seed=None
+        self, images: tf.Tensor, *, seed: keras.random.SeedGenerator
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Draw the noise of each image.
 
@@ -120,8 +116,7 @@ class RandomNoise(keras.layers.Layer):
         count = tf.shape(images)[0]
         pattern = tf.cast(keras.random.uniform((count,), 0.0, _PATTERNS, seed=seed), tf.int32)
         shift = tf.cast(keras.random.uniform((2,), 0.0, _SHIFTS, seed=seed), tf.int32)
-        limit = self.noise if training else 0.0
-        deviation = limit * keras.random.uniform((count,), 0.0, 1.0, seed=seed) ** 2
+        deviation = self.noise * keras.random.uniform((count,), 0.0, 1.0, seed=seed) ** 2
         # Not in `transform_images`: compiled by XLA, it would take forty times as long.
         shifted = tf.slice(
             self._patterns, [0, shift[0], shift[1], 0], [_PATTERNS, self.size, self.size, 3]
@@ -129,10 +124,7 @@ class RandomNoise(keras.layers.Layer):
         return tf.gather(shifted, tf.minimum(pattern, _PATTERNS - 1)), deviation / _UNIT
 
     def transform_images(
-        self,
-        images: tf.Tensor,
-        transformation: tuple[tf.Tensor, tf.Tensor],
-        training: bool = True,
+        self, images: tf.Tensor, transformation: tuple[tf.Tensor, tf.Tensor]
     ) -> tf.Tensor:
         """Add the noise; float32 of the same shape, 0..255."""
         pattern, factor = transformation

@@ -8,9 +8,9 @@ from PIL import Image, UnidentifiedImageError
 MIN_SIDE_LENGTH = 8
 MAX_PIXELS = 100_000_000
 # The longest side of a JPEG or GIF.
-MAX_SIDE_LENGTH = 65_535
+_MAX_SIDE_LENGTH = 65_535
 
-# The first bytes of a file that `describe` looks at.
+# The first bytes of a file that tell what it is.
 HEAD_BYTES = 1024
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -47,7 +47,7 @@ def is_heic(head: bytes) -> bool:
     return bool(brands & set(_HEIC_BRANDS)) and b"avif" not in brands
 
 
-def describe(head: bytes) -> str:
+def _describe_content(head: bytes) -> str:
     """Return what a file is by its first bytes, and what to do; empty if it is not known."""
     if is_heic(head):
         return "a damaged HEIC image; copy it again"
@@ -88,16 +88,16 @@ def check_size(size: tuple[int, int], max_pixels: int, min_side_length: int) -> 
     width, height = size
     if min(size) < min_side_length:
         raise RefusedError(
-            f"expected at least {MIN_SIDE_LENGTH} x {MIN_SIDE_LENGTH} pixels, received "
+            f"expected at least {min_side_length} x {min_side_length} pixels, received "
             f"{width} x {height}; use a larger image"
         )
     if width * height > max_pixels:
         raise RefusedError(
             f"expected at most {max_pixels:,} pixels, received {width} x {height}; scale it down"
         )
-    if max(size) > MAX_SIDE_LENGTH:
+    if max(size) > _MAX_SIDE_LENGTH:
         raise RefusedError(
-            f"expected sides of at most {MAX_SIDE_LENGTH:,} pixels, received {width} x {height}; "
+            f"expected sides of at most {_MAX_SIDE_LENGTH:,} pixels, received {width} x {height}; "
             "scale it down"
         )
 
@@ -108,7 +108,7 @@ def reason(error: Exception, head: bytes) -> str:
     match error:
         case RefusedError():
             return text
-        case UnidentifiedImageError() if found := describe(head):
+        case UnidentifiedImageError() if found := _describe_content(head):
             return f"expected an image, received {found}"
         case UnidentifiedImageError():
             return "unsupported image format; convert it to PNG"

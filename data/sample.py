@@ -9,7 +9,6 @@ python -m data.sample --output_dir datasets/sample
 import dataclasses
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from data.ham10000 import CLASS_NAMES, SYNTHETIC_LESIONS
 from data.lesions import generate_lesion
 from data.painting import render_image
 from support import cli
+from support.files import make_folder, replacing_folder
 from support.terminal import Progress
 
 PROG = "python -m data.sample"
@@ -87,17 +87,11 @@ def write_sample_dataset(
             f"expected a new or empty folder, received {target}, which holds something; remove it "
             "or choose another folder"
         )
-    # In the nearest existing folder, on the same file system, so that the last step is a rename.
-    nearby = next(folder for folder in target.parents if folder.is_dir())
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=nearby) as temporary:
-        draft = Path(temporary, target.name)
-        frame = _plan_images(images_per_class, seed)
-        _write_images(frame, draft, seed, on_progress)
-        frame[_COLUMNS].to_csv(draft / _TABLE, index=False, lineterminator="\n")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.rmdir()
-        draft.rename(target)
+    frame = _plan_images(images_per_class, seed)
+    make_folder(target.parent)
+    with replacing_folder(target) as temporary:
+        _write_images(frame, temporary, seed, on_progress)
+        frame[_COLUMNS].to_csv(temporary / _TABLE, index=False, lineterminator="\n")
     return target
 
 

@@ -9,31 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from data import DataError
+from data import DataError, warn
 from data.class_folders import count_class_folders, read_class_folders
 from data.classes import HAM10000 as HAM10000_CLASSES
-from data.classes import ClassScheme
-from data.folders import (
-    TABLE_SUFFIXES,
-    Folder,
-    describe_masks,
-    list_data_folder,
-    list_folder,
-    match_images,
-)
-from data.found_tables import find_label_tables, join_names, unknown_layout
+from data.classes import ClassScheme, is_ham10000_scheme
+from data.folders import TABLE_SUFFIXES, Folder, describe_masks, list_data_folder, list_folder
+from data.found_tables import find_label_tables, unknown_layout
 from data.given_splits import choose_tables, read_split_column, split_of_images, split_of_path
-from data.label_columns import is_ham10000_scheme
-from data.label_metadata import check_lesions, describe_sources, fill_metadata, name_patients
+from data.image_matches import match_images
+from data.label_metadata import clean_metadata, describe_sources, fill_metadata
 from data.label_tables import LabelTable, image_ids, read_labels
 from data.named_classes import name_classes
-from data.table_layouts import ARCHIVE, HAM10000, METADATA_COLUMNS, PLAIN, is_ham10000, is_metadata
-from data.tables import fill_lesion_ids, to_years, warn
-from support.files import list_names, one_line
+from data.table_layouts import ARCHIVE, METADATA_COLUMNS, PLAIN, is_ham10000, is_metadata
+from support.files import join_names, list_names, one_line
 
-_METADATA = ("patient_id", "dx_type", "age", "sex", "localization", "source")
-_COLUMNS = ("image_id", "label", "lesion_id", *_METADATA, "path", "split")
-_COLUMNS_OF_HAM10000 = ("image_id", "lesion_id", "label", *_METADATA, "path", "split")
+_COLUMNS = ("image_id", "label", *METADATA_COLUMNS, "path", "split")
 _DERMOSCOPIC = "dermoscopic"
 
 
@@ -90,7 +80,7 @@ def read_dataset(
         table = read_labels(path, classes, stems=folder.stems)
         return _read_tables(folder, [table], [], [], classes)
     if not path.is_dir():
-        if path.suffix.lower() in TABLE_SUFFIXES[:-1]:
+        if path.suffix and path.suffix.lower() in TABLE_SUFFIXES:
             raise DataError(
                 f"expected a table of labels, found no file {str(path)!r}; check its name"
             )
@@ -108,7 +98,7 @@ def read_dataset(
     for index, table in enumerate(chosen):
         chosen[index], type_notes = _drop_other_types(table)
         notes += type_notes
-    return _read_tables(folder, chosen, others, [*notes, *([note] if note else [])], classes)
+    return _read_tables(folder, chosen, others, [*notes, note], classes)
 
 
 def drop_missing(frame: pd.DataFrame, data_dir: str | os.PathLike) -> tuple[pd.DataFrame, str]:
@@ -133,7 +123,7 @@ def drop_missing(frame: pd.DataFrame, data_dir: str | os.PathLike) -> tuple[pd.D
 
 
 def _drop_other_types(table: LabelTable) -> tuple[LabelTable, list[str]]:
-    """Leave out the images of the ISIC Archive that are not dermoscopic, with a line on them.
+    """Skip the images of the ISIC Archive that are not dermoscopic, with a line on them.
 
     Raises:
         DataError: no image is left.
@@ -182,8 +172,8 @@ def _read_tables(
         if is_metadata(path) and not any(path.samefile(table.path) for table in tables)
     ]
     used = fill_metadata(frame, lacking, metadata) if lacking else []
-    labels = [table.path for table in others]
-    unused = [path for path in metadata if path not in used and path not in labels]
+    other_paths = [table.path for table in others]
+    unused = [path for path in metadata if path not in used and path not in other_paths]
     # Hardly any data set names patients or sources.
     if set(lacking) - {"patient_id", "source"} and unused:
         names = [str(path.relative_to(folder.root)) for path in unused]
@@ -203,14 +193,10 @@ def _read_tables(
         splits, split_note = split_of_images(frame["path"], folder.root)
         if splits is not None:
             frame["split"] = splits
-    name_patients(frame)
-    fill_lesion_ids(frame, source)
-    check_lesions(frame, source)
-    if "age" in frame:
-        frame["age"] = to_years(frame["age"], source)
-    notes = [*([split_note] if split_note else []), *notes, *matches.notes]
-    layout = _describe_layout(tables, used)
-    return _dataset(frame, layout, notes, classes, folder.root, table_layout=first.layout)
+    clean_metadata(frame, source)
+    layout, is_archive = _describe_layout(tables, used), first.layout == ARCHIVE
+    notes = [split_note, *notes, *matches.notes]
+    return _dataset(frame, layout, notes, classes, folder.root, of_archive=is_archive)
 
 
 def _describe_layout(tables: Sequence[LabelTable], metadata: Sequence[Path]) -> str:
@@ -282,7 +268,7 @@ def _check_paths(frame: pd.DataFrame, folder: Folder, source: Path) -> None:
 
 def _read_class_folders(folder: Folder, notes: list[str], classes: ClassScheme | None) -> Dataset:
     """Take the name of an image's folder as its label."""
-    frame, outside = read_class_folders(folder, classes)
+    frame, folder_notes = read_class_folders(folder, classes)
     found = set(frame["class_name"]) - {""}
     # Folders of other classes than a model's are no unknown layout.
     has_others = not is_ham10000_scheme(classes) and count_class_folders(folder, None) > 1
@@ -292,9 +278,8 @@ def _read_class_folders(folder: Folder, notes: list[str], classes: ClassScheme |
     splits, note = split_of_images(frame["path"], folder.root)
     if splits is not None:
         frame["split"] = splits
-    notes = [line for line in (note, *notes, outside, *_add_metadata(frame, folder)) if line]
-    fill_lesion_ids(frame, folder.root)
-    check_lesions(frame, folder.root)
+    notes = [note, *notes, *folder_notes, *_add_metadata(frame, folder)]
+    clean_metadata(frame, folder.root)
     if folder.masks:
         notes.append(describe_masks(folder))
     return _dataset(frame, "one folder per class", notes, classes, folder.root)
@@ -311,9 +296,6 @@ def _add_metadata(frame: pd.DataFrame, folder: Folder) -> list[str]:
     if used:
         names = list_names([str(path.relative_to(folder.root)) for path in used], 6)
         notes.append(f"metadata of the images: {names}")
-    name_patients(frame)
-    if "age" in frame:
-        frame["age"] = to_years(frame["age"], folder.root)
     return notes
 
 
@@ -324,13 +306,11 @@ def _dataset(
     classes: ClassScheme | None,
     root: Path,
     *,
-    table_layout: str = "",
+    of_archive: bool = False,
 ) -> Dataset:
     """Return a data set with the classes in place of the labels."""
-    frame, scheme, class_notes, skipped = name_classes(
-        frame, classes, root, of_archive=table_layout == ARCHIVE
-    )
-    columns = _COLUMNS_OF_HAM10000 if table_layout == HAM10000 else _COLUMNS
-    frame = frame[[name for name in columns if name in frame]]
-    notes = (*notes, *class_notes, *describe_sources(frame))
-    return Dataset(frame, one_line(layout), scheme, tuple(map(one_line, notes)), skipped)
+    frame, scheme, class_notes, skipped = name_classes(frame, classes, root, of_archive=of_archive)
+    frame = frame[[name for name in _COLUMNS if name in frame]]
+    lines = [*notes, *class_notes, *describe_sources(frame)]
+    notes = tuple(one_line(line) for line in lines if line)
+    return Dataset(frame, one_line(layout), scheme, notes, skipped)

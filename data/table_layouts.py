@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data.isic_archive import is_archive
 from data.labels import ISIC_CLASSES, find_class, is_diagnosis
-from data.tables import Table, find_columns
+from data.tables import Table, find_columns, has_any
 
 HAM10000 = "HAM10000"
 CHALLENGE = "ISIC challenge"
@@ -28,13 +28,26 @@ IMAGE_COLUMNS = {
     ARCHIVE: ("isic_id",),
     PAD: ("img_id",),
     PLAIN: (
-        *("image", "image_id", "filename", "file", "img_id", "isic_id", "image_name", "file_name"),
+        "image",
+        "image_id",
+        "filename",
+        "file",
+        "img_id",
+        "isic_id",
+        "image_name",
+        "file_name",
         "path",
     ),
 }
 # Columns with a diagnosis, in the order in which they are preferred.
 LABEL_COLUMNS = (
-    *("dx", "label", "class", "diagnosis", "diagnostic", "target", "category"),
+    "dx",
+    "label",
+    "class",
+    "diagnosis",
+    "diagnostic",
+    "target",
+    "category",
     "benign_malignant",
 )
 # What is known of an image besides its label: names in HAM10000, in the challenges and the Archive,
@@ -46,7 +59,10 @@ METADATA_COLUMNS = {
     "age": ("age", "age_approx"),
     "sex": ("sex", "gender"),
     "localization": (
-        *("localization", "anatom_site_general", "anatom_site_general_challenge", "region"),
+        "localization",
+        "anatom_site_general",
+        "anatom_site_general_challenge",
+        "region",
     ),
     "source": ("source", "dataset", "attribution"),
 }
@@ -73,7 +89,7 @@ def table_layout(header: Sequence[str], path: Path) -> str:
     """Return the layout of a table of labels, by its name or its columns; empty for others."""
     if is_ham10000(path):
         return HAM10000
-    if _has_any(header, IMAGE_COLUMNS[HAM10000]):
+    if has_any(header, IMAGE_COLUMNS[HAM10000]):
         if find_columns(header, "dx"):
             return HAM10000
         columns = class_columns(header)
@@ -82,19 +98,19 @@ def table_layout(header: Sequence[str], path: Path) -> str:
             return ISIC_2019 if is_2019 else CHALLENGE
     if is_archive(header):
         return ARCHIVE
-    if all(find_columns(header, name) for name in ("image_name", "target")) and _has_any(
+    if all(find_columns(header, name) for name in ("image_name", "target")) and has_any(
         header, ("patient_id", "benign_malignant")
     ):
         return ISIC_2020
     if all(find_columns(header, name) for name in ("img_id", "diagnostic")):
         return PAD
-    has_labels = has_images(header) and _has_any(header, LABEL_COLUMNS)
+    has_labels = has_images(header) and has_any(header, LABEL_COLUMNS)
     return PLAIN if has_labels else ""
 
 
 def has_images(header: Sequence[str]) -> bool:
     """Tell whether a table has a column that may name images."""
-    return _has_any(header, IMAGE_COLUMNS[PLAIN])
+    return has_any(header, IMAGE_COLUMNS[PLAIN])
 
 
 def is_ham10000(path: Path) -> bool:
@@ -119,7 +135,11 @@ def is_artifacts(path: Path) -> bool:
 
 
 def class_columns(header: Sequence[str]) -> dict[str, list[str]]:
-    """Return the columns of each class and of other diagnoses, those named as codes alone."""
+    """Return the columns of each class and of each other diagnosis.
+
+    Of several columns of one class, those named by an ISIC code count alone, else the one named as
+    the class.
+    """
     columns: dict[str, list[str]] = {}
     for name in dict.fromkeys(header):
         if is_diagnosis(name):
@@ -178,7 +198,3 @@ def other_columns(header: Sequence[str]) -> list[str]:
         for index, name in enumerate(header)
         if index not in taken and not _INDEX_COLUMN.fullmatch(name.strip())
     ]
-
-
-def _has_any(header: Sequence[str], names: Sequence[str]) -> bool:
-    return any(find_columns(header, name) for name in names)

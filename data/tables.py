@@ -4,15 +4,13 @@ import codecs
 import csv
 import io
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from data import DataError, DataWarning
-from support.files import one_line
+from data import DataError
 from support.frames import hold_any_text
 
 hold_any_text(pd)
@@ -29,8 +27,6 @@ _MISSING = frozenset(
         *("empty", "(empty)", "(blank)", "blank"),
     ]
 )
-_UNKNOWN = ("unknown", "unk", "unspecified", "not known", "not specified")
-_NEGATIVE = r"-\d+(\.0*)?"
 _ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",
     # The mark of UTF-16 is the beginning of that of UTF-32.
@@ -107,6 +103,11 @@ def find_columns(header: Sequence[str], name: str) -> list[int]:
     exact = [index for index, found in enumerate(header) if found == name]
     wanted = _letters(name)
     return exact or [index for index, found in enumerate(header) if _letters(found) == wanted]
+
+
+def has_any(header: Sequence[str], names: Iterable[str]) -> bool:
+    """Tell whether a table has a column of one of these names; see `find_columns`."""
+    return any(find_columns(header, name) for name in names)
 
 
 def _letters(name: str) -> str:
@@ -259,55 +260,3 @@ def check_unique(frame: pd.DataFrame, table: Path) -> None:
             f"{table}: expected each image once, received {repeated.iloc[0]} again in line "
             f"{repeated.index[0]}; remove the wrong rows ({len(repeated)} in total)"
         )
-
-
-def fill_lesion_ids(frame: pd.DataFrame, source: Path) -> None:
-    """Make each image without a lesion_id its own lesion, with a warning.
-
-    Args:
-        frame: with `image_id` and, optionally, `lesion_id`; changed. A negative number or a word
-            such as `unknown` is no lesion_id.
-        source: where the rows come from.
-    """
-    if "lesion_id" not in frame:
-        frame["lesion_id"] = ""
-    unknown = are_unknown(frame["lesion_id"])
-    if unknown.any():
-        warn(
-            f"{source}: {unknown.sum():,} of {len(frame):,} images have no lesion_id: each counts "
-            "as its own lesion, and images of one lesion can end up in both training and test"
-        )
-        frame.loc[unknown, "lesion_id"] = frame.loc[unknown, "image_id"]
-
-
-def are_unknown(ids: pd.Series) -> pd.Series:
-    """Tell which ids of lesions or patients are missing: empty, a negative number, or a word."""
-    return ids.eq("") | ids.str.lower().isin(_UNKNOWN) | ids.str.fullmatch(_NEGATIVE)
-
-
-def to_years(ages: pd.Series, source: Path) -> pd.Series:
-    """Convert ages to numbers, with a warning for those that are not.
-
-    Args:
-        ages: str, possibly with a decimal comma; empty or a word such as `unknown` where an age is
-            missing.
-        source: where they come from.
-
-    Returns:
-        float64 in 0..150, or NaN.
-    """
-    numbers = ages.str.replace(r"^(\d+),(\d{1,2})$", r"\1.\2", regex=True)
-    years = pd.to_numeric(numbers, errors="coerce").astype(float)
-    years = years.where(years.between(0, 150))
-    wrong = ages[years.isna() & ages.ne("") & ~ages.str.lower().isin(_UNKNOWN)]
-    if len(wrong):
-        warn(
-            f"{source}: ages that are not a number of years, such as {wrong.iloc[0][:200]!r}, are "
-            f"treated as unknown ({len(wrong)} in total)"
-        )
-    return years
-
-
-def warn(message: str) -> None:
-    """Issue a one-line `DataWarning` that points to the caller's caller."""
-    warnings.warn(one_line(message), DataWarning, stacklevel=3)

@@ -20,7 +20,7 @@ _DARK_RADIUS = 0.75
 _CHUNK = 200
 # The symmetries of a square, then turns by an angle to either side, radians.
 ORIENTATIONS = 10
-ANGLE = float(np.deg2rad(25))
+_ANGLE = float(np.deg2rad(25))
 # What undoes each orientation.
 INVERSE = np.array([0, 3, 2, 1, 4, 5, 6, 7, 9, 8])
 
@@ -153,7 +153,7 @@ def orient(images: np.ndarray, orientation: int) -> np.ndarray:
 
     Args:
         images: `[..., side_length, side_length]`.
-        orientation: 0..3 quarter turns; 4..7 quarter turns after mirroring; 8, 9 by `ANGLE`.
+        orientation: 0..3 quarter turns; 4..7 quarter turns after mirroring; 8, 9 by `_ANGLE`.
     """
     if orientation >= 8:
         return _turn(images, orientation)
@@ -172,7 +172,7 @@ def orient_each(images: np.ndarray, orientations: np.ndarray) -> np.ndarray:
 
 def rotation(orientation: int) -> np.ndarray:
     """Return the matrix by which orientation 8 or 9 reads an image, the identity for others."""
-    angle = {8: ANGLE, 9: -ANGLE}.get(int(orientation), 0.0)
+    angle = {8: _ANGLE, 9: -_ANGLE}.get(int(orientation), 0.0)
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, -sine], [sine, cosine]], np.float32)
 

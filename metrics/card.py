@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from metrics.classification import SMALL_SUBGROUP
+from metrics.classification import SMALL_SUBGROUP, SUMMARY_METRICS
 from metrics.numbers import (
     INTERVAL_LEVEL,
     UNDEFINED,
@@ -19,14 +19,9 @@ from metrics.numbers import (
     format_number,
 )
 from metrics.operating_points import format_point
+from metrics.prediction import class_label
 from support.files import one_line
 
-_SUMMARY = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "macro_roc_auc": "macro ROC AUC",
-}
 _TASKS = {"malignant": "malignant versus benign", "melanoma": "melanoma versus all others"}
 _CALIBRATION = {
     "expected_calibration_error": "expected calibration error",
@@ -142,20 +137,23 @@ def _supports(metrics: Mapping) -> dict[str, int]:
 def _metrics(metrics: Mapping) -> str:
     intervals = metrics["intervals"]
     facts = metrics["facts"]
-    rows = [[label, *_values(metrics[key], intervals.get(key))] for key, label in _SUMMARY.items()]
-    rows.insert(1, [f"accuracy of always predicting {_text(metrics['majority_class'])}"])
-    rows[1] += [format_number(metrics["majority_fraction"]), ""]
+    rows = [
+        [label, *_values(metrics[key], intervals.get(key))]
+        for key, label in SUMMARY_METRICS.items()
+    ]
+    majority = f"accuracy of always predicting {_text(metrics['majority_class'])}"
+    rows.insert(1, [majority, format_number(metrics["majority_fraction"]), ""])
     for task, label in _TASKS.items():
         if task in metrics:
             values = _values(metrics[task]["roc_auc"], intervals.get(f"{task}_roc_auc"))
             rows.append([f"ROC AUC, {label}", *values])
-    keys = ("precision", "recall", "f1", "roc_auc")
     per_class = [
         [
             _text(name),
-            format_number(row[keys[0]]),
+            format_number(row["precision"]),
             _with_interval(row["recall"], row["intervals"]["recall"]),
-            *(format_number(row[key]) for key in keys[2:]),
+            format_number(row["f1"]),
+            format_number(row["roc_auc"]),
             format_count(row["support"]),
         ]
         for name, row in metrics["per_class"].items()
@@ -294,8 +292,7 @@ def _warnings(metrics: Mapping, model: CardModel) -> str:
 
 
 def _class(name: str, model: CardModel) -> str:
-    title = model.names.get(name, name)
-    return _text(name if title == name else f"{title} ({name})")
+    return _text(class_label(name, model.names))
 
 
 def _values(value: float | None, interval: Sequence[float] | None) -> list[str]:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
 from metrics.numbers import format_count, format_number
+from metrics.plot_style import finish, without_formulas
 from metrics.prediction import short_names
 
 # The palette of Okabe and Ito, which color-blind readers can distinguish, and line styles for those
@@ -25,9 +25,6 @@ _FEWEST_WORST = 10
 # Longest name of a class in a plot, and beside its curve.
 _NAME_LENGTH, _SHORT_NAME = 24, 12
 _INK = "#1f2933"
-
-# Names of classes may contain dollar signs, which would start a formula.
-_without_formulas = rc_context({"text.parse_math": False})
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,22 @@ class _Kind:
     axes: tuple[str, str]
     names_at: tuple[float, float]
     legend: str | None
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The curve of a class: its name, points, summary and number of images."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    summary: float
+    images: int
+
+    @property
+    def label(self) -> str:
+        """Return the line of the legend."""
+        return f"{self.name}  {format_number(self.summary)}  n={format_count(self.images)}"
 
 
 def _compute_roc(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -69,7 +82,7 @@ _PRECISION_RECALL = _Kind(
 )
 
 
-@_without_formulas
+@without_formulas
 def plot_roc(
     y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -92,7 +105,7 @@ def plot_roc(
     return figure
 
 
-@_without_formulas
+@without_formulas
 def plot_precision_recall(
     y_true: np.ndarray, y_prob: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -107,53 +120,52 @@ def _plot(
     for i, name in enumerate(short_names(class_names, _NAME_LENGTH)):
         positive = y_true == i
         if 0 < positive.sum() < len(positive):
-            x, y, summary = kind.compute(positive, y_prob[:, i])
-            label = f"{name}  {format_number(summary)}  n={format_count(positive.sum())}"
-            curves.append((summary, x, y, label))
+            curves.append(_Curve(name, *kind.compute(positive, y_prob[:, i]), positive.sum()))
     others = []
     if len(curves) > _MOST_CURVES:
-        curves.sort(key=lambda curve: curve[0])
+        curves.sort(key=lambda curve: curve.summary)
         curves, others = curves[:_FEWEST_WORST], curves[_FEWEST_WORST:]
     are_few = len(curves) <= len(_COLORS) and max(map(len, class_names)) <= _SHORT_NAME
     is_outside = not are_few or kind.legend is None
     figure = Figure(figsize=(9.5, 5.2) if is_outside else (5.8, 6), layout="constrained")
     axes = figure.subplots()
-    for i, (_, x, y, label) in enumerate(curves):
+    lines, labels = [], [curve.label for curve in curves]
+    for i, curve in enumerate(curves):
         color = _COLORS[i % len(_COLORS)]
         style = _STYLES[(i + i // len(_COLORS)) % len(_STYLES)]
-        axes.plot(x, y, color=color, ls=style, lw=2, label=label, zorder=3)
-    for i, (_, x, y, _) in enumerate(others):
-        label = f"{len(others)} classes of higher {kind.summary}" if i == 0 else None
-        axes.plot(x, y, color="#b6bec8", lw=0.8, label=label)
+        lines += axes.plot(curve.x, curve.y, color=color, ls=style, lw=2, zorder=3)
+    grays = [axes.plot(curve.x, curve.y, color="#b6bec8", lw=0.8)[0] for curve in others]
+    if grays:
+        lines.append(grays[0])
+        labels.append(f"{len(others)} classes of higher {kind.summary}")
     axes.set_xlabel(kind.axes[0])
     axes.set_ylabel(kind.axes[1])
     axes.set_aspect("equal")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.005)
-    axes.grid(color="#f0f1f3")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    finish(axes, title)
     if curves:
         outside = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
         place = outside | {"frameon": False} if is_outside else {"loc": kind.legend}
         heading = f"Class, {kind.summary}, images"
-        axes.legend(title=heading, framealpha=1, fontsize=9, handlelength=3.5, **place)
+        # Given with their lines: Matplotlib leaves out labels that begin with an underscore.
+        axes.legend(
+            lines, labels, title=heading, framealpha=1, fontsize=9, handlelength=3.5, **place
+        )
     if are_few:
-        _name_curves(axes, kind)
+        _name_curves(axes, kind, curves)
     return figure
 
 
-def _name_curves(axes: Axes, kind: _Kind) -> None:
+def _name_curves(axes: Axes, kind: _Kind, curves: Sequence[_Curve]) -> None:
     """Write the name of each curve on it, at another place on each, from the best to the worst."""
     start, step = kind.names_at
-    lines = sorted(axes.lines, key=lambda line: -float(line.get_label().split("  ")[-2]))
-    for i, line in enumerate(lines):
+    for i, curve in enumerate(sorted(curves, key=lambda curve: -curve.summary)):
         x = start + i * step
-        y = np.interp(x, *_upper_ends(*line.get_data()))
+        y = np.interp(x, *_upper_ends(curve.x, curve.y))
         halo = [withStroke(linewidth=3, foreground="white")]
         style = {"fontsize": 9.5, "fontweight": "bold", "ha": "center", "va": "center"}
-        name = line.get_label().split("  ")[0]
-        axes.text(x, y, name, color=_INK, path_effects=halo, zorder=4, **style)
+        axes.text(x, y, curve.name, color=_INK, path_effects=halo, zorder=4, **style)
 
 
 def _upper_ends(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from metrics.bootstrap import confidence_intervals, divide
-from metrics.operating_points import fraction_interval
+from metrics.intervals import confidence_intervals, divide, fraction_interval, widen_intervals
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
+# What summaries show, and what they call it.
+SUMMARY_METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "macro_roc_auc": "macro ROC AUC",
+}
 # Below this many images, metrics of a subgroup are too uncertain to be shown without a warning.
 SMALL_SUBGROUP = 30
 # Below this many malignant images, the same holds for the fraction of them that is found.
@@ -52,7 +58,7 @@ def classification_metrics(
         predicting it; `images`, their number; `per_class`, a dict from class name to `precision`,
         `recall`, `f1`, `roc_auc`, `average_precision`, `support`; under the name of each binary
         task its `roc_auc` and `sensitivity_at_specificity`; and with `groups`, `intervals`: 95%
-        bootstrap confidence intervals by metric, also in `per_class`, of the recall, see
+        confidence intervals by metric, also in `per_class`, of the recall; see
         `fraction_interval`.
 
     Raises:
@@ -83,16 +89,27 @@ def classification_metrics(
         "per_class": per_class,
     }
     for task in binary_tasks:
-        metrics[task] = {
-            "roc_auc": values[f"{task}_roc_auc"],
-            "sensitivity_at_specificity": {
-                f"{specificity:.2f}": values[sensitivity_key(task, specificity)]
-                for specificity in SPECIFICITIES
-            },
-        }
+        at = {f"{value:.2f}": values[sensitivity_key(task, value)] for value in SPECIFICITIES}
+        metrics[task] = {"roc_auc": values[f"{task}_roc_auc"], "sensitivity_at_specificity": at}
     if groups is not None:
-        metrics["intervals"] = confidence_intervals(weighted, groups)
+        counted = _counted_lesions(y_true, class_names, binary_tasks, groups)
+        intervals = confidence_intervals(weighted, groups)
+        metrics["intervals"] = widen_intervals(values, intervals, counted)
     return metrics
+
+
+def _counted_lesions(
+    y_true: np.ndarray,
+    class_names: Sequence[str],
+    binary_tasks: dict[str, Sequence[str]],
+    groups: Sequence,
+) -> dict[str, Sequence]:
+    """Return the lesions of the images that count in each metric that is a fraction of images."""
+    counted = {"accuracy": groups}
+    for task, positive in binary_tasks.items():
+        lesions = np.asarray(groups)[np.isin(class_names, list(positive))[y_true]]
+        counted |= {sensitivity_key(task, value): lesions for value in SPECIFICITIES}
+    return counted
 
 
 def sensitivity_key(task: str, specificity: float) -> str:
@@ -149,17 +166,14 @@ def subgroup_metrics(
         counts = {"malignant_images": int(is_malignant[true].sum())} if malignant else {}
         values = _unweighted(weighted, len(true))
         intervals = confidence_intervals(weighted, groups[rows])
-        counted = {"accuracy": true >= 0, "malignant_sensitivity": is_malignant[true]}
-        for key, value in values.items():
-            lesions = groups[rows][counted[key]] if key in counted else ()
-            value = np.nan if value is None else value
-            intervals[key] = fraction_interval(value, lesions, intervals[key])
+        lesions = groups[rows]
+        counted = {"accuracy": lesions, "malignant_sensitivity": lesions[is_malignant[true]]}
         return {
             "images": len(true),
             **counts,
             "small": len(true) < SMALL_SUBGROUP,
             **values,
-            "intervals": intervals,
+            "intervals": widen_intervals(values, intervals, counted),
         }
 
     subgroups = {}

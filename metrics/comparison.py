@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals
 from metrics.classification import optional, weighted_metrics
+from metrics.intervals import confidence_intervals
 from metrics.markup import format_table
 from metrics.numbers import (
     INTERVAL_LEVEL,
@@ -207,7 +207,7 @@ def mcnemar_test(only_this: int, only_other: int) -> dict:
     }
 
 
-def format_comparison(comparison: Mapping) -> list[str]:
+def format_comparison_lines(comparison: Mapping) -> list[str]:
     """Return the lines of the table that `evaluate.py` prints.
 
     Args:

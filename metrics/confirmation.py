@@ -72,7 +72,7 @@ def histology_metrics(
     }
 
 
-def format_histology(metrics: Mapping, histology: Mapping) -> str:
+def format_histology_section(metrics: Mapping, histology: Mapping) -> str:
     """Return what the report says about it as HTML; empty if it was not measured.
 
     Args:

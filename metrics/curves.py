@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from metrics.numbers import INTERVAL_LEVEL, format_number
+from metrics.plot_style import GRAY, finish, without_formulas
 
-_BLUE, _ORANGE, _GRAY = "#0072B2", "#D55E00", "#6b7280"
-# Names of data sets may contain dollar signs, which would start a formula.
-_without_formulas = rc_context({"text.parse_math": False})
+_BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
-@_without_formulas
+@without_formulas
 def plot_risk_coverage(selective: Mapping, *, title: str = "") -> Figure:
     """Plot the risk, and what becomes of melanomas, by the fraction of images that are accepted.
 
@@ -33,7 +30,7 @@ def plot_risk_coverage(selective: Mapping, *, title: str = "") -> Figure:
     lines = {"risk": (f"risk: errors among accepted ({area})", _BLUE, "-", "o")}
     if "melanomas_missed" in curve[0]:
         lines["melanomas_missed"] = ("melanomas accepted as another class", _ORANGE, "--", "s")
-        lines["melanomas_rejected"] = ("melanomas rejected", _GRAY, ":", "^")
+        lines["melanomas_rejected"] = ("melanomas rejected", GRAY, ":", "^")
     coverage = [row["coverage"] for row in curve]
     for key, (label, color, style, marker) in lines.items():
         values = [row[key] for row in curve]
@@ -45,11 +42,12 @@ def plot_risk_coverage(selective: Mapping, *, title: str = "") -> Figure:
     axes.set_xlim(0, 1.01)
     axes.set_ylim(-0.01, 1.01)
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
-    _finish(axes, title)
+    finish(axes, title)
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 
-@_without_formulas
+@without_formulas
 def plot_decision_curve(curve: Sequence[Mapping], *, title: str = "") -> Figure:
     """Plot the net benefit of the model, of treating all and of treating none, by the threshold.
 
@@ -68,7 +66,7 @@ def plot_decision_curve(curve: Sequence[Mapping], *, title: str = "") -> Figure:
     axes.plot(thresholds, model, color=_BLUE, lw=2, label=f"model, with {INTERVAL_LEVEL} interval")
     everybody = [row["treat_all"] for row in curve]
     axes.plot(thresholds, everybody, color=_ORANGE, lw=2, ls="--", label="treat all")
-    axes.axhline(0, color=_GRAY, lw=2, ls=":", label="treat none")
+    axes.axhline(0, color=GRAY, lw=2, ls=":", label="treat none")
     highest = max(*everybody, *(high for _, high in bands), 0.01)
     # The line of treating all falls without end.
     axes.set_ylim(-0.4 * highest, 1.05 * highest)
@@ -76,12 +74,6 @@ def plot_decision_curve(curve: Sequence[Mapping], *, title: str = "") -> Figure:
     axes.set_ylabel("Net benefit (true positives per image)")
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
     axes.set_xlim(0, thresholds[-1])
-    _finish(axes, title)
-    return figure
-
-
-def _finish(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    axes.grid(color="#f0f1f3")
-    axes.spines[["top", "right"]].set_visible(False)
+    finish(axes, title)
     axes.legend(frameon=False, fontsize=9)
+    return figure

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals
+from metrics.intervals import confidence_intervals
 from metrics.markup import format_table, with_interval
 from metrics.numbers import format_level, format_number
 from metrics.prediction import UNKNOWN_MALIGNANT

@@ -9,16 +9,16 @@ from types import MappingProxyType
 import numpy as np
 
 from metrics.artifacts import artifact_metrics
-from metrics.bootstrap import LESIONS
 from metrics.calibration import calibration_metrics, class_prevalence
 from metrics.classification import classification_metrics, subgroup_metrics
 from metrics.comparison import OtherPredictions, comparison_metrics
 from metrics.confirmation import histology_metrics
-from metrics.conformal import set_metrics
 from metrics.decision_curve import decision_curve
 from metrics.folds import fold_metrics
+from metrics.intervals import LESIONS
 from metrics.occlusion import Occlusion, occlusion_metrics
 from metrics.operating_points import operating_point_metrics, task_score
+from metrics.prediction_sets import prediction_set_metrics
 from metrics.selective import selective_metrics
 from metrics.sources import source_metrics
 
@@ -111,7 +111,7 @@ def evaluation_metrics(
         "after": calibration_metrics(y_true, y_prob),
         "prevalence": class_prevalence(y_true, y_prob, class_names),
     }
-    metrics["prediction_sets"] = _set_metrics(evaluation)
+    metrics["prediction_sets"] = _prediction_set_metrics(evaluation)
     metrics["selective_prediction"] = selective_metrics(
         y_true, y_prob, class_names, melanoma=melanoma, groups=evaluation.lesion_ids
     )
@@ -154,10 +154,10 @@ def _part_metrics(
     }
 
 
-def _set_metrics(evaluation: Evaluation) -> dict:
+def _prediction_set_metrics(evaluation: Evaluation) -> dict:
     if evaluation.sets is None:
         return {}
-    return set_metrics(
+    return prediction_set_metrics(
         evaluation.y_true,
         evaluation.sets,
         evaluation.class_names,

@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from metrics.plot_style import without_formulas
 from support.files import one_line
 
 # Of Matplotlib; that of `models.heat_map.overlay`.
@@ -17,9 +18,6 @@ _LOW, _HIGH = "less", "more evidence"
 # Lengths of lines that fit, in characters; sizes in inches, or in parts of the width.
 _TITLE_LENGTH, _WARNING_LENGTH = 80, 112
 _WIDTH, _SIDE, _FOOT, _LEFT = 8, 3.88, 0.55, 0.01
-
-# Names of files may contain dollar signs, which would start a formula.
-_without_formulas = rc_context({"text.parse_math": False})
 
 
 def legend_colors(count: int) -> np.ndarray:
@@ -31,7 +29,7 @@ def legend_colors(count: int) -> np.ndarray:
     return np.column_stack([colormaps[COLOR_MAP](heat)[:, :3], heat])
 
 
-@_without_formulas
+@without_formulas
 def plot_explanation(
     image: np.ndarray,
     overlay: np.ndarray,

@@ -74,7 +74,7 @@ def fold_rows(metrics: Mapping) -> tuple[list[str], list[list[str]]]:
     return ["fold", "images", *FOLD_METRICS.values()], rows
 
 
-def format_folds(metrics: Mapping) -> list[str]:
+def format_fold_lines(metrics: Mapping) -> list[str]:
     """Return the lines of the table that `evaluate.py` prints; see `fold_rows`."""
     heads, rows = fold_rows(metrics)
     widths = [max(9, len(head) + 2) for head in heads]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 import re
 from collections.abc import Sequence
@@ -14,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from metrics.numbers import UNDEFINED, format_interval, format_number
+from metrics.png import render_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PNG_DPI = 130
 _JPEG_QUALITY = 88
 # Where a browser may break a word that is too long for a column.
 _LONG_WORD = re.compile(r"\S{20}(?=\S)")
@@ -71,15 +70,7 @@ def format_plot(figure: Figure, name: str) -> str:
     )
 
 
-@functools.lru_cache(maxsize=8)
-def render_png(figure: Figure) -> bytes:
-    """Return a figure as PNG; a report needs each twice, and rendering takes most of its time."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_PNG_DPI)
-    return file.getvalue()
-
-
-def encode_jpeg(pixels: np.ndarray) -> str:
+def jpeg_url(pixels: np.ndarray) -> str:
     """Return an image, uint8 `[height, width, 3]`, as the address that contains it."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="JPEG", quality=_JPEG_QUALITY)

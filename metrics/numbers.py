@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metrics.intervals import LEVEL
+
 # Of a metric that is not defined.
 UNDEFINED = "-"
-INTERVAL_LEVEL = "95 %"
 
 
 def format_number(value: float | None) -> str:
@@ -53,3 +54,6 @@ def format_level(fraction: float) -> str:
         fraction: in 0..1.
     """
     return f"{100 * fraction:.6g} %"
+
+
+INTERVAL_LEVEL = format_level(LEVEL)

@@ -36,20 +36,6 @@ class Occlusion:
     available: int
 
 
-def hide(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Fill a part of each image with the mean color of the image.
-
-    Args:
-        images: uint8 `[images, height, width, 3]`.
-        hidden: bool `[images, height, width]`.
-
-    Returns:
-        uint8 of the shape of `images`.
-    """
-    means = images.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
-    return np.where(hidden[..., None], means, images)
-
-
 def occlusion_metrics(
     y_true: np.ndarray,
     y_prob: np.ndarray,

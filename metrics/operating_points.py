@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from statistics import NormalDist
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals, divide
+from metrics.intervals import FEW_LESIONS, confidence_intervals, divide, fraction_interval
 from metrics.markup import format_table, with_interval
 from metrics.numbers import format_level, format_number
 from support import InputError
@@ -26,8 +25,6 @@ POINTS = {
 }
 # Of fewer positive or negative images, one is more than the 5 % that a point at 95 % leaves.
 FEWEST_IMAGES = 20
-# From fewer lesions, the percentiles of the bootstrap may be too narrow.
-FEW_LESIONS = 10
 _HEADS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 _AT_PREVALENCE = ("ppv_at_prevalence", "npv_at_prevalence")
 
@@ -99,52 +96,6 @@ def fit_thresholds(
     return found
 
 
-def wilson_interval(successes: float, total: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of a fraction, which has a width even at 0 and 1.
-
-    Wilson, *Probable inference, the law of succession, and statistical inference*, Journal of the
-    American Statistical Association 22 (1927), 209-212.
-
-    Args:
-        successes: number of successes.
-        total: number of trials, at least 1.
-        level: confidence level.
-    """
-    z, p = NormalDist().inv_cdf((1 + level) / 2), successes / total
-    center = p + z**2 / (2 * total)
-    half = z * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
-    scale = 1 + z**2 / total
-    return max((center - half) / scale, 0.0), min((center + half) / scale, 1.0)
-
-
-def fraction_interval(
-    value: float, lesions: Sequence, bootstrap: tuple[float, float] | None
-) -> tuple[float, float] | None:
-    """Return the interval of a fraction by the bootstrap, at least as wide as Wilson's if need be.
-
-    Where the fraction is 0 or 1, no resample of the bootstrap differs, and from a few lesions its
-    percentiles may be too narrow. There, it reaches on both sides at least as far as Wilson's
-    interval with lesions counted instead of images.
-
-    Args:
-        value: the fraction; NaN if it is undefined.
-        lesions: that of each image that counts; empty if the value is a mean of fractions, for
-            which there is no interval of Wilson's.
-        bootstrap: interval by resampling lesions.
-
-    Returns:
-        None if there is no interval.
-    """
-    count = len(np.unique(np.asarray(lesions, str)))
-    is_limit = value in (0.0, 1.0)
-    if count == 0:
-        return None if is_limit else bootstrap
-    if math.isnan(value) or (count >= FEW_LESIONS and not is_limit):
-        return bootstrap
-    low, high = wilson_interval(value * count, count)
-    return (low, high) if bootstrap is None else (min(low, bootstrap[0]), max(high, bootstrap[1]))
-
-
 def predictive_values(
     sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -204,20 +155,22 @@ def operating_point_metrics(
 
     values = {key: float(value[0]) for key, value in weighted(np.ones((1, len(y_true)))).items()}
     intervals = confidence_intervals(weighted, groups)
-    found: dict[str, dict] = {}
     at = {} if prevalence is None else {"prevalence": prevalence}
+    found: dict[str, dict] = {}
     for name, threshold in thresholds.items():
-        found[name] = {"threshold": threshold, **at}
-    for (name, key), value in values.items():
         counted = {"sensitivity": y_true, "specificity": ~y_true}
         counted |= {"ppv": called[name], "npv": ~called[name]}
-        lesions = groups[counted[key]] if key in counted else ()
-        interval = fraction_interval(value, lesions, intervals[name, key])
-        found[name][key] = None if math.isnan(value) else value
-        intervals[name, key] = interval
-    for name, row in found.items():
-        row["intervals"] = {
-            key: value for (point, key), value in intervals.items() if point == name
+        own = {key: value for (point, key), value in values.items() if point == name}
+        found[name] = {
+            "threshold": threshold,
+            **at,
+            **{key: None if math.isnan(value) else value for key, value in own.items()},
+            "intervals": {
+                key: fraction_interval(
+                    value, groups[counted[key]] if key in counted else (), intervals[name, key]
+                )
+                for key, value in own.items()
+            },
         }
     return found
 

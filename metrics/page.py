@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from metrics.artifacts import format_artifact_section
 from metrics.comparison import format_comparison_section
-from metrics.conformal import format_set_section
 from metrics.decision_curve import format_decision_section
 from metrics.folds import format_fold_section
 from metrics.localization import format_localization_section
 from metrics.markup import format_plot
 from metrics.occlusion import format_occlusion_section
 from metrics.operating_points import format_operating_section
+from metrics.prediction_sets import format_prediction_set_section
 from metrics.sections import (
     Misclassification,
     ReportContext,
@@ -76,7 +76,7 @@ def build_page(
         ),
         "Calibration": format_calibration_section(metrics)
         + format_plot(figures["reliability"], "Reliability diagram"),
-        "Prediction sets": format_set_section(metrics["prediction_sets"], context.names),
+        "Prediction sets": format_prediction_set_section(metrics["prediction_sets"], context.names),
         "Selective prediction": format_selective_section(metrics["selective_prediction"])
         + format_plot(figures["risk_coverage"], "Risk-coverage curve"),
         "Decision curve": format_decision_section(metrics["decision_curve"])

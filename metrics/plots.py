@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -17,22 +15,19 @@ from metrics.class_curves import plot_precision_recall, plot_roc
 from metrics.curves import plot_decision_curve, plot_risk_coverage
 from metrics.errors import confusion_counts
 from metrics.evaluation import Evaluation
-from metrics.markup import render_png
 from metrics.numbers import format_count, format_number
+from metrics.plot_style import GRAY, without_formulas
 from metrics.prediction import short_names
-from support.files import one_line, replacing
+from support.files import one_line
 
-_TRAIN, _VALIDATION, _GRAY = "#9aa5b1", "#1f6feb", "#6b7280"
+_TRAIN, _VALIDATION = "#9aa5b1", "#1f6feb"
 # Longest name of a class in a plot.
 _NAME_LENGTH = 24
 # Above these numbers of classes, the cells of a confusion matrix are small, and hold no numbers.
 _MANY_CLASSES, _TOO_MANY_CLASSES = 12, 40
 
-# Class and file names may contain dollar signs, which would start a formula.
-_without_formulas = rc_context({"text.parse_math": False})
 
-
-@_without_formulas
+@without_formulas
 def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str = "") -> Figure:
     """Plot loss, accuracy, balanced accuracy and learning rate by epoch.
 
@@ -63,7 +58,7 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
         _mark_best_epoch(axes, best_epoch, validation[epochs.index(best_epoch)])
         axes.set_title(label, loc="left", fontsize=11)
     rates = [row["learning_rate"] for row in history]
-    rate_panel.plot(epochs, rates, color=_GRAY, **style)
+    rate_panel.plot(epochs, rates, color=GRAY, **style)
     rate_panel.set_title("Learning rate at the end of the epoch", loc="left", fontsize=11)
     rate_panel.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     for axes in figure.axes:
@@ -71,7 +66,7 @@ def plot_learning_curves(history: Sequence[dict], *, best_epoch: int, title: str
         axes.grid(axis="y", color="#e5e7eb")
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.tick_params(color=_GRAY)
+        axes.tick_params(color=GRAY)
     for axes in figure.axes[2:]:
         axes.set_xlabel("Epoch")
     handles, names = panels[0].get_legend_handles_labels()
@@ -109,17 +104,17 @@ def _mark_phases(axes: Axes, history: Sequence[dict]) -> None:
     for before, after in pairwise(history):
         if before["phase"] != after["phase"]:
             x = (before["epoch"] + after["epoch"]) / 2
-            axes.axvline(x, color=_GRAY, lw=1, ls=":")
+            axes.axvline(x, color=GRAY, lw=1, ls=":")
             axes.annotate(
                 f" {after['phase']}",
                 (x, 0.01),
                 xycoords=("data", "axes fraction"),
                 fontsize=8.5,
-                color=_GRAY,
+                color=GRAY,
             )
 
 
-@_without_formulas
+@without_formulas
 def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dict[str, Figure]:
     """Plot what a report shows.
 
@@ -154,7 +149,7 @@ def plot_evaluation(evaluation: Evaluation, metrics: dict, *, title: str) -> dic
     }
 
 
-@_without_formulas
+@without_formulas
 def plot_confusion_matrix(
     counts: np.ndarray, class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
@@ -214,7 +209,7 @@ def plot_confusion_matrix(
     return figure
 
 
-@_without_formulas
+@without_formulas
 def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> Figure:
     """Plot reliability diagrams side by side.
 
@@ -232,7 +227,7 @@ def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> F
         used = bins.counts > 0
         bin_width = bins.edges[1] - bins.edges[0]
         centers = bins.edges[:-1] + bin_width / 2
-        diagram.plot([0, 1], [0, 1], color=_GRAY, lw=1, ls="--", label="perfect calibration")
+        diagram.plot([0, 1], [0, 1], color=GRAY, lw=1, ls="--", label="perfect calibration")
         diagram.bar(centers[used], bins.accuracy[used], bin_width * 0.92, color="#bcd4f6")
         diagram.plot(
             bins.confidence[used],
@@ -253,14 +248,8 @@ def plot_reliability(panels: Mapping[str, Reliability], *, title: str = "") -> F
         histogram.set_xlabel("Confidence (highest probability)")
         for axes in (diagram, histogram):
             axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(color=_GRAY)
+            axes.tick_params(color=GRAY)
     grid[0, 0].set_ylabel("Accuracy")
     grid[1, 0].set_ylabel("Images")
     grid[0, 0].legend(loc="upper left", frameon=False, fontsize=9)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(render_png(figure))

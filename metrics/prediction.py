@@ -123,7 +123,9 @@ def short_warnings(columns: Mapping[str, np.ndarray | None], index: int) -> list
     return [text for kind, text in kinds if columns[kind] is not None and columns[kind][index]]
 
 
-def set_names(y_prob: np.ndarray, members: np.ndarray, class_names: Sequence[str]) -> list[str]:
+def prediction_set_names(
+    y_prob: np.ndarray, members: np.ndarray, class_names: Sequence[str]
+) -> list[str]:
     """Return the classes of a prediction set, the most probable one first.
 
     Args:
@@ -134,7 +136,7 @@ def set_names(y_prob: np.ndarray, members: np.ndarray, class_names: Sequence[str
     return [class_names[i] for i in np.argsort(-y_prob, kind="stable") if members[i]]
 
 
-def set_text(names: Sequence[str], coverage: float | None) -> str:
+def prediction_set_text(names: Sequence[str], coverage: float | None) -> str:
     """Say among which classes the true one is; empty if there are fewer than two.
 
     Args:
@@ -175,7 +177,7 @@ def format_block(prediction: Prediction, *, top_k: int, titles: Mapping[str, str
         lines.append(f"  {malignant_text(total, prediction.malignant)}")
         lines.append(f"  {bar}{'░' * (_BAR_WIDTH - len(bar))}")
     likely = [class_label(name, titles) for name in prediction.prediction_set]
-    texts = [prediction.decision[1], set_text(likely, prediction.coverage)]
+    texts = [prediction.decision[1], prediction_set_text(likely, prediction.coverage)]
     if "out_of_distribution" not in kinds:
         lines += [f"  {text}" for text in texts if text]
     lines.append("")

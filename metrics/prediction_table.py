@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrics.prediction import set_names
+from metrics.prediction import prediction_set_names
 from support import InputError
 from support.files import csv_cell, escape_controls, replacing
 from support.frames import hold_any_text
@@ -63,7 +63,7 @@ def prediction_table(
     sets = None
     if prediction_set is not None:
         pairs = zip(y_prob, prediction_set, strict=True)
-        sets = [" ".join(set_names(*pair, class_names)) for pair in pairs]
+        sets = [" ".join(prediction_set_names(*pair, class_names)) for pair in pairs]
     y_prob = np.round(y_prob.astype(np.float64), DECIMALS)
     table["confidence"] = y_prob.max(axis=1)
     table["uncertain"] = uncertain

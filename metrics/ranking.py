@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metrics.bootstrap import divide
+from metrics.intervals import divide
 
 
 def roc_auc(y_true: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:

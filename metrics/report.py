@@ -6,16 +6,18 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from metrics.comparison import format_comparison
-from metrics.conformal import format_set_line
-from metrics.folds import format_folds
+from metrics import METRICS_FILE
+from metrics.classification import SUMMARY_METRICS
+from metrics.comparison import format_comparison_lines
+from metrics.folds import format_fold_lines
 from metrics.numbers import INTERVAL_LEVEL, format_count, format_interval, format_number
 from metrics.occlusion import format_occlusion_line
 from metrics.operating_points import format_operating_lines
-from metrics.plots import save_figure
+from metrics.png import save_figure
 from metrics.prediction import short_names, shorten
+from metrics.prediction_sets import format_prediction_set_line
 from metrics.prediction_table import PredictionWriter
-from metrics.sources import format_sources
+from metrics.sources import format_source_lines
 from support.files import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -24,13 +26,6 @@ if TYPE_CHECKING:
 
 # Longest name of a class in the table that `evaluate.py` prints.
 _CLASS_WIDTH = 30
-# The rows of the summary that `evaluate.py` prints.
-_SUMMARY = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "macro_roc_auc": "macro ROC AUC",
-}
 
 
 def write_report(
@@ -45,13 +40,13 @@ def write_report(
 
     Args:
         output_dir: created if it does not exist; files of the same names are replaced.
-        metrics: from `classification_metrics`, with further entries.
+        metrics: from `evaluation_metrics`, with further entries.
         predictions: from `prediction_table`, with further columns.
         figures: by the name of the PNG file, without its suffix.
         page: from `build_page`.
     """
     folder = make_folder(output_dir)
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2) + "\n")
     write_text(folder / "report.html", page)
     with PredictionWriter(folder / "predictions.csv") as writer:
         writer.write(predictions)
@@ -71,30 +66,27 @@ def format_metrics(metrics: dict) -> str:
         cells = "{:>10}{:>8}{:>8}{:>9}{:>9}".format(*values, format_count(row["support"]))
         lines.append(f"{name:<{width}}{cells}")
     lines.append("")
-    intervals = metrics.get("intervals", {})
+    intervals = metrics["intervals"]
     majority = f"  majority class {shorten(metrics['majority_class'], _CLASS_WIDTH)}"
     width = max(22, len(majority))
-    if intervals:
-        lines.append(f"{'':<{width + 8}}   {INTERVAL_LEVEL} CI")
-    for key, label in _SUMMARY.items():
-        interval = intervals.get(key)
-        suffix = f"   {format_interval(interval)}" if interval else ""
-        lines.append(f"{label:<{width}}{format_number(metrics[key]):>8}{suffix}")
+    lines.append(f"{'':<{width + 8}}   {INTERVAL_LEVEL} CI")
+    for key, label in SUMMARY_METRICS.items():
+        interval = format_interval(intervals[key])
+        lines.append(f"{label:<{width}}{format_number(metrics[key]):>8}   {interval}")
         if key == "accuracy":
             lines.append(f"{majority:<{width}}{format_number(metrics['majority_fraction']):>8}")
     lines.append(f"{'images':<{width}}{format_count(metrics['images']):>8}")
-    if intervals and "grouping" in metrics:
-        lines.append(f"({INTERVAL_LEVEL} CI: bootstrap over {metrics['grouping']})")
-    if points := metrics.get("operating_points"):
+    lines.append(f"({INTERVAL_LEVEL} CI: bootstrap over {metrics['grouping']})")
+    if points := metrics["operating_points"]:
         lines += ["", *format_operating_lines(points)]
-    if sets := metrics.get("prediction_sets"):
-        lines += ["", format_set_line(sets)]
-    if folds := metrics.get("folds"):
-        lines += ["", *format_folds(folds)]
-    if sources := metrics.get("sources"):
-        lines += ["", *format_sources(sources)]
-    if occlusion := metrics.get("occlusion"):
+    if sets := metrics["prediction_sets"]:
+        lines += ["", format_prediction_set_line(sets)]
+    if folds := metrics["folds"]:
+        lines += ["", *format_fold_lines(folds)]
+    if sources := metrics["sources"]:
+        lines += ["", *format_source_lines(sources)]
+    if occlusion := metrics["occlusion"]:
         lines += ["", format_occlusion_line(occlusion)]
-    if comparison := metrics.get("comparison"):
-        lines += ["", *format_comparison(comparison)]
+    if comparison := metrics["comparison"]:
+        lines += ["", *format_comparison_lines(comparison)]
     return "\n".join(lines)

@@ -8,7 +8,6 @@ from html import escape
 
 import numpy as np
 
-from metrics.bootstrap import LESIONS, RESAMPLES, UNKNOWN_LESIONS
 from metrics.calibration import BINS
 from metrics.classification import (
     FEWEST_POSITIVES,
@@ -16,9 +15,10 @@ from metrics.classification import (
     SPECIFICITIES,
     sensitivity_key,
 )
-from metrics.confirmation import format_histology
+from metrics.confirmation import format_histology_section
 from metrics.explanation import format_legend
-from metrics.markup import encode_jpeg, format_name, format_row, format_table, with_interval
+from metrics.intervals import LESIONS, RESAMPLES, UNKNOWN_LESIONS
+from metrics.markup import format_name, format_row, format_table, jpeg_url, with_interval
 from metrics.numbers import (
     INTERVAL_LEVEL,
     format_count,
@@ -95,8 +95,9 @@ def format_summary(metrics: dict) -> str:
     grouping = metrics["grouping"]
     note = "" if grouping == LESIONS else f" {UNKNOWN_LESIONS}"
     return (
-        f'<div class="tiles">{cells}</div><p class="muted">Ranges are {INTERVAL_LEVEL} '
-        f"confidence intervals: percentile bootstrap with {format_count(RESAMPLES)} resamples of "
+        f'<div class="tiles">{cells}</div><p class="muted">Below each value is its '
+        f"{INTERVAL_LEVEL} confidence interval: percentile bootstrap with "
+        f"{format_count(RESAMPLES)} resamples of "
         f"{escape(grouping)}.{note}</p>"
     )
 
@@ -231,7 +232,7 @@ def format_subgroup_section(metrics: dict, context: ReportContext) -> str:
         f"subgroup. Subgroups of fewer than {SMALL_SUBGROUP} images are gray: too small for "
         "reliable estimates.</p>"
         + format_table(heads, body)
-        + format_histology(metrics, metrics["histology"])
+        + format_histology_section(metrics, metrics["histology"])
     )
 
 
@@ -242,10 +243,10 @@ def format_gallery(errors: Sequence[Misclassification], context: ReportContext) 
     cards = []
     for error in errors:
         image_id = escape(error.image_id)
-        images = f'<img alt="{image_id}" src="{encode_jpeg(error.image)}">'
+        images = f'<img alt="{image_id}" src="{jpeg_url(error.image)}">'
         if error.overlay is not None:
             alt = f"Grad-CAM heat map of {image_id}"
-            images += f'<img alt="{alt}" src="{encode_jpeg(error.overlay)}">'
+            images += f'<img alt="{alt}" src="{jpeg_url(error.overlay)}">'
         cards.append(
             f"<figure>{images}<figcaption>{image_id}<br>true: {context.full_name(error.true)}<br>"
             f"predicted: {context.full_name(error.predicted)} ({format_percent(error.confidence)})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals, divide
+from metrics.intervals import confidence_intervals, divide
 from metrics.markup import format_table
 from metrics.numbers import format_interval, format_number, format_percent
 
@@ -111,11 +111,10 @@ def format_selective_section(selective: Mapping) -> str:
             " Of all melanomas, the missed ones are accepted and predicted as another class; the "
             "rejected ones are not lost if somebody looks at all rejected images."
         )
-    shown = {COVERAGES.index(coverage): coverage for coverage in _SHOWN}
     rows = [
         [format_percent(row["coverage"]), *(format_number(row[key]) for key in keys)]
-        for i, row in enumerate(selective["curve"])
-        if i in shown
+        for coverage, row in zip(COVERAGES, selective["curve"], strict=True)
+        if coverage in _SHOWN
     ]
     return (
         "<p>If the model predicts only the images of which it is most confident and rejects the "

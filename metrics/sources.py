@@ -107,7 +107,7 @@ def format_source_section(sources: Mapping[str, dict]) -> str:
     )
 
 
-def format_sources(sources: Mapping[str, dict]) -> list[str]:
+def format_source_lines(sources: Mapping[str, dict]) -> list[str]:
     """Return the lines of the table that `evaluate.py` prints.
 
     Args:

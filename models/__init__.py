@@ -4,7 +4,7 @@ from support import InputError
 
 # What a model can be exported to, the default first, and the ending of its file; none for a folder.
 EXPORT_FORMATS = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
-# Of the content of a model file; the largest model of this project has a tenth of it.
+# Of the content of a model file; ConvNeXt-Tiny, the largest of `BACKBONES`, has a tenth of it.
 MAX_BYTES = 1 << 30
 # What can run a `.keras` file, see `models.engines`; the default first.
 ENGINES = ("auto", "keras", "litert")

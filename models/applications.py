@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import ModelError
-from models.backbones import BACKBONES, IMAGENET_OFFSET, IMAGENET_SCALE, MODEL_NAMES, Backbone
-from models.backbones import PRESETS as _PRESETS
+from models.backbones import (
+    BACKBONES,
+    IMAGENET_OFFSET,
+    IMAGENET_SCALE,
+    KERAS_URL,
+    MODEL_NAMES,
+    Backbone,
+)
 
 # Before the name of a constructor.
 PREFIX = "keras:"
-_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _KERNELS = "{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _NO_PREPROCESSING = {"include_preprocessing": False}
 # The networks without BatchNorm forget their pretraining at higher rates than this backbone has.
@@ -34,7 +39,10 @@ _TORCH = _Scaling(IMAGENET_SCALE, IMAGENET_OFFSET)
 # Means of ImageNet, in the order RGB; the networks take BGR.
 _CAFFE = _Scaling(1.0, (-123.68, -116.779, -103.939), swaps_channels=True)
 # EfficientNet divides by 255 itself.
-_TORCH_255 = _Scaling(*(tuple(255 * x for x in xs) for xs in (IMAGENET_SCALE, IMAGENET_OFFSET)))
+_TORCH_255 = _Scaling(
+    tuple(255 * scale for scale in IMAGENET_SCALE),
+    tuple(255 * offset for offset in IMAGENET_OFFSET),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class _Family:
 
     Attributes:
         scaling: of the pixels.
-        weights: ImageNet weights without the head, a URL or below `_URL`; `{name}` is a name below.
+        weights: ImageNet weights without the head, a URL or below `KERAS_URL`; `{name}` is a name
+            below.
         names: what the weights call each constructor.
         cached: name of the weights in Keras's cache; by default the end of the URL.
         options: as for `Backbone`.
@@ -151,7 +160,7 @@ def _make_backbone(family: _Family, application: str, name: str) -> Backbone:
         scale=family.scaling.scale,
         offset=family.scaling.offset,
         swaps_channels=family.scaling.swaps_channels,
-        weights_url=("" if is_url else _URL) + family.weights.replace("{name}", name),
+        weights_url=("" if is_url else KERAS_URL) + family.weights.replace("{name}", name),
         weights_name=family.cached and family.cached.replace("{name}", name),
         weights_sizes=family.weights_sizes,
         options=family.options,
@@ -205,7 +214,7 @@ def model_presets(name: str) -> Mapping[str, Any]:
     Args:
         name: of the model.
     """
-    entry = APPLICATIONS.get(name)
-    if entry is None:
-        return _PRESETS.get(name, {})
-    return {"image_size": entry.image_size, "fine_tune_layers": entry.fine_tune_layers}
+    backbone = find_backbone(name)
+    if backbone is None:
+        return {}
+    return {"image_size": backbone.image_size, "fine_tune_layers": backbone.fine_tune_layers}

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from models import MAX_BYTES, ModelError
 from models.backend import import_keras_hub
-from models.description import check_description, find_description
+from models.description import find_description
+from models.description_checks import check_description
 from models.hdf5 import check_hdf5
 from support.files import MAX_JSON_BYTES, first_line, parse_json
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications/"
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _KAGGLE = "https://www.kaggle.com/api/v1/models/keras/"
 # (pixel / 255 - mean) / standard deviation, with the statistics of ImageNet, as scale and offset.
 IMAGENET_SCALE = tuple(1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225))
@@ -87,7 +87,7 @@ BACKBONES: dict[str, Backbone] = {
         "MobileNetV2",
         scale=1 / 127.5,
         offset=-1.0,
-        weights_url=_KERAS
+        weights_url=KERAS_URL
         + "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5",
         image_size=192,
         fine_tune_layers=126,
@@ -99,7 +99,7 @@ BACKBONES: dict[str, Backbone] = {
         "EfficientNetV2B0",
         scale=IMAGENET_SCALE,
         offset=IMAGENET_OFFSET,
-        weights_url=_KERAS + "efficientnet_v2/efficientnetv2-b0_notop.h5",
+        weights_url=KERAS_URL + "efficientnet_v2/efficientnetv2-b0_notop.h5",
         options={"include_preprocessing": False},
     ),
     # Tan and Le 2019, arXiv:1905.11946, for phones; see models/efficientnet_lite.py
@@ -120,7 +120,7 @@ BACKBONES: dict[str, Backbone] = {
         "ConvNeXtTiny",
         scale=IMAGENET_SCALE,
         offset=IMAGENET_OFFSET,
-        weights_url=_KERAS + "convnext/convnext_tiny_notop.h5",
+        weights_url=KERAS_URL + "convnext/convnext_tiny_notop.h5",
         options={"include_preprocessing": False},
     ),
     # DeiT-S, distilled: Touvron et al. 2021, arXiv:2012.12877
@@ -140,12 +140,6 @@ MODEL_NAMES = ("sequential", *BACKBONES)
 # No gradient of theirs is a sum of three or more, since `models.batch_norm`: their operations can
 # run in parallel, and a training still repeats to the last digit.
 REPEATABLE_IN_PARALLEL = {"sequential", "mobilenet", "efficientnet_lite"}
-
-# Defaults of settings that depend on the model.
-PRESETS: dict[str, dict[str, Any]] = {
-    name: {"image_size": backbone.image_size, "fine_tune_layers": backbone.fine_tune_layers}
-    for name, backbone in BACKBONES.items()
-}
 
 
 def keras_home() -> Path:

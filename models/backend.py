@@ -29,7 +29,7 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 _KERAS_VARIABLES = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
 
 
-def start_tensorflow(*, one_at_a_time: bool = False) -> str:
+def start_tensorflow(*, one_at_a_time: bool = False) -> None:
     """Import TensorFlow as Keras's backend, without its start-up log.
 
     TensorFlow logs a dozen lines about CPU features and missing GPUs, some of them before any of
@@ -42,9 +42,6 @@ def start_tensorflow(*, one_at_a_time: bool = False) -> str:
         one_at_a_time: whether operations run one after the other on a CPU, which makes gradients
             identical in every run, and training steps slower. The environment variable
             `TF_NUM_INTEROP_THREADS` takes precedence.
-
-    Returns:
-        The device for display, such as `GPU (2)` or `CPU (8 threads)`.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
@@ -52,13 +49,17 @@ def start_tensorflow(*, one_at_a_time: bool = False) -> str:
         os.environ.pop(name, None)
     with quiet():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
-        return _import_tensorflow(one_at_a_time)
+        _import_tensorflow(one_at_a_time)
 
 
 def has_gpu() -> bool:
     """Tell whether TensorFlow has a GPU, without importing it where there cannot be one."""
-    possible = any(map(os.path.exists, _GPU_DEVICES)) or _is_installed("tensorflow-metal")
-    return possible and start_tensorflow().startswith("GPU")
+    if not (any(map(os.path.exists, _GPU_DEVICES)) or _is_installed("tensorflow-metal")):
+        return False
+    start_tensorflow()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _is_installed(package: str) -> bool:
@@ -102,7 +103,7 @@ def quiet() -> Iterator[None]:
                 os.close(_Silence.stderr)
 
 
-def _import_tensorflow(one_at_a_time: bool) -> str:
+def _import_tensorflow(one_at_a_time: bool) -> None:
     hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     try:
         # None makes an import fail as if the package were not installed.
@@ -120,15 +121,13 @@ def _import_tensorflow(one_at_a_time: bool) -> str:
     keras.config.set_epsilon(1e-7)
     keras.config.set_dtype_policy("float32")
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if one_at_a_time and not gpus:
+    if one_at_a_time and not tf.config.list_physical_devices("GPU"):
         # Operations that run in parallel free their buffers in varying order, and AddN starts its
         # sum with the first free one: sums of three or more gradients would differ in their last
         # digits. One operation at a time still uses all cores.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     # The first use initializes the devices, which logs as well.
     tf.constant(0)
-    return f"GPU ({len(gpus)})" if gpus else f"CPU ({os.cpu_count()} threads)"
 
 
 @contextlib.contextmanager

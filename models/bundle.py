@@ -16,9 +16,13 @@ from keras import ops
 from models import ModelError
 from models.archive import check_archive
 from models.checksums import is_bundled
-from models.description import Description, check_description, read_description
+from models.description import Description, read_description
+from models.description_checks import check_description
 from models.footprint import check_footprint
 from support.files import first_line, replacing
+
+# Name of the last Dense layer.
+HEAD = "logits"
 
 
 @keras.saving.register_keras_serializable(package="ham10000")
@@ -71,17 +75,17 @@ def add_features(model: keras.Model) -> keras.Model:
     Raises:
         ModelError: the model has no such layer.
     """
-    if "logits" not in {layer.name for layer in model.layers}:
+    if HEAD not in {layer.name for layer in model.layers}:
         raise ModelError(
-            "expected a model whose last Dense layer is named logits, found no such layer; "
+            f"expected a model whose last Dense layer is named {HEAD}, found no such layer; "
             "train the model again"
         )
-    outputs = [model.outputs[0], model.get_layer("logits").input]
+    outputs = [model.outputs[0], model.get_layer(HEAD).input]
     # A name of its own would be numbered, and so would the parts of an exported file.
     return keras.Model(model.inputs, outputs, name=model.name)
 
 
-def describe(model: keras.Model, **changes: Any) -> None:
+def update_description(model: keras.Model, **changes: Any) -> None:
     """Replace fields of the description inside a model.
 
     A temperature takes effect once the model is saved and loaded again.
@@ -150,7 +154,7 @@ def load_model(path: str | os.PathLike) -> keras.Model:
             f"{path}: expected a .keras file, received another format; use a model file that "
             "train.py wrote"
         )
-    # The checks take part of a second; a model that comes with the project has passed them.
+    # The checks take a fraction of a second; a model that comes with the project has passed them.
     config, written_by = (None, "") if is_bundled(path) else check_archive(path)
     try:
         if config is not None:

@@ -81,20 +81,15 @@ class Classifier(BaseClassifier):
         outputs = [self._predict(view) for view in views]
         by_view = np.stack([y_prob for y_prob, _ in outputs])
         y_prob = by_view.mean(axis=0)
-        uncertain = None
-        if self.description.confidence_threshold is not None:
-            # As float64, to compare with the exact threshold.
-            confidence = y_prob.max(axis=1).astype(np.float64)
-            uncertain = confidence < self.description.confidence_threshold
         return Predictions(
             y_prob=y_prob,
             uncalibrated=at_temperature_one(by_view, self.description.temperature).mean(axis=0),
-            uncertain=uncertain,
-            out_of_distribution=self._find_unfamiliar(images, outputs[0][1]),
+            uncertain=self.find_uncertain(y_prob),
+            out_of_distribution=self._find_out_of_distribution(images, outputs[0][1]),
             prediction_set=self._find_sets(y_prob),
         )
 
-    def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict_with_features(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities and pooled features, the input of the last layer, in one pass.
 
         Args:
@@ -114,8 +109,8 @@ class Classifier(BaseClassifier):
         return self._predict(images)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Return the pooled features alone; see `read`."""
-        return self.read(images)[1]
+        """Return the pooled features alone; see `predict_with_features`."""
+        return self.predict_with_features(images)[1]
 
     def explain(self, images: np.ndarray, class_indices: np.ndarray) -> np.ndarray:
         """Compute Grad-CAM heat maps; see `models.grad_cam.Explainer`.
@@ -155,7 +150,9 @@ class Classifier(BaseClassifier):
     def _name(self) -> str:
         return str(self.path or f"a {self.network.kind} model")
 
-    def _find_unfamiliar(self, images: np.ndarray, features: np.ndarray) -> np.ndarray | None:
+    def _find_out_of_distribution(
+        self, images: np.ndarray, features: np.ndarray
+    ) -> np.ndarray | None:
         """Tell which images are out of distribution, see `Predictions`."""
         photograph_threshold = self.description.photograph_threshold
         flags = []

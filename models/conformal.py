@@ -49,7 +49,9 @@ def fit_set_thresholds(
         _, index, counts = np.unique(lesions[rows], return_inverse=True, return_counts=True)
         if len(counts) < FEWEST_LESIONS:
             return None
-        return _lowest(probability[rows], weights[rows] / counts[index], len(counts), coverage)
+        return _fit_threshold(
+            probability[rows], weights[rows] / counts[index], len(counts), coverage
+        )
 
     common = fit(np.ones(len(y_true), bool))
     if common is None:
@@ -73,7 +75,9 @@ def find_sets(y_prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return sets
 
 
-def _lowest(probability: np.ndarray, weights: np.ndarray, lesions: int, coverage: float) -> float:
+def _fit_threshold(
+    probability: np.ndarray, weights: np.ndarray, lesions: int, coverage: float
+) -> float:
     """Return the highest probability that enough cases reach; 0 if these are too few cases.
 
     The case that is to be predicted counts as one more that may not reach it.

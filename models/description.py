@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import ModelError
-from models.field_checks import (
-    HASH_BYTES,
-    MAX_NAME_LENGTH,
-    MAX_NAMES,
-    MAX_SOURCES,
-    are_class_names,
-    are_counts,
-    are_different_strings,
-    are_hashes,
-    are_melanomas,
-    are_names,
-    are_operating_points,
-    are_prediction_sets,
-    are_strings,
-    is_date,
-    is_fraction_or_none,
-    is_name,
-    is_number_or_none,
-)
-from support.files import MAX_JSON_BYTES, list_names, parse_json
+from support.files import list_names
 
 # Format 2 added the fields for warnings, format 3 renamed them; format 4 added what the model was
 # trained on, its malignant classes, the melanomas that it misses, and hashes of its images; format
 # 5 added what its classes are called, other names for them, and patients; format 6 added sources;
 # format 7 added operating points and prediction sets.
 FORMAT = 7
-_OLD_FORMATS = (1, 2, 3, 4, 5, 6)
 # They do not say which classes are malignant, nor whether images are synthetic.
 _OLDEST_FORMATS = (1, 2, 3)
 _OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "threshold_accuracy"}
@@ -44,10 +20,10 @@ _OLD_NAMES = {"unsure_below": "confidence_threshold", "unsure_accuracy": "thresh
 _OLD_MALIGNANT = ("akiec", "bcc", "mel")
 # How the ids of generated lesions and images begin. Some real images have such an id, no lesion.
 SYNTHETIC_LESIONS = "HAM_9"
-SYNTHETIC_IMAGES = "ISIC_9"
+_SYNTHETIC_IMAGES = "ISIC_9"
 # A batch of larger images takes gigabytes.
 MAX_IMAGE_SIZE = 2048
-PIXEL_SCALING = "inside the model; feed 0..255"
+_PIXEL_SCALING = "inside the model; feed 0..255"
 SYNTHETIC_WARNING = (
     "This model was trained on synthetic images: its predictions mean nothing for real skin."
 )
@@ -79,7 +55,7 @@ class Description:
         train_image_ids: images of the training split.
         train_lesion_ids: their lesions.
         train_patient_ids: their patients; empty if unknown.
-        train_pixel_hashes: their pixels, see `data.duplicates.pack_hashes`; empty if unknown.
+        train_pixel_hashes: their pixels, see `data.fingerprints.pack_hashes`; empty if unknown.
         validation_image_ids: images of the validation split.
         validation_lesion_ids: their lesions.
         validation_patient_ids: their patients.
@@ -101,7 +77,7 @@ class Description:
     class_names: tuple[str, ...]
     image_size: int
     temperature: float = 1.0
-    pixel_scaling: str = PIXEL_SCALING
+    pixel_scaling: str = _PIXEL_SCALING
     malignant: tuple[str, ...] = ()
     class_titles: dict[str, str] = field(default_factory=dict)
     class_aliases: dict[str, str] = field(default_factory=dict)
@@ -157,6 +133,11 @@ class Description:
         return f"{name} ({list_names(listed, _SHOWN_SOURCES)})"
 
     @property
+    def set_coverage(self) -> float | None:
+        """Fraction of cases that prediction sets are meant to cover; None without such sets."""
+        return None if self.prediction_sets is None else self.prediction_sets["coverage"]
+
+    @property
     def calibration_note(self) -> str:
         """For which images the probabilities hold, as a sentence."""
         if self.temperature == 1.0 or self.synthetic:
@@ -182,7 +163,7 @@ class Description:
 def read_description(values: Mapping[str, Any]) -> Description:
     """Build a description from the values in a file, of this or an older format.
 
-    The values are not checked; see `check_description`.
+    The values are not checked; see `models.description_checks`.
 
     Args:
         values: the fields as JSON values.
@@ -198,7 +179,7 @@ def read_description(values: Mapping[str, Any]) -> Description:
                 values.get("train_image_ids", ()), values.get("train_lesion_ids", ())
             ),
         }
-    if values.get("format") in _OLD_FORMATS:
+    if values.get("format") in range(1, FORMAT):
         values = {**values, "format": FORMAT}
     return Description(
         **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
@@ -214,70 +195,7 @@ def are_synthetic(image_ids: Collection[str], lesion_ids: Collection[str]) -> bo
     """
     if any(str(name).startswith(SYNTHETIC_LESIONS) for name in lesion_ids):
         return True
-    return bool(image_ids) and all(str(name).startswith(SYNTHETIC_IMAGES) for name in image_ids)
-
-
-def check_description(description: Description) -> None:
-    """Refuse a description with values that cannot be used.
-
-    Args:
-        description: from a file that may have been written by anybody.
-
-    Raises:
-        ModelError: its format is unknown, or a value cannot be used.
-    """
-    if description.format != FORMAT:
-        received = str(description.format)[:50]
-        raise ModelError(f"expected description format 1 to {FORMAT}, received {received}")
-    strings = ("a list of strings", are_strings)
-    fraction = ("a fraction in 0..1 or null", is_fraction_or_none)
-    hashes = (f"base64 of hashes of {HASH_BYTES} bytes", are_hashes)
-    checks = {
-        "model": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
-        "pixel_scaling": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
-        "class_names": ("two or more different names without slashes", are_class_names),
-        **_class_checks(description),
-        "data_name": (f"one line of at most {MAX_NAME_LENGTH} characters", is_name),
-        "sources": (f"a number of images for each of at most {MAX_SOURCES:,} names", are_counts),
-        "date": ("a date such as 2025-12-31, or an empty string", is_date),
-        "synthetic": ("true or false", lambda value: isinstance(value, bool)),
-        "melanomas": ("the split, count and missed of melanomas, or null", are_melanomas),
-        "train_image_ids": strings,
-        "train_lesion_ids": strings,
-        "train_patient_ids": strings,
-        "train_pixel_hashes": hashes,
-        "validation_image_ids": strings,
-        "validation_lesion_ids": strings,
-        "validation_patient_ids": strings,
-        "validation_pixel_hashes": hashes,
-        "image_size": (
-            f"an integer from 1 to {MAX_IMAGE_SIZE}",
-            lambda value: type(value) is int and 1 <= value <= MAX_IMAGE_SIZE,
-        ),
-        "temperature": (
-            "a number above 0",
-            lambda value: type(value) in (int, float) and 0 < value <= sys.float_info.max,
-        ),
-        "confidence_threshold": fraction,
-        "threshold_accuracy": fraction,
-        "detector": ("an object or null", lambda value: isinstance(value, dict | None)),
-        "photograph_threshold": ("a finite number or null", is_number_or_none),
-        "operating_points": (
-            "thresholds of malignant and melanoma in 0..1, by point, or null",
-            are_operating_points,
-        ),
-    }
-    for name, (expected, is_valid) in checks.items():
-        value = getattr(description, name)
-        if not is_valid(value):
-            raise ModelError(
-                f"expected {expected} as {name} in its description, received {value!r:.50}"
-            )
-    if (description.confidence_threshold is None) != (description.threshold_accuracy is None):
-        raise ModelError(
-            "expected both or neither of confidence_threshold and threshold_accuracy in its "
-            "description, received one"
-        )
+    return bool(image_ids) and all(str(name).startswith(_SYNTHETIC_IMAGES) for name in image_ids)
 
 
 def find_description(config: Any) -> Description:
@@ -291,53 +209,6 @@ def find_description(config: Any) -> Description:
         TypeError: there is none, or it cannot be read.
     """
     return read_description(config["config"]["layers"][-1]["config"]["description"])
-
-
-def peek_description(path: str | os.PathLike) -> Description | None:
-    """Read the description in a `.keras` file without loading the model, in milliseconds.
-
-    Args:
-        path: a file that may have been written by anybody.
-
-    Returns:
-        None if there is none that can be used; loading the model says why.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            config = parse_json(file.read(MAX_JSON_BYTES + 1))
-        check_description(description := find_description(config))
-    except Exception:  # damaged archives and JSON fail in many ways
-        return None
-    return description
-
-
-def _class_checks(description: Description) -> dict[str, tuple[str, Callable[[Any], bool]]]:
-    """Return what is expected of the fields that name classes, by their names."""
-
-    def are_classes(names: Iterable[str]) -> bool:
-        return set(names) <= set(description.class_names)
-
-    return {
-        "malignant": (
-            "different names of its classes",
-            lambda value: are_different_strings(value) and are_classes(value),
-        ),
-        "class_titles": (
-            f"one line of at most {MAX_NAME_LENGTH} characters for some of its classes",
-            lambda value: are_names(value) and are_classes(value),
-        ),
-        "class_aliases": (
-            f"at most {MAX_NAMES:,} names and the class of each",
-            lambda value: are_names(value) and are_classes(value.values()),
-        ),
-        "prediction_sets": (
-            "a coverage and thresholds in 0..1 of all its classes, or null",
-            lambda value: (
-                are_prediction_sets(value)
-                and (not value or set(value["thresholds"]) == set(description.class_names))
-            ),
-        ),
-    }
 
 
 def _cut(name: str) -> str:

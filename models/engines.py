@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models import ModelError
-from models.backend import has_gpu, quiet, start_tensorflow
+from models.backend import has_gpu, start_tensorflow
 from models.checksums import file_checksum
-from models.conversions import keep_conversion, read_conversion
+from models.conversion_cache import keep_conversion, read_conversion
 from models.description import Description
 from models.network import Network
 from models.tflite import LiteNetwork, pack, unpack
@@ -86,7 +85,7 @@ class ConvertedModel(LiteNetwork):
         return _open_with_keras(self._path)
 
 
-def open_keras_file(path: Path, engine: str = "auto") -> Network:
+def open_keras_file(path: Path, engine: str) -> Network:
     """Open a `.keras` file with an engine.
 
     Args:
@@ -108,8 +107,7 @@ def open_keras_file(path: Path, engine: str = "auto") -> Network:
         if conversion is not None:
             keep_conversion(checksum, pack(*conversion) if conversion else b"")
     if conversion:
-        known = {"checksum": checksum, "keras_network": keras_network}
-        return ConvertedModel(path, *conversion, **known)
+        return ConvertedModel(path, *conversion, checksum=checksum, keras_network=keras_network)
     keras_network = keras_network or _open_with_keras(path)
     if engine == "litert":
         raise ModelError(
@@ -158,16 +156,14 @@ def _convert(network: KerasNetwork) -> tuple[Description, bytes] | tuple[()] | N
         Its description and the conversion; `()` if LiteRT cannot run it, or not as Keras does; None
         if memory or disk space was short, which says nothing about the model.
     """
-    from models.conversion import to_flatbuffer
+    from models.tflite_conversion import to_flatbuffer
 
     description, size = network.description, network.description.image_size
-    with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            flatbuffer = to_flatbuffer(network.with_features, size, "float32")
-            converted = LiteNetwork(description, flatbuffer)
-        except Exception as error:  # the converter raises whatever its passes raise
-            return None if isinstance(error, OSError) or is_out_of_memory(error) else ()
+    try:
+        flatbuffer = to_flatbuffer(network.with_features, size, "float32")
+        converted = LiteNetwork(description, flatbuffer)
+    except Exception as error:  # the converter raises whatever its passes raise
+        return None if isinstance(error, OSError) or is_out_of_memory(error) else ()
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
     outputs = zip(network.predict_on_batch(images), converted.predict_on_batch(images), strict=True)
     if all(np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE) for a, b in outputs):

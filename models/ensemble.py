@@ -12,8 +12,8 @@ import numpy as np
 
 from models import ModelError
 from models.classifier import Classifier, load_classifier
-from models.description import MAX_NAME_LENGTH, Description
-from models.field_checks import HASH_BYTES
+from models.description import Description
+from models.field_checks import HASH_BYTES, MAX_NAME_LENGTH
 from models.predictions import BaseClassifier, Predictions
 
 # Of the fields of a description: what all members must agree on.
@@ -29,8 +29,10 @@ class EnsembleDescription(Description):
     @property
     def origin(self) -> str:
         """What it was trained on, how many images and when, to follow the name of the model."""
-        images = f"{len(self.train_image_ids):,} images of {self.data_name or 'unknown data sets'}"
-        return f"{self.model}, trained on {images}, {self.date or 'on unknown dates'}"
+        # The number of images of each source is known of each member, not of all together.
+        data = f"images of {self.data_name or 'unknown data sets'}"
+        images = f"{len(self.train_image_ids):,} {'synthetic images' if self.synthetic else data}"
+        return f"trained on {images}, {self.date or 'on unknown dates'}"
 
 
 class Ensemble(BaseClassifier):
@@ -81,16 +83,12 @@ class Ensemble(BaseClassifier):
         parts = [member(images, tta=tta) for member in self.members]
         by_member = np.stack([part.y_prob for part in parts])
         y_prob = by_member.mean(axis=0)
-        uncertain = None
-        if self.description.confidence_threshold is not None:
-            confidence = y_prob.max(axis=1).astype(np.float64)
-            uncertain = confidence < self.description.confidence_threshold
         flags = [part.out_of_distribution for part in parts]
         flags = [flag for flag in flags if flag is not None]
         return Predictions(
             y_prob=y_prob,
             uncalibrated=np.mean([part.uncalibrated for part in parts], axis=0),
-            uncertain=uncertain,
+            uncertain=self.find_uncertain(y_prob),
             out_of_distribution=np.mean(flags, axis=0) >= 0.5 if flags else None,
             disagreement=mutual_information(by_member),
         )
@@ -171,17 +169,21 @@ def describe_ensemble(members: Sequence[Classifier]) -> EnsembleDescription:
     descriptions = [member.description for member in members]
     first = descriptions[0]
     # Out of fold, each image is predicted by one model, at its own size.
-    _check_shared(members, set(_SHARED) - ({"image_size"} if are_folds(descriptions) else set()))
+    folds = are_folds(descriptions)
+    _check_shared(members, [name for name in _SHARED if not (folds and name == "image_size")])
     counts = Counter(other.model for other in descriptions)
     names = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
     dates = sorted({other.date for other in descriptions} - {""})
+    if len(dates) > 2:
+        dates = [dates[0], dates[-1]]
     thresholds = [other.confidence_threshold for other in descriptions]
     accuracies = [other.threshold_accuracy for other in descriptions]
     can_doubt = None not in thresholds and None not in accuracies
     known = _join_known(descriptions)
     sources: dict[str, int] = {}
     for other in descriptions:
-        sources = {n: max(c, sources.get(n, 0)) for n, c in (sources | other.sources).items()}
+        for name, count in other.sources.items():
+            sources[name] = max(count, sources.get(name, 0))
     data_names = dict.fromkeys(name for d in descriptions for name in d.data_name.split(" + "))
     return EnsembleDescription(
         **{field.name: getattr(first, field.name) for field in fields(Description)}
@@ -190,13 +192,13 @@ def describe_ensemble(members: Sequence[Classifier]) -> EnsembleDescription:
             "temperature": float(np.mean([other.temperature for other in descriptions])),
             "data_name": " + ".join(filter(None, data_names))[:MAX_NAME_LENGTH],
             "sources": sources,
-            "date": " to ".join(dates[:: max(len(dates) - 1, 1)]),
+            "date": " to ".join(dates),
             "synthetic": any(other.synthetic for other in descriptions),
             "melanomas": None,
             "confidence_threshold": float(np.mean(thresholds)) if can_doubt else None,
             "threshold_accuracy": float(np.mean(accuracies)) if can_doubt else None,
             "detector": None,
-            # Of the mean of the probabilities, they were fitted by nobody.
+            # Those of the members were not fitted to the mean of the probabilities.
             "operating_points": None,
             "prediction_sets": None,
             **known,
@@ -210,13 +212,13 @@ def _check_shared(members: Sequence[Classifier], names: Collection[str]) -> None
     Raises:
         ModelError: they do not.
     """
-    for name, title in _SHARED.items():
+    for name in names:
         expected = getattr(members[0].description, name)
-        for member in members if name in names else ():
+        for member in members[1:]:
             received = getattr(member.description, name)
             if received != expected:
                 raise ModelError(
-                    f"expected models of the same {title} to ask together, received "
+                    f"expected models of the same {_SHARED[name]} to ask together, received "
                     f"{members[0].path} with {_show(expected)} and {member.path} with "
                     f"{_show(received)}; evaluate them one by one"
                 )

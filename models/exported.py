@@ -10,13 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models import MAX_BYTES, ModelError
-from models.description import Description, check_description, read_description
+from models.description import Description, read_description
+from models.description_checks import check_description
 from support.files import first_line, parse_json
 
 # The names of the input and of the outputs, where a format has names.
 PIXELS, OUTPUTS = "pixels", ("probabilities", "features")
-# A hundred thousand image ids take two megabytes.
-MAX_RECORD_BYTES = 1 << 24
 
 
 def write_record(description: Description, model: bytes) -> str:
@@ -44,7 +43,7 @@ def read_record(text: bytes, model: bytes) -> Description:
         ModelError: it describes another model, or has values that cannot be used.
         Exception: it is no record; damaged JSON fails in many ways.
     """
-    record = parse_json(text, max_bytes=MAX_RECORD_BYTES)
+    record = parse_json(text)
     values = record["description"]
     if _checksum(model) != record["sha256"]:
         raise ModelError("expected the model that it describes, the checksum is that of another")

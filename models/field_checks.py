@@ -89,9 +89,14 @@ def are_hashes(value: object) -> bool:
         return False
 
 
+def is_fraction(value: object) -> bool:
+    """Tell whether a value is a number from 0 to 1."""
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
 def is_fraction_or_none(value: object) -> bool:
     """Tell whether a value is a number from 0 to 1, or None."""
-    return value is None or (isinstance(value, int | float) and 0 <= value <= 1)
+    return value is None or is_fraction(value)
 
 
 def are_operating_points(value: object) -> bool:
@@ -124,11 +129,6 @@ def are_prediction_sets(value: object) -> bool:
         and isinstance(thresholds, dict)
         and all(map(is_fraction, thresholds.values()))
     )
-
-
-def is_fraction(value: object) -> bool:
-    """Tell whether a value is a number from 0 to 1."""
-    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def is_number_or_none(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""How much memory a model of anybody takes, found before any of it is allocated."""
+"""How much memory an untrusted model takes, found before any of it is allocated."""
 
 from __future__ import annotations
 

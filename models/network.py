@@ -13,7 +13,7 @@ class Network:
     There is one subclass for each kind of model file.
 
     Attributes:
-        kind: ending of its file, for messages.
+        kind: what messages call its file, such as `.keras`.
         engine: what computes it, with its version, for display.
         can_explain: whether there are heat maps, see `explain`.
         description: of the model.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from dataclasses import dataclass
 
@@ -123,7 +122,7 @@ def read_detector(config: dict | None, *, features: int) -> NoveltyDetector | No
             or not 0 <= numbers["threshold"] < math.inf
         ):
             raise ValueError("values that are not finite, or variances that are not above 0")
-    except (TypeError, ValueError, OverflowError, binascii.Error) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             "expected a detector of out-of-distribution images that fits the model, received "
             f"{str(error)[:100]}; train the model again"

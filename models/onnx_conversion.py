@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import warnings
 from pathlib import Path
 
 import keras
 
 from models import ModelError
-from models.backend import check_onnx_converter, import_onnx, quiet
+from models.backend import check_onnx_converter, import_onnx
 from models.bundle import get_description
+from models.keras_export import export, take_pixels
 from models.onnx_file import pack
 from models.onnx_graph import check_onnx_graph
-from models.signature import of_pixels, signature
 from support.files import first_line, replacing
 
 
@@ -36,18 +35,13 @@ def convert_to_onnx(model: keras.Model, path: str | os.PathLike) -> None:
     """
     check_onnx_converter("an .onnx file")
     onnx, _ = import_onnx("an .onnx file")
-    description = get_description(model)
+    description, of_pixels = get_description(model), take_pixels(model)
     try:
-        with quiet(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-            warnings.simplefilter("ignore")
+        with tempfile.TemporaryDirectory() as folder:
             logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
             file = Path(folder, "model.onnx")
-            of_pixels(model).export(
-                file, format="onnx", verbose=False, input_signature=[signature(model)]
-            )
+            export(of_pixels, file, "onnx")
             content = onnx.load(file)
-    except ModelError:
-        raise
     except Exception as error:  # the converter raises whatever its passes raise
         raise ModelError(
             f"Keras {keras.__version__} cannot convert the model to ONNX: {first_line(error)}; "

@@ -73,12 +73,14 @@ class BaseClassifier:
         description: of the model.
         can_explain: whether there are heat maps.
         engine: what computes the predictions, with its version, for display.
+        missing_warnings: sentences that name the warnings it cannot give; empty if it gives all.
         path: the file that it was loaded from; None for an ensemble.
     """
 
     description: Description
     can_explain: bool
     engine: str
+    missing_warnings: str
     path: Path | None
 
     def __call__(self, images: np.ndarray, *, tta: bool = False) -> Predictions:
@@ -92,6 +94,18 @@ class BaseClassifier:
     def prepare_explanations(self) -> None:
         """Make the first call of `explain` as quick as the others; see `models.network.Network`."""
         raise NotImplementedError
+
+    def find_uncertain(self, y_prob: np.ndarray) -> np.ndarray | None:
+        """Tell which predictions are uncertain; see `Predictions`.
+
+        Args:
+            y_prob: float32 `[images, classes]`.
+        """
+        threshold = self.description.confidence_threshold
+        if threshold is None:
+            return None
+        # As float64, to compare with the exact threshold.
+        return y_prob.max(axis=1).astype(np.float64) < threshold
 
     def warnings(self, predictions: Predictions) -> list[dict[str, str]]:
         """Return the warnings for each image of a batch; see `warning_texts`."""

@@ -7,7 +7,6 @@ just written is loaded here.
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import keras
@@ -18,8 +17,8 @@ from models import ModelError
 from models.backend import quiet
 from models.bundle import add_features, get_description
 from models.exported import OUTPUTS, PIXELS, write_record
+from models.keras_export import export, take_pixels
 from models.network import Network, check_pixels
-from models.signature import of_pixels, signature
 from support.files import replacing_folder
 
 # TensorFlow leaves this folder, inside that of the model, to what others want to keep there.
@@ -40,26 +39,19 @@ def write_saved_model(model: keras.Model, path: str | os.PathLike) -> None:
         ModelError: the folder exists, and is no SavedModel.
     """
     path = Path(path)
-    if path.exists() and not is_saved_model(path) and (path.is_file() or any(path.iterdir())):
+    if path.exists() and not _is_saved_model(path) and (path.is_file() or any(path.iterdir())):
         raise ModelError(
             f"{path}: expected a new folder or a SavedModel to replace, received another file or "
             "folder; choose another name"
         )
     with replacing_folder(path) as temporary:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            of_pixels(model).export(
-                temporary,
-                format="tf_saved_model",
-                verbose=False,
-                input_signature=[signature(model)],
-            )
+        export(take_pixels(model), temporary, "tf_saved_model")
         record = temporary / _DESCRIPTION_FILE
         record.parent.mkdir()
         record.write_text(write_record(get_description(model), b""), encoding="utf-8")
 
 
-def is_saved_model(path: Path) -> bool:
+def _is_saved_model(path: Path) -> bool:
     """Tell whether a path is a folder with a SavedModel."""
     return (path / "saved_model.pb").is_file()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from models.bundle import ClassProbabilities
+from models.bundle import HEAD, ClassProbabilities
 
 # Filters and number of convolutions of each block. A block halves the size, so 96 pixels end as
 # 3 x 3; two convolutions only where the feature maps are small and convolutions cheap.
@@ -13,7 +13,7 @@ _BLOCKS = ((32, 1), (64, 1), (96, 1), (160, 2), (256, 2))
 
 
 def build_sequential(
-    *, image_size: int, class_names: tuple[str, ...], dropout: float = 0.3
+    *, image_size: int, class_names: tuple[str, ...], dropout: float
 ) -> keras.Sequential:
     """Build a small convolutional network as a `keras.Sequential`.
 
@@ -40,7 +40,7 @@ def build_sequential(
         # The head computes in float32, whatever the precision of the layers before.
         layers.GlobalAveragePooling2D(dtype="float32"),
         layers.Dropout(dropout, dtype="float32"),
-        layers.Dense(len(class_names), name="logits", dtype="float32"),
+        layers.Dense(len(class_names), name=HEAD, dtype="float32"),
         ClassProbabilities(description, name="probabilities", dtype="float32"),
     ]
     return keras.Sequential(stack, name="sequential")

@@ -1,4 +1,4 @@
-"""Running a `.tflite` file that describes itself; `models.conversion` writes it.
+"""Running a `.tflite` file that describes itself; `models.tflite_conversion` writes it.
 
 The description is a zip archive appended to the flatbuffer, as TensorFlow Lite appends the files of
 its metadata: interpreters read the flatbuffer and ignore what follows.
@@ -18,16 +18,16 @@ from models import ModelError
 from models.backend import quiet
 from models.description import Description
 from models.exported import (
-    MAX_RECORD_BYTES,
     naming_file,
     read_exported,
     read_record,
     write_record,
 )
-from models.graph import check_graph
 from models.litert import litert_version, open_interpreter
 from models.network import Network, check_pixels
+from models.tflite_graph import check_graph
 from models.trial import try_first
+from support.files import MAX_JSON_BYTES
 
 _MEMBER = "description.json"
 
@@ -37,7 +37,7 @@ class LiteNetwork(Network):
 
     Args:
         description: of the model.
-        flatbuffer: as `models.conversion` makes it; it takes uint8 pixels.
+        flatbuffer: as `models.tflite_conversion` makes it; it takes uint8 pixels.
 
     Raises:
         ModelError: it takes or returns something else than its description says.
@@ -68,7 +68,7 @@ class LiteNetwork(Network):
 
 
 class TFLiteModel(LiteNetwork):
-    """Runs a `.tflite` file that `models.conversion.convert` wrote.
+    """Runs a `.tflite` file that `models.tflite_conversion.convert_to_tflite` wrote.
 
     Args:
         path: the file, which may have been written by anybody.
@@ -129,9 +129,9 @@ def unpack(content: bytes) -> tuple[Description, bytes]:
         names = [member.filename for member in members]
         if names != [_MEMBER]:
             raise ModelError(f"expected the member {_MEMBER}, received {', '.join(names)[:200]!r}")
-        if members[0].file_size > MAX_RECORD_BYTES:
+        if members[0].file_size > MAX_JSON_BYTES:
             raise ModelError(
-                f"expected a description of at most {MAX_RECORD_BYTES:,} bytes, received "
+                f"expected a description of at most {MAX_JSON_BYTES:,} bytes, received "
                 f"{members[0].file_size:,}"
             )
         record = archive.read(_MEMBER)

@@ -12,7 +12,7 @@ from models import ModelError, WeightsUnavailableError
 from models.applications import find_backbone
 from models.backbones import Backbone
 from models.backend import import_keras_hub
-from models.bundle import ClassProbabilities, describe
+from models.bundle import HEAD, ClassProbabilities, update_description
 from models.efficientnet_lite import build_efficientnet_lite0
 from models.weights import fetch_weights, load_weights
 
@@ -27,9 +27,9 @@ def build_transfer(
     *,
     image_size: int,
     class_names: tuple[str, ...],
-    weights: str | None = None,
-    dropout: float = 0.3,
-    batch_norm_momentum: float = 0.999,
+    weights: str | None,
+    dropout: float,
+    batch_norm_momentum: float,
 ) -> keras.Model:
     """Build a classifier on a pretrained backbone.
 
@@ -71,7 +71,7 @@ def build_transfer(
         x = layers.Reshape((grid_size, grid_size, x.shape[2]))(x)
     x = layers.GlobalAveragePooling2D(name="pooling", dtype="float32")(x)
     x = layers.Dropout(dropout, dtype="float32")(x)
-    x = layers.Dense(len(class_names), name="logits", dtype="float32")(x)
+    x = layers.Dense(len(class_names), name=HEAD, dtype="float32")(x)
     description = {"model": name, "class_names": class_names, "image_size": image_size}
     outputs = ClassProbabilities(description, name="probabilities", dtype="float32")(x)
     # TensorFlow takes no colon.
@@ -106,7 +106,7 @@ def at_size(model: keras.Model, image_size: int) -> keras.Model:
     with model.distribute_strategy.scope():
         copy = model.__class__.from_config(config)
     copy.set_weights(model.get_weights())
-    describe(copy, image_size=image_size)
+    update_description(copy, image_size=image_size)
     return copy
 
 

@@ -1,4 +1,4 @@
-"""Trying what a file of anybody does to a library, in a copy of this process.
+"""Trying what an untrusted file does to a library, in a copy of this process.
 
 TensorFlow Lite and HDF5 are not Python: a file that breaks them ends the process without a word, or
 never returns.
@@ -25,7 +25,7 @@ except ImportError:  # Windows
 
 # Opening a file and using it once takes less than one.
 _MAX_SECONDS = 20
-# In addition to what the process has; the largest model of this project needs a tenth of it.
+# In addition to what the process has. ConvNeXt-Tiny needs a tenth of it.
 _MAX_MEMORY = 2 << 30
 
 

@@ -22,7 +22,7 @@ from models.backbones import cached_path
 from models.hdf5 import check_hdf5
 from support.files import first_line
 
-CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 10
 
 
 def fetch_weights(url: str | None, file_name: str, *, commands: str | None = None) -> Path:
@@ -51,10 +51,10 @@ def fetch_weights(url: str | None, file_name: str, *, commands: str | None = Non
     if not _is_reachable(site):
         raise WeightsUnavailableError(
             f"the ImageNet weights are not in {path.parent}, and {site} did not respond within "
-            f"{CONNECT_SECONDS} s; {remedy}"
+            f"{_CONNECT_SECONDS} s; {remedy}"
         )
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_SECONDS)
+    socket.setdefaulttimeout(_CONNECT_SECONDS)
     with contextlib.suppress(OSError):  # Keras then takes a folder for temporary files
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -118,7 +118,7 @@ def _is_reachable(site: str) -> bool:
 
     def connect() -> None:
         try:
-            with urllib.request.urlopen(site, timeout=CONNECT_SECONDS):
+            with urllib.request.urlopen(site, timeout=_CONNECT_SECONDS):
                 responded.set()
         except urllib.error.HTTPError:
             responded.set()  # an error page is a response
@@ -127,5 +127,5 @@ def _is_reachable(site: str) -> bool:
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
-    thread.join(CONNECT_SECONDS)
+    thread.join(_CONNECT_SECONDS)
     return responded.is_set()

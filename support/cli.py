@@ -184,7 +184,7 @@ def run(
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     with warnings.catch_warnings():
-        warnings.showwarning = show_warning
+        warnings.showwarning = _show_warning
         # Pillow's, on damaged metadata of images, name no file, and the pixels are sound.
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
         try:
@@ -248,7 +248,7 @@ def _missing_package(error: BaseException | None) -> str:
     return ""
 
 
-def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """Print a warning as one line on stderr; replaces `warnings.showwarning`."""
     # One write: threads warn too, and `print` writes the end of the line separately.
     sys.stderr.write(f"warning: {one_line(str(message))}\n")

@@ -141,8 +141,8 @@ def make_folder(folder: str | os.PathLike) -> Path:
     return folder
 
 
-def describe_state(path: str | os.PathLike) -> bytes:
-    """Return what is another one for another file or a changed one: its path, size and date."""
+def file_state(path: str | os.PathLike) -> bytes:
+    """Return bytes that identify a file in its present state: its path, size and date."""
     path = os.path.abspath(path)
     try:
         state = os.stat(path)
@@ -167,7 +167,7 @@ def walk(root: str | os.PathLike) -> Iterator[tuple[str, list[str]]]:
     def handle(error: OSError) -> None:
         if error.filename == os.fspath(root):
             raise error
-        warnings.warn(f"left out {describe_os_error(error)}", stacklevel=2)
+        warnings.warn(f"skipped {describe_os_error(error)}", stacklevel=2)
 
     seen = set()
     for folder, subfolders, names in os.walk(root, onerror=handle, followlinks=True):
@@ -218,6 +218,12 @@ def list_names(names: Iterable[str], limit: int = 10) -> str:
     names = [one_line(name)[:300] for name in names]
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Return names as in `a, b and c`."""
+    *names, last = [*names] or [""]
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def count_noun(count: int, noun: str) -> str:

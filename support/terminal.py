@@ -101,9 +101,9 @@ class Progress:
         return "  ".join([f"{self.label}{bar}", *parts])
 
 
-def red(text: str, stream: TextIO | None = None) -> str:
-    """Return text that is red where a stream, by default `sys.stdout`, is a terminal."""
-    return f"\x1b[31m{text}\x1b[0m" if (stream or sys.stdout).isatty() else text
+def red(text: str) -> str:
+    """Return text that is red where stdout is a terminal."""
+    return f"\x1b[31m{text}\x1b[0m" if sys.stdout.isatty() else text
 
 
 def format_seconds(seconds: float) -> str:

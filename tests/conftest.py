@@ -32,7 +32,7 @@ def _convert_models_once(tmp_path_factory):
     """Share the conversions of model files: many tests ask the bundled model."""
     folder = tmp_path_factory.mktemp("conversions")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.conversions.cache_folder", lambda: folder)
+        patch.setattr("models.conversion_cache.cache_folder", lambda: folder)
         yield
 
 

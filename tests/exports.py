@@ -7,8 +7,8 @@ import keras
 import pytest
 
 from models.bundle import load_model, save_model
-from models.conversion import convert
 from models.onnx_conversion import convert_to_onnx
+from models.tflite_conversion import convert_to_tflite
 
 ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 HAS_ONNX = all(find_spec(name) for name in ONNX_PACKAGES)
@@ -21,7 +21,7 @@ def write_files(model: keras.Model, folder: Path) -> dict[str, Path]:
     """Write a model as a file of each kind, `.onnx` where its packages are installed."""
     save_model(model, folder / "model.keras")
     loaded = load_model(folder / "model.keras")
-    convert(loaded, folder / "model.tflite")
+    convert_to_tflite(loaded, folder / "model.tflite")
     if HAS_ONNX:
         convert_to_onnx(loaded, folder / "model.onnx")
     return {path.suffix[1:]: path for path in sorted(folder.iterdir())}

@@ -78,7 +78,7 @@ def train(strategy: tf.distribute.Strategy, folder: str, *, batch_norm: bool) ->
         loss=LogitAdjustedCrossentropy(np.zeros(2), label_smoothing=0.05),
         augmentation=AugmentationSettings(rotation_degrees=180, view=(0.8, 1)),
         optimizer=OptimizerSettings(weight_decay=1e-4, average_epochs=2 / STEPS),
-        early_stopping=EarlyStopping("loss"),
+        early_stopping=EarlyStopping("loss", 10),
         run=Run(folder),
     )
     saved = load_model(Path(folder, "model.keras"))

@@ -176,8 +176,7 @@ def test_the_prediction_is_that_of_predict(predictor, tmp_path, capsys):
     assert predict([*argv, "--output", str(tmp_path / "out.json")]) == 0
     (row,) = json.loads((tmp_path / "out.json").read_text())
     result = predictor(image.read_bytes())
-    assert result["prediction"]["name"] == row["predicted"]
-    assert result["prediction"] == result["classes"][0]
+    assert result["classes"][0]["name"] == row["predicted"]
     for item in result["classes"]:
         assert item["description"]
         assert item["probability"] == pytest.approx(row[f"prob_{item['name']}"], abs=1e-5)
@@ -243,7 +242,7 @@ def test_a_row_is_that_of_predict_and_a_heat_map_that_of_the_class(predictor, tm
     json.dumps(found)
     shown = predictor(content)
     other = predictor(content, "vasc")
-    assert (shown["explained"], other["explained"]) == (shown["prediction"]["name"], "vasc")
+    assert (shown["explained"], other["explained"]) == (shown["classes"][0]["name"], "vasc")
     assert "vascular lesion" in other["heat_map_caption"]
     assert other["classes"] == shown["classes"]
     with pytest.raises(DataError, match="expected a class of the model, received 'wart'"):
@@ -275,7 +274,7 @@ def test_a_benign_prediction_comes_with_the_malignant_sum_and_no_reassurance(sho
     assert result["malignant"]["text"] == "Malignant or premalignant classes together: 20.0 %"
     assert result["malignant"]["probability"] == pytest.approx(0.2)
     assert "melanoma" in result["malignant"]["note"]
-    assert (result["top"], result["uncertain"], result["out_of_distribution"]) == ([], False, False)
+    assert (result["top"], result["warnings"], result["out_of_distribution"]) == ([], [], False)
     assert {c["name"] for c in result["classes"] if c["tag"]} == {"akiec", "bcc", "mel"}
     # The name of a class, benign keratosis, is no judgment of the image.
     words = " ".join(texts(result)).lower().replace("benign keratosis", "")
@@ -323,7 +322,7 @@ def test_an_image_out_of_distribution_gets_a_heading_of_its_own(show):
 
 def test_what_a_model_cannot_tell_is_null_and_not_false(show):
     result = show(*MOLE, uncertain=None, out_of_distribution=None)
-    assert (result["uncertain"], result["out_of_distribution"]) == (None, None)
+    assert (result["warnings"], result["out_of_distribution"]) == ([], None)
     assert result["heading"].startswith("Model's prediction: ")
 
 
@@ -363,8 +362,9 @@ def test_the_model_predicts_no_example_wrong_and_each_is_what_its_title_says(pre
         if kind == "out_of_distribution":
             assert title == "test card"
         else:
-            assert title == result["prediction"]["title"]
-            assert result["uncertain"] == (kind == "uncertain")
+            assert title == result["classes"][0]["title"]
+            kinds = [item["kind"] for item in result["warnings"]]
+            assert ("uncertain" in kinds) == (kind == "uncertain")
 
 
 def test_no_probability_is_rounded_to_certainty(show):
@@ -380,7 +380,7 @@ def test_every_result_carries_the_model_and_how_many_melanomas_it_misses(show):
         f"Model: pretrained/{Path(config.BUNDLED_MODEL).name}, trained on 2 images of HAM10000, "
         "2026-11-25."
     )
-    assert (result["model"]["synthetic"], result["model"]["warning"]) == (False, "")
+    assert result["model"]["warning"] == ""
     assert result["disclaimer"].startswith("This is not medical advice.")
     assert "Of the 167 melanomas among its test images" in result["disclaimer"]
     assert "52" in result["disclaimer"]
@@ -389,9 +389,8 @@ def test_every_result_carries_the_model_and_how_many_melanomas_it_misses(show):
 
 def test_a_model_trained_on_synthetic_images_says_so_in_every_result(show):
     model = show(*MOLE, synthetic=True)["model"]
-    assert model["synthetic"] is True
     assert "synthetic images: its predictions mean nothing" in model["warning"]
-    assert "synthetic images" in model["origin"]
+    assert "synthetic images" in model["text"]
 
 
 def test_escapes_in_the_name_of_the_model_file_do_not_reach_the_page(predictor, monkeypatch):
@@ -401,7 +400,7 @@ def test_escapes_in_the_name_of_the_model_file_do_not_reach_the_page(predictor, 
     for name in ("\x1b[31m.keras", "\udcff.keras", "\u202egpj.keras"):
         monkeypatch.setattr(predictor._classifier, "path", Path("runs", name))
         model = describe_model(predictor._classifier)
-        assert model["name"] == f"runs/?{name[1:]}"
+        assert model["text"].startswith(f"Model: runs/?{name[1:]}, ")
         assert f"runs/?{name[1:]}" in json.dumps(model, ensure_ascii=False).encode().decode()
 
 
@@ -424,11 +423,11 @@ def test_a_file_that_is_no_image_is_refused_in_one_line(predictor, content, reas
 def test_a_tflite_file_is_refused_because_it_has_no_heat_maps(tmp_path):
     from app.prediction import Predictor
     from models.classifier import load_classifier
-    from models.conversion import convert
     from models.factory import build_model
+    from models.tflite_conversion import convert_to_tflite
 
     model = build_model("sequential", image_size=32, class_names=("nv", "mel"))
-    convert(model, tmp_path / "model.tflite")
+    convert_to_tflite(model, tmp_path / "model.tflite")
     with pytest.raises(ModelError, match=r"model\.tflite: expected a \.keras file"):
         Predictor(load_classifier(tmp_path / "model.tflite"), AppConfig())
 

@@ -12,13 +12,14 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.ops.operation_utils import get_source_inputs
 from keras.src.utils import file_utils
 
-from models import ModelError, conversion, transfer
+from models import ModelError, transfer
 from models.applications import APPLICATIONS, check_model_name, find_backbone
 from models.bundle import load_model, save_model
 from models.classifier import load_classifier
 from models.factory import build_model
 from models.grad_cam import Explainer
 from models.initial import copy_weights
+from models.tflite_conversion import convert_to_tflite
 from models.transfer import BACKBONE, at_size, unfreeze
 from train import parse
 
@@ -259,7 +260,7 @@ def test_channels_are_swapped_in_every_format(no_network, tmp_path):
     assert (small.get_layer("swap_channels").get_weights()[0][0, 0] == np.eye(3)[::-1]).all()
     expected = model.predict_on_batch(PIXELS)
     save_model(model, tmp_path / "model.keras")
-    conversion.convert(load_model(tmp_path / "model.keras"), tmp_path / "model.tflite")
+    convert_to_tflite(load_model(tmp_path / "model.keras"), tmp_path / "model.tflite")
     for ending in ("keras", "tflite"):
         y_prob = load_classifier(tmp_path / f"model.{ending}")(PIXELS).y_prob
         assert np.allclose(y_prob, expected, atol=1e-4)
@@ -270,7 +271,7 @@ def test_channels_are_swapped_in_every_format(no_network, tmp_path):
 @pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small", "DenseNet121", "EfficientNetB0"])
 def test_a_tflite_file_predicts_the_same(name, tmp_path):
     model = build(name)
-    conversion.convert(model, tmp_path / "model.tflite")
+    convert_to_tflite(model, tmp_path / "model.tflite")
     y_prob = load_classifier(tmp_path / "model.tflite")(PIXELS).y_prob
     assert np.allclose(y_prob, model.predict_on_batch(PIXELS), atol=1e-4)
 

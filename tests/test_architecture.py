@@ -71,6 +71,8 @@ def test_nobody_imports_what_runs_on_a_cluster():
         "models/applications.py",
         "models/backbones.py",
         "models/description.py",
+        "models/description_checks.py",
+        "training/model_paths.py",
         "training/run.py",
         "training/settings.py",
         *map(str, sources("support")),

@@ -146,12 +146,12 @@ def test_no_two_steps_share_a_seed():
     assert len(drawn) == 200
 
 
-def test_layers_run_in_order():
+def test_transforms_run_in_order():
     class Add:
         def __init__(self, amount):
             self.amount = amount
 
-        def get_random_transformation(self, images, training, seed):
+        def get_random_transformation(self, images, seed):
             return self.amount
 
         def transform_images(self, images, transformation):

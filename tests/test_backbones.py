@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from models.backbones import BACKBONES, MODEL_NAMES, PRESETS
+from models.applications import model_presets
+from models.backbones import BACKBONES, MODEL_NAMES
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,11 +28,10 @@ def test_the_table_needs_the_standard_library_alone():
 
 def test_every_backbone_has_a_name_and_presets():
     assert ("sequential", *BACKBONES) == MODEL_NAMES
-    assert PRESETS["mobilenet"] == {"image_size": 192, "fine_tune_layers": 126}
-    assert PRESETS["efficientnet_lite"] == {"image_size": 224, "fine_tune_layers": 114}
+    assert model_presets("mobilenet") == {"image_size": 192, "fine_tune_layers": 126}
+    assert model_presets("efficientnet_lite") == {"image_size": 224, "fine_tune_layers": 114}
     for name in ("efficientnet", "convnext", "vit"):
-        assert PRESETS[name] == {"image_size": 224, "fine_tune_layers": -1}
-    assert PRESETS.keys() == BACKBONES.keys()
+        assert model_presets(name) == {"image_size": 224, "fine_tune_layers": -1}
 
 
 def test_every_application_is_a_constructor_of_keras_or_of_the_project():

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 START = """
 import sys
 from models.backend import start_tensorflow
-print(start_tensorflow())
+start_tensorflow()
 import data.class_names, data.pipeline, metrics.prediction_table, models.ensemble
 loaded = {"sklearn", "pandas", "matplotlib"} & set(sys.modules)
 assert not loaded, loaded
@@ -59,7 +59,6 @@ def test_predicting_imports_no_package_that_only_training_or_plots_need():
     # TensorFlow starts without them, yet they can be imported later.
     done = run(START)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(("CPU (", "GPU ("))
 
 
 def check_foreign_settings(home: Path) -> None:

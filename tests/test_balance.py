@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from data.balance import balance_sources
 from data.pipeline import make_dataset
-from data.splits import class_fractions, class_weights
+from data.targets import class_fractions, class_weights
 
 SOURCES = ["vienna"] * 90 + ["new york"] * 10
 

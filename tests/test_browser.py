@@ -236,13 +236,15 @@ def test_a_model_trained_on_synthetic_images_has_a_banner_on_the_page_and_in_the
     browser, stores, lesions, tmp_path
 ):
     from data.ham10000 import CLASS_NAMES
-    from models.bundle import describe, save_model
+    from models.bundle import save_model, update_description
     from models.factory import build_model
 
     run = tmp_path / "run"
     run.mkdir()
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
-    describe(model, synthetic=True, train_image_ids=("a", "b"), malignant=("akiec", "bcc", "mel"))
+    update_description(
+        model, synthetic=True, train_image_ids=("a", "b"), malignant=("akiec", "bcc", "mel")
+    )
     save_model(model, run / "model.keras")
     with serving(stores, "--model_path", str(run)) as url:
         open_page(browser, url)
@@ -321,6 +323,11 @@ def test_several_files_become_a_table_that_is_sorted_and_leads_to_each_result(
         "[{image: '=1, \"a\"', uncertain: null, p: -0.5}])));"
     )
     assert table == 'image,uncertain,p\r\n"\'=1, ""a""",,-0.5\r\n'
+    percents = browser.execute_async_script(
+        "const done = arguments[0];"
+        "import('/several.js').then((it) => done([0.5, 0.99949, 1].map(it.formatPercent)));"
+    )
+    assert percents == ["50.0 %", "> 99.9 %", "> 99.9 %"]
     name = next(path.name for path in lesions.values())
     browser.find_element("xpath", f"//tbody//button[text()='{name}']").click()
     wait_for(browser, has_result)
@@ -677,12 +684,12 @@ def test_a_result_is_printed_on_one_page_with_bars_where_colors_are_forced(
 
 
 def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesions, tmp_path):
-    from models.bundle import describe, save_model
+    from models.bundle import save_model, update_description
     from models.factory import build_model
 
     names = ("benign", "malignant")
     model = build_model("sequential", image_size=32, class_names=names)
-    describe(
+    update_description(
         model,
         malignant=("malignant",),
         operating_points={"malignant": {"sensitivity_0.90": 0.0}},
@@ -716,11 +723,11 @@ def test_the_set_and_the_decision_stand_below_the_heading(browser, stores, lesio
 def test_the_page_shows_the_classes_of_any_model(
     browser, stores, lesions, tmp_path, class_names, malignant
 ):
-    from models.bundle import describe, save_model
+    from models.bundle import save_model, update_description
     from models.factory import build_model
 
     model = build_model("sequential", image_size=32, class_names=class_names)
-    describe(model, malignant=malignant)
+    update_description(model, malignant=malignant)
     save_model(model, tmp_path / "model.keras")
     screen = {"width": 320, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     with serving(stores, "--model_path", str(tmp_path / "model.keras")) as url:

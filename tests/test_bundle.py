@@ -12,8 +12,9 @@ import pytest
 from refused import refusal
 
 from models import ModelError
-from models.bundle import describe, get_description, load_model, save_model
-from models.description import FORMAT, peek_description
+from models.bundle import get_description, load_model, save_model, update_description
+from models.description import FORMAT
+from models.description_checks import peek_description
 from models.factory import build_model
 from models.novelty import fit_detector, read_detector
 
@@ -24,7 +25,7 @@ CLASSES = ("a", "b", "c")
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
     model = build_model("sequential", image_size=32, class_names=CLASSES)
-    describe(
+    update_description(
         model,
         train_image_ids=["i2", "i1"],
         train_lesion_ids=["l1", "l1"],
@@ -121,7 +122,7 @@ def test_a_temperature_is_in_the_file_and_keeps_weights_and_predicted_classes(tm
     model = build_model("sequential", image_size=32, class_names=CLASSES)
     images = random_images(6)
     save_model(model, tmp_path / "before.keras")
-    describe(model, temperature=2.5)
+    update_description(model, temperature=2.5)
     save_model(model, tmp_path / "after.keras")
     models = [load_model(tmp_path / f"{name}.keras") for name in ("before", "after")]
     assert get_description(models[1]).temperature == 2.5
@@ -135,9 +136,9 @@ def test_a_temperature_is_in_the_file_and_keeps_weights_and_predicted_classes(tm
 
 def test_describe_refuses_what_no_description_has(model):
     with pytest.raises(ValueError, match="above 0, received 0"):
-        describe(model, temperature=0.0)
+        update_description(model, temperature=0.0)
     with pytest.raises(TypeError):
-        describe(model, color="red")
+        update_description(model, color="red")
     assert get_description(model).temperature == 1.0
 
 
@@ -145,7 +146,9 @@ def test_warning_thresholds_are_in_the_file(tmp_path):
     model = build_model("sequential", image_size=32, class_names=CLASSES)
     features = np.random.default_rng(0).random((20, 256))
     detector = replace(fit_detector(features, components=4), threshold=1.5)
-    describe(model, confidence_threshold=0.7, threshold_accuracy=0.9, detector=detector.to_config())
+    update_description(
+        model, confidence_threshold=0.7, threshold_accuracy=0.9, detector=detector.to_config()
+    )
     save_model(model, tmp_path / "model.keras")
     description = get_description(load_model(tmp_path / "model.keras"))
     assert (description.confidence_threshold, description.threshold_accuracy) == (0.7, 0.9)
@@ -225,7 +228,7 @@ def test_what_a_model_was_trained_on_is_in_the_file(tmp_path):
         "validation_patient_ids": ("p3",),
         "train_pixel_hashes": "AAAAAAAAAAA=",
     }
-    describe(model, **facts)
+    update_description(model, **facts)
     save_model(model, tmp_path / "model.keras")
     description = get_description(load_model(tmp_path / "model.keras"))
     assert {name: getattr(description, name) for name in facts} == facts

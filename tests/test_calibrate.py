@@ -9,7 +9,7 @@ import pytest
 
 from data.balance import balance_sources
 from data.ham10000 import CLASS_NAMES, MALIGNANT
-from models.bundle import describe, get_description, load_model, save_model
+from models.bundle import get_description, load_model, save_model, update_description
 from models.calibration import apply_temperature, fit_confidence_threshold, fit_temperature
 from models.classifier import Classifier
 from models.factory import build_model
@@ -47,7 +47,7 @@ def path(tmp_path, images, monkeypatch) -> Path:
     logits = Classifier(model).features(images) @ kernel
     scale = 1.5 / logits.std(axis=0)
     layer.set_weights([kernel * scale, -logits.mean(axis=0) * scale])
-    describe(model, malignant=MALIGNANT)
+    update_description(model, malignant=MALIGNANT)
     save_model(model, tmp_path / "model.keras")
     return tmp_path / "model.keras"
 

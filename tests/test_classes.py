@@ -62,6 +62,21 @@ def test_an_alias_of_one_class_does_not_decide_when_two_names_fit():
     assert scheme.find("Lentigo maligna") == "thin"
 
 
+def test_a_label_is_in_no_class_that_is_a_subtype_of_its_diagnosis():
+    scheme = ClassScheme(("melanoma in situ", "blue nevus", "Nodular BCC (pigmented)"))
+    assert [scheme.find(name) for name in ("melanoma", "nodular melanoma", "nv", "bcc")] == [
+        None
+    ] * 4
+    assert scheme.find("MEL in situ") == "melanoma in situ"
+    assert scheme.find("acral melanoma in situ") == "melanoma in situ"
+    assert scheme.find("combined blue nevus") == "blue nevus"
+    assert scheme.find("nodular basal cell carcinoma") == "Nodular BCC (pigmented)"
+    scheme = ClassScheme(
+        ("benign nevus", "thin"), aliases={"melanoma": "thin", "lentigo maligna": "thin"}
+    )
+    assert [scheme.find(name) for name in ("nodular melanoma", "mole")] == ["thin", "benign nevus"]
+
+
 def test_squamous_cell_carcinoma_and_benign_are_found_under_other_names():
     assert ClassScheme(PAD).find("Squamous cell carcinomas") == "SCC"
     assert ClassScheme(("benign", "malignant")).find("Benign lesions") == "benign"

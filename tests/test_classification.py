@@ -9,6 +9,7 @@ from metrics.classification import (
     subgroup_metrics,
 )
 from metrics.errors import confusion_counts, most_confident_errors
+from metrics.intervals import wilson_interval
 
 NAMES = ("a", "b", "c")
 Y_TRUE = np.array([0, 0, 0, 1, 1])
@@ -108,6 +109,19 @@ def test_metrics_agree_with_scikit_learn():
         assert row["f1"] == pytest.approx(rows[name]["f1-score"])
         expected = skl.average_precision_score(y_true == i, y_prob[:, i])
         assert row["average_precision"] == pytest.approx(expected)
+
+
+def test_of_predictions_without_an_error_only_fractions_of_images_have_an_interval():
+    y_true = np.array([0, 0, 1, 1, 2, 2])
+    metrics = classification_metrics(
+        y_true, np.eye(3)[y_true], NAMES, binary_tasks={"x": ("a",)}, groups=range(6)
+    )
+    intervals = metrics["intervals"]
+    assert intervals["accuracy"] == wilson_interval(6, 6)
+    assert intervals["x_sensitivity_at_0.90"] == wilson_interval(2, 2)
+    names = ("balanced_accuracy", "macro_f1", "macro_roc_auc", "x_roc_auc")
+    assert [metrics[name] for name in names[:3]] == [1.0] * 3
+    assert [intervals[name] for name in names] == [None] * 4
 
 
 def test_intervals_contain_the_metrics_of_the_same_name():

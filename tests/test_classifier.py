@@ -11,15 +11,15 @@ from exports import KINDS, write_files
 from PIL import Image
 
 from models import ModelError
-from models.bundle import describe, load_model, save_model
+from models.bundle import load_model, save_model, update_description
 from models.calibration import at_temperature_one
 from models.classifier import Classifier, _flips_and_rotations, load_classifier
-from models.conversion import to_flatbuffer
 from models.description import Description
 from models.factory import build_model
 from models.novelty import fit_detector
 from models.predictions import join_predictions, warning_texts
 from models.tflite import pack
+from models.tflite_conversion import to_flatbuffer
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
@@ -47,11 +47,11 @@ def files(tmp_path_factory) -> dict[str, Path]:
     model = build()
     layer = model.get_layer("logits")
     layer.set_weights([40 * layer.get_weights()[0], np.array([0.3, -0.3])])
-    describe(model, temperature=0.5)
+    update_description(model, temperature=0.5)
     classifier, images = Classifier(model), random_images(20)
     features = classifier.features(images)
     detector = fit_detector(features, components=4)
-    describe(
+    update_description(
         model,
         # Half of the images are above each threshold.
         confidence_threshold=float(np.median(classifier(images).confidence)),
@@ -64,7 +64,9 @@ def files(tmp_path_factory) -> dict[str, Path]:
 def test_the_set_of_an_image_follows_from_the_mean_of_its_views():
     model, images = build(), random_images(6)
     assert Classifier(model)(images).prediction_set is None
-    describe(model, prediction_sets={"coverage": 0.9, "thresholds": {"b": 0.45, "a": 0.49}})
+    update_description(
+        model, prediction_sets={"coverage": 0.9, "thresholds": {"b": 0.45, "a": 0.49}}
+    )
     for tta in (False, True):
         predictions = Classifier(model)(images, tta=tta)
         expected = predictions.y_prob >= [0.49, 0.45]
@@ -96,7 +98,7 @@ def test_the_average_over_the_views_does_not_depend_on_the_orientation():
 @pytest.mark.parametrize("name", ["sequential", "mobilenet"])
 def test_features_are_the_input_of_the_last_layer(name):
     classifier = Classifier(build(name))
-    y_prob, features = classifier.read(random_images(3))
+    y_prob, features = classifier.predict_with_features(random_images(3))
     assert (y_prob == classifier(random_images(3)).y_prob).all()
     assert np.allclose(
         y_prob, classifier.network.model.predict_on_batch(random_images(3)), atol=1e-6
@@ -206,7 +208,7 @@ def test_no_images_give_empty_predictions(files, kind):
         assert values.shape == (0,)
     assert classifier.warnings(predictions) == []
     assert predictions.out_of_distribution.shape == (0,)
-    assert [values.shape for values in classifier.read(none)] == [(0, 2), (0, 16)]
+    assert [values.shape for values in classifier.predict_with_features(none)] == [(0, 2), (0, 16)]
     if kind == "keras":
         assert classifier.explain(none, np.zeros(0, int)).shape == (0, 32, 32)
 
@@ -217,7 +219,7 @@ def test_a_confidence_at_the_threshold_is_not_uncertain():
     confidence = Classifier(model)(images).confidence.astype(np.float64)
     threshold = float(np.sort(confidence)[2])
     for value, expected in ((threshold, 2), (threshold + 1e-12, 3)):
-        describe(model, confidence_threshold=value, threshold_accuracy=0.9)
+        update_description(model, confidence_threshold=value, threshold_accuracy=0.9)
         assert Classifier(model)(images).uncertain.sum() == expected
 
 
@@ -238,9 +240,9 @@ def test_the_probabilities_of_malignant_classes_are_summed():
     model, images = build(), random_images(3)
     predictions = Classifier(model)(images)
     assert Classifier(model).malignant_probability(predictions) is None
-    describe(model, malignant=["b"])
+    update_description(model, malignant=["b"])
     assert (Classifier(model).malignant_probability(predictions) == predictions.y_prob[:, 1]).all()
-    describe(model, malignant=["b", "a"])
+    update_description(model, malignant=["b", "a"])
     total = Classifier(model).malignant_probability(predictions)
     assert np.allclose(total, 1)
     assert total.max() <= 1
@@ -251,7 +253,7 @@ def test_predictions_of_batches_are_joined():
     joined = join_predictions([classifier(images[:2]), classifier(images[2:])])
     assert np.allclose(joined.y_prob, classifier(images).y_prob, atol=1e-6)
     assert joined.uncertain is None
-    describe(classifier.network.model, confidence_threshold=0.5, threshold_accuracy=0.9)
+    update_description(classifier.network.model, confidence_threshold=0.5, threshold_accuracy=0.9)
     classifier = Classifier(classifier.network.model)
     assert join_predictions([classifier(images[:2]), classifier(images[2:])]).uncertain.size == 5
 
@@ -266,7 +268,7 @@ def test_a_model_without_a_layer_named_logits_is_refused(tmp_path):
 
 def test_a_broken_detector_is_refused_with_the_name_of_the_file(tmp_path):
     model = build()
-    describe(model, detector={"mean": "?"})
+    update_description(model, detector={"mean": "?"})
     save_model(model, tmp_path / "model.keras")
     with pytest.raises(ModelError, match=r"model\.keras: expected a detector"):
         load_classifier(tmp_path / "model.keras")
@@ -313,7 +315,7 @@ def test_images_that_either_detector_finds_are_out_of_distribution(files, scores
     model = load_model(files["keras"])
     unfamiliar = Classifier(model)(images).out_of_distribution
     assert scores == []
-    describe(model, photograph_threshold=100.0)
+    update_description(model, photograph_threshold=100.0)
     classifier = Classifier(model)
     assert classifier.missing_warnings == ""
     predictions = classifier(images, tta=tta)
@@ -341,9 +343,9 @@ def test_an_old_tflite_file_finds_photographs_and_says_what_it_does_not_find(sco
 
 def test_a_model_with_the_threshold_of_photographs_alone_warns_about_them(scores):
     model, images = build(), random_images(4)
-    describe(model, photograph_threshold=-1.0)
+    update_description(model, photograph_threshold=-1.0)
     assert Classifier(model)(images.astype(np.float32)).out_of_distribution.all()
-    describe(model, photograph_threshold=255.0)
+    update_description(model, photograph_threshold=255.0)
     assert not Classifier(model)(images).out_of_distribution.any()
 
 

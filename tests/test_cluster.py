@@ -13,13 +13,15 @@ import pandas as pd
 import pytest
 
 import train
-from cluster import jobs, predict, sweep
+from cluster import job as job_module
+from cluster import predict, sweep
 from cluster.connection import Share, check_share
-from cluster.jobs import Finished, KilledError, Place, do_job
+from cluster.job import Finished, KilledError, do_job
 from cluster.parts import Parts, build_key, join_skipped, list_images, write_part
+from cluster.place import Place
 from cluster.plan import CrossValidation, plan_cross_validations
 from cluster.predict import count_skipped
-from cluster.settings import PredictionConfig
+from cluster.settings import ClusterPredictConfig
 from cluster.summary import format_models, format_runs, read_runs, summarize_models, write_summary
 from models.bundle import save_model
 from models.checksums import file_checksum
@@ -134,7 +136,9 @@ def test_without_ray_the_message_says_what_to_install(tmp_path, sample_dir, monk
 def test_a_training_goes_on_where_its_folder_is(tmp_path, monkeypatch):
     commands = []
     monkeypatch.setattr(
-        jobs, "_run_script", lambda arguments, *_: commands.append(arguments) or Finished(False)
+        job_module,
+        "_run_script",
+        lambda arguments, *_: commands.append(arguments) or Finished(False),
     )
     (training,) = plan(tmp_path)
     do_job(training, PLACE)
@@ -170,7 +174,7 @@ def write_script(folder: Path, text: str) -> None:
 
 
 def test_the_last_line_of_a_failing_training_is_its_message(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(job_module, "ROOT", tmp_path)
     (training,) = plan(tmp_path)
     write_script(tmp_path, "import sys; print('first'); sys.exit('train.py: error: no images')")
     finished = do_job(training, PLACE)
@@ -181,7 +185,7 @@ def test_the_last_line_of_a_failing_training_is_its_message(tmp_path, monkeypatc
 
 
 def test_a_killed_training_asks_for_another_attempt(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(job_module, "ROOT", tmp_path)
     (training,) = plan(tmp_path)
     write_script(tmp_path, "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(KilledError, match="signal 9 ended it, perhaps because memory ran out"):
@@ -189,7 +193,7 @@ def test_a_killed_training_asks_for_another_attempt(tmp_path, monkeypatch):
 
 
 def test_a_training_has_the_threads_of_its_share_and_no_variable_of_ray(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    monkeypatch.setattr(job_module, "ROOT", tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (training,) = plan(tmp_path)
     names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "CUDA_VISIBLE_DEVICES"]
@@ -201,7 +205,7 @@ def test_a_training_has_the_threads_of_its_share_and_no_variable_of_ray(tmp_path
 @pytest.mark.skipif(sys.platform != "linux", reason="uses prctl")
 def test_a_script_ends_with_the_worker_that_started_it(tmp_path):
     (tmp_path / "train.py").write_text("import signal; print('on', flush=True); signal.pause()")
-    bound = Path(jobs.__file__).with_name("bound.py")
+    bound = Path(job_module.__file__).with_name("bound.py")
     code = f"""import os, subprocess, sys
 script = [{str(bound)!r}, str(os.getpid()), {str(tmp_path / "train.py")!r}]
 subprocess.run([sys.executable, *script])"""
@@ -214,9 +218,9 @@ subprocess.run([sys.executable, *script])"""
 
 def test_the_best_epoch_is_the_first_of_several():
     rows = [{"val_loss": loss} for loss in (0.9, 0.4, 0.5, 0.4)]
-    assert EarlyStopping("loss").find_best(rows) == 2
+    assert EarlyStopping("loss", 10).find_best(rows) == 2
     rows = [{"val_balanced_accuracy": value} for value in (0.1, 0.6, 0.6)]
-    assert EarlyStopping("balanced_accuracy").find_best(rows) == 2
+    assert EarlyStopping("balanced_accuracy", 10).find_best(rows) == 2
 
 
 @pytest.fixture
@@ -333,12 +337,12 @@ def test_a_model_that_changed_since_the_start_is_not_mixed_in(tmp_path, monkeypa
     monkeypatch.setattr(Share, "prepare", lambda *_: None)
     path = tmp_path / "model.keras"
     save_model(build_model("sequential", image_size=32, class_names=("mel", "nv")), path)
-    settings = PredictionConfig(image=("x",), output="out.parquet")
+    settings = ClusterPredictConfig(image=("x",), output="out.parquet")
     part = {"paths": ["x.jpg"], "file": str(tmp_path / "part.parquet")}
-    row = Worker(settings, [(str(path), "0" * 64)], os.getcwd(), Share(2, 0))(part)
+    row = Worker(settings, [(str(path), "0" * 64)], PLACE)(part)
     assert row["error"].endswith("model.keras: the file changed while it was in use; start again")
     same = 2 * [(str(path), file_checksum(path))]
-    twice = Worker(settings, same, os.getcwd(), Share(2, 0))(part)
+    twice = Worker(settings, same, PLACE)(part)
     assert "expected different models, received" in twice["error"]
     assert not (tmp_path / "part.parquet").exists()
 
@@ -369,7 +373,9 @@ def test_a_skipped_image_is_a_row_at_its_place_and_types_do_not_depend_on_it(tmp
 def test_folds_of_a_group_are_named_in_its_evaluation(finished_sweep, monkeypatch):
     commands = []
     monkeypatch.setattr(
-        jobs, "_run_script", lambda arguments, *_: commands.append(arguments) or Finished(False)
+        job_module,
+        "_run_script",
+        lambda arguments, *_: commands.append(arguments) or Finished(False),
     )
     _, (first, second) = finished_sweep
     assert isinstance(first, CrossValidation)

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from data.ham10000 import CLASS_NAMES, MALIGNANT
-from models.bundle import describe, load_model, save_model
+from models.bundle import load_model, save_model, update_description
 from models.factory import build_model
 from training.run import Run
 
@@ -113,7 +113,7 @@ def test_a_sweep_that_loses_a_node_ends_as_the_plain_commands(nodes, sample_dir,
 def model(tmp_path) -> Path:
     keras.utils.set_random_seed(0)
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
-    describe(model, malignant=MALIGNANT, data_name="sample")
+    update_description(model, malignant=MALIGNANT, data_name="sample")
     save_model(model, tmp_path / "model.keras")
     return tmp_path / "model.keras"
 
@@ -173,7 +173,7 @@ def test_a_stopped_prediction_goes_on_where_it_was(sample_dir, model, tmp_path):
     out, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130, err
     assert "420 images in 14 parts, 0 of them finished" in out
-    assert err.endswith(" of 14 parts finished; the same command goes on\n")
+    assert err.endswith(" of 14 parts finished; repeat the same command to resume\n")
     times = {path: path.stat().st_mtime_ns for path in output.glob("part-*")}
     assert f"420 images in 14 parts, {len(times)} of them finished" in run_plainly(*argv)
     assert {path: path.stat().st_mtime_ns for path in times} == times

@@ -8,7 +8,7 @@ from metrics.classification import classification_metrics
 from metrics.comparison import (
     OtherPredictions,
     comparison_metrics,
-    format_comparison,
+    format_comparison_lines,
     mcnemar_test,
     read_predictions,
 )
@@ -173,7 +173,7 @@ def test_the_printed_table_names_the_test_and_what_was_not_compared():
     y_true, this, other = random_pair()
     image_ids = [f"i{i}" for i in range(200)]
     found = compare(y_true, this, image_ids, as_other(image_ids[5:], other[5:], "runs/x.csv"))
-    lines = format_comparison(found)
+    lines = format_comparison_lines(found)
     assert lines[0] == "compared with runs/x.csv, 195 images of both (not compared: 5 only of this)"
     assert [line.split()[0] for line in lines[2:-2]] == [
         "accuracy",

@@ -6,7 +6,7 @@ import pytest
 
 from data.ham10000 import confirmed_by_histology
 from metrics.classification import classification_metrics
-from metrics.confirmation import format_histology, histology_metrics
+from metrics.confirmation import format_histology_section, histology_metrics
 
 NAMES = ("mel", "nv", "bkl")
 TASKS = {"malignant": ("mel",), "melanoma": ("mel",)}
@@ -54,18 +54,18 @@ def test_the_fraction_of_each_class_shows_that_confirmation_goes_with_it():
 @pytest.mark.parametrize("histology", [(), [True] * 60, [False] * 60])
 def test_nothing_is_measured_if_it_is_unknown_or_the_same_for_all(histology):
     assert measure(histology) == {}
-    assert format_histology({}, {}) == ""
+    assert format_histology_section({}, {}) == ""
 
 
 def test_the_report_compares_them_with_all_images():
     metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES, binary_tasks=TASKS, groups=LESIONS)
-    html = format_histology(metrics, measure())
+    html = format_histology_section(metrics, measure())
     benign = f"{HISTOLOGY[Y_TRUE == 1].mean():.1%}".replace("%", " %")
     assert f": 100.0 % of the malignant and {benign} of the benign images here." in html
     assert html.count("<tr>") == 6
     assert f"<td>Accuracy</td><td>{metrics['accuracy']:.3f}<small>" in html
     del metrics["malignant"], metrics["melanoma"]
-    plain = format_histology(metrics, measure(tasks={}))
+    plain = format_histology_section(metrics, measure(tasks={}))
     assert plain.count("<tr>") == 4
     assert "malignant" not in plain
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from metrics.conformal import format_set_line, format_set_section, set_metrics
+from metrics.prediction_sets import (
+    format_prediction_set_line,
+    format_prediction_set_section,
+    prediction_set_metrics,
+)
 from models.conformal import FEWEST_LESIONS, find_sets, fit_set_thresholds
 from training.calibration import fit_prediction_sets
 
@@ -120,7 +124,9 @@ OPTIONS = {"stated_coverage": 0.9, "groups": ["a", "a", "b", "c", "d"]}
 
 
 def test_coverage_and_size_are_means_over_lesions():
-    metrics = set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x", "x", "y", "y", "y"])
+    metrics = prediction_set_metrics(
+        Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x", "x", "y", "y", "y"]
+    )
     assert (metrics["stated_coverage"], metrics["images"], metrics["small"]) == (0.9, 5, True)
     # Of the first lesion, one of two images is covered.
     assert metrics["coverage"] == pytest.approx(3.5 / 4)
@@ -136,28 +142,32 @@ def test_coverage_and_size_are_means_over_lesions():
     assert low < metrics["coverage"] < high
     wilson = binomtest(2, 2).proportion_ci(0.95, method="wilson")
     assert np.allclose(metrics["per_class"]["nv"]["intervals"]["coverage"], wilson)
-    assert set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS)["sources"] == {}
+    assert prediction_set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS)["sources"] == {}
 
 
 def test_a_coverage_of_all_is_exactly_one_whatever_the_lesions_weigh():
     # Seven images of one lesion: seven sevenths are a little less than one.
     groups = ["a"] * 7 + ["b"] * 3 + ["c"]
     sets = np.ones((11, 3), bool)
-    metrics = set_metrics(np.zeros(11, int), sets, NAMES, stated_coverage=0.9, groups=groups)
+    metrics = prediction_set_metrics(
+        np.zeros(11, int), sets, NAMES, stated_coverage=0.9, groups=groups
+    )
     assert metrics["coverage"] == 1
     wilson = binomtest(3, 3).proportion_ci(0.95, method="wilson")
     assert np.allclose(metrics["intervals"]["coverage"], wilson)
 
 
 def test_sets_are_printed_and_shown_by_class_and_source():
-    metrics = set_metrics(Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x<", "x<", "y", "y", "y"])
-    assert format_set_line(metrics) == (
+    metrics = prediction_set_metrics(
+        Y_TRUE, SETS, NAMES, **OPTIONS, sources=["x<", "x<", "y", "y", "y"]
+    )
+    assert format_prediction_set_line(metrics) == (
         "prediction sets: 0.875 contain the true class (target 0.900), "
         "1.625 classes per set on average"
     )
-    html = format_set_section(metrics, {"mel": "melanoma"})
+    html = format_prediction_set_section(metrics, {"mel": "melanoma"})
     assert "<td>melanoma (mel)</td><td>3</td><td>0.750" in html
     assert ">Source</td>" in html
     assert "<td>x&lt;</td>" in html
-    assert "Source" not in format_set_section(metrics | {"sources": {}}, {})
-    assert "the model has no prediction sets" in format_set_section({}, {})
+    assert "Source" not in format_prediction_set_section(metrics | {"sources": {}}, {})
+    assert "the model has no prediction sets" in format_prediction_set_section({}, {})

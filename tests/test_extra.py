@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from data.duplicates import pixel_hashes
 from data.extra import select_extra, split_extra
+from data.fingerprints import pixel_hashes
 from data.splits import Fold
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.crop import draft
+from data.crop import decode_scaled
 from data.field_of_view import find_visible_square
 from data.images import load_bytes, load_mask
 
@@ -239,7 +239,7 @@ def test_the_square_is_the_same_at_every_size(center):
     for scale in (1, 2):
         content = as_jpeg(image.resize((scale * width, scale * height), Image.BICUBIC))
         for image_size in (96, 128, 192, 225):
-            rgb, size, divisor = draft(Image.open(io.BytesIO(content)), image_size)
+            rgb, size, divisor = decode_scaled(Image.open(io.BytesIO(content)), image_size)
             exact = [value / divisor for value in size]
             square = np.array(find_visible_square(rgb, exact))
             squares.append(450 * square / min(exact))

@@ -10,7 +10,7 @@ from support.files import (
     count_noun,
     csv_cell,
     describe_os_error,
-    describe_state,
+    file_state,
     first_line,
     is_path_text,
     list_names,
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.warns(UserWarning, match=r"left out .*/closed: permission denied"):
+    with pytest.warns(UserWarning, match=r"skipped .*/closed: permission denied"):
         assert [names for _, names in walk(tmp_path)] == [[], ["1.png"]]
     with pytest.raises(PermissionError):
         list(walk(tmp_path / "closed"))
@@ -162,14 +162,14 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 def test_the_state_of_a_file_is_its_path_size_and_date(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
-    states = [describe_state(path)]
+    states = [file_state(path)]
     for text, date in (("a", 1), ("ab", 1), ("ab", 2)):
         path.write_text(text)
         os.utime(path, (date, date))
-        states.append(describe_state(path))
+        states.append(file_state(path))
     assert len({*states}) == 4
     monkeypatch.chdir(tmp_path)
-    assert describe_state("a.png") == states[-1]
+    assert file_state("a.png") == states[-1]
 
 
 def test_text_from_files_becomes_one_line():

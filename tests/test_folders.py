@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from data import DataError, DataWarning
-from data.folders import describe_masks, find_images, list_folder, match_images
-from data.ham10000 import find_masks
+from data.folders import describe_masks, find_images, find_masks, list_folder
+from data.image_matches import match_images
 from data.masks import find_mask_files
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.folds import fold_metrics, format_fold_section, format_folds
+from metrics.folds import fold_metrics, format_fold_lines, format_fold_section
 
 NAMES = ("a", "b")
 Y_TRUE = np.array([0, 0, 1, 1, 0, 1])
@@ -39,7 +39,7 @@ def test_no_folds_no_metrics():
 
 def test_the_table_has_a_row_for_each_fold_and_two_below():
     metrics = fold_metrics(Y_TRUE, Y_PROB, NAMES, FOLDS)
-    lines = format_folds(metrics)
+    lines = format_fold_lines(metrics)
     assert [line.split()[0] for line in lines] == ["fold", "0", "1", "mean", "std."]
     assert lines[1].split()[1:4] == ["4", "0.750", "0.750"]
     assert len({len(line) for line in lines}) == 1

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data import DataError, DataWarning
-from data.given_splits import split_of_name, split_of_path
+from data.given_splits import split_of_name, split_of_path, without_split
 from data.sources import read_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
@@ -34,6 +34,22 @@ def write(root: Path, tables: dict[str, str], images=None) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(root / name)
     return root
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        ("mel_train", "mel"),
+        ("Test - nv", "nv"),
+        ("MelTrain", "Mel"),
+        ("trainingMEL", "MEL"),
+        ("contest", "contest"),
+        ("a_val_b", "ab"),
+        ("train", ""),
+    ],
+)
+def test_a_name_without_its_split_is_the_rest(name, rest):
+    assert without_split(name) == rest
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 import pandas as pd
 from PIL import Image
 
-from data.ham10000 import find_masks, subgroup_columns
+from data.folders import find_masks
+from data.ham10000 import subgroup_columns
 from data.sources import read_dataset
 
 

@@ -14,13 +14,15 @@ import train
 from config import PRESETS
 from data import DataError, DataWarning
 from data.classes import HAM10000, ClassScheme
-from data.duplicates import pack_hashes, unpack_hashes
-from models.bundle import describe, load_model, save_model
-from models.description import Description, peek_description
+from data.fingerprints import pack_hashes, unpack_hashes
+from models.bundle import load_model, save_model, update_description
+from models.description import Description
+from models.description_checks import peek_description
 from models.factory import build_model
 from train import parse
-from training.dataset import read_labeled_images, select_images
+from training.dataset import read_labeled_images
 from training.initial import describe_images, describe_start, match_classes, respect_initial
+from training.selection import select_images
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
@@ -29,7 +31,7 @@ def write_model(path: Path, name: str = "sequential", **fields) -> Path:
     image_size = fields.pop("image_size", 48)
     class_names = fields.pop("class_names", ("bcc", "mel", "nv"))
     model = build_model(name, image_size=image_size, class_names=class_names)
-    describe(model, **fields)
+    update_description(model, **fields)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, path)
     return path
@@ -285,7 +287,7 @@ def test_a_resumed_run_needs_the_initial_model_unchanged(first_run, tmp_path, mo
     assert train.main(["--resume", str(run)]) == 2
     assert "--init_from: found no file" in capsys.readouterr().err
     changed = load_model(write_model(model, image_size=48))
-    describe(
+    update_description(
         changed,
         **{
             name: getattr(first_run.description, name)

@@ -29,7 +29,7 @@ import predict
 import train
 from data.ham10000 import CLASS_NAMES
 from models.bundle import load_model, save_model
-from models.description import peek_description
+from models.description_checks import peek_description
 from models.factory import build_model
 from models.onnx_file import pack
 

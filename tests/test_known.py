@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from data import DataError
-from data.duplicates import pack_hashes
+from data.fingerprints import pack_hashes
 from data.known import exclude_known, keep_apart, match_ids
 
 KNOWN = SimpleNamespace(

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from data import DataError, DataWarning
-from data.label_metadata import fill_metadata
+from data.label_metadata import clean_metadata, fill_metadata
 from data.label_tables import NotLabelsError, image_ids, read_labels
 
 
@@ -116,3 +116,34 @@ def test_foreign_metadata_are_not_used(tmp_path):
         foreign[-1].write_text(text)
     frame = pd.DataFrame({"image_id": ["a"]})
     assert fill_metadata(frame, ["age"], foreign) == []
+
+
+@pytest.mark.parametrize("unknown", ["", "unknown", "-1", "UNK"])
+def test_an_image_without_lesion_id_becomes_its_own_lesion_with_a_warning(tmp_path, unknown):
+    frame = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["L", unknown], "class_name": "nv"})
+    with pytest.warns(DataWarning, match="1 of 2 images have no lesion_id"):
+        clean_metadata(frame, tmp_path)
+    assert frame["lesion_id"].tolist() == ["L", "b"]
+
+
+def test_impossible_ages_are_missing_and_named(tmp_path):
+    ages = ["40", "50,5", "", "unknown", "-1", "old"]
+    ids = [*"abcdef"]
+    frame = pd.DataFrame({"image_id": ids, "lesion_id": ids, "class_name": "nv", "age": ages})
+    with pytest.warns(DataWarning, match=r"such as '-1', are treated as unknown \(2 in total\)"):
+        clean_metadata(frame, tmp_path)
+    years = frame["age"]
+    assert years[:2].tolist() == [40.0, 50.5]
+    assert years[2:].isna().all()
+
+
+def test_of_several_rows_of_an_image_the_first_that_knows_a_value_counts(tmp_path):
+    table = tmp_path / "metadata.csv"
+    table.write_text("image,lesion_id,age\na,,50\na,L1,60\nb,L2,\n")
+    frame = pd.DataFrame({"image_id": ["a", "b"]})
+    assert fill_metadata(frame, ["lesion_id", "age"], [table]) == [table]
+    assert frame.to_dict("list") == {
+        "image_id": ["a", "b"],
+        "lesion_id": ["L1", "L2"],
+        "age": ["50", ""],
+    }

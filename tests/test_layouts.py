@@ -398,11 +398,53 @@ def test_split_folders_with_own_classes_give_the_split(write, folder):
     assert by_id["split"].value_counts().to_dict() == {"train": 2, "val": 2, "test": 2}
 
 
+@pytest.mark.parametrize("classes", [HAM10000, None])
+def test_folders_with_numbers_in_those_of_classes_are_patients(write, classes):
+    folders = ("mel/P 1", "mel/data/images/P 2", "nv/P 1", "nv")
+    root = write({}, [f"{folder}/a{i}.jpg" for i, folder in enumerate(folders)])
+    dataset = read_dataset(root, classes)
+    frame = dataset.frame.set_index("image_id")
+    assert frame["label"].to_dict() == {"a0": "mel", "a1": "mel", "a2": "nv", "a3": "nv"}
+    assert frame["patient_id"].to_dict() == {"a0": "P 1", "a1": "P 2", "a2": "P 1", "a3": ""}
+    assert "patients by the folders in those of classes: 2, such as P 1" in dataset.notes
+
+
+@pytest.mark.parametrize("size", ["224", "256x256", "resized_224"])
+def test_folders_of_an_image_size_in_those_of_classes_are_no_patients(write, size):
+    root = write({}, [f"{name}/{size}/{name}{i}.jpg" for name in ("mel", "nv") for i in (1, 2)])
+    dataset = read_dataset(root)
+    assert dataset.frame["label"].tolist() == ["mel", "mel", "nv", "nv"]
+    assert "patient_id" not in dataset.frame
+
+
+def test_folders_with_numbers_in_none_of_a_class_are_classes_and_those_without_stay_labels(write):
+    root = write({}, ["wart/type1/a.jpg", "wart/type2/b.jpg", "nv/unsure/c.jpg"])
+    assert read_dataset(root, None).classes.names == ("type1", "type2", "unsure")
+    assert "patient_id" not in read_dataset(root, None).frame
+
+
+def test_two_files_of_one_name_in_a_class_folder_have_two_ids(write):
+    images = ["mel/1.jpg", "mel/1.png", "nv/1.jpg", "nv/2.jpg"]
+    assert labels(read_dataset(write({}, images))) == {
+        "mel/1.jpg": "mel",
+        "mel/1.png": "mel",
+        "nv/1": "nv",
+        "2": "nv",
+    }
+
+
 def test_a_class_folder_named_with_its_split_is_one_class_in_all_splits(write):
     images = [f"{name}_{s}/{name}{s}.jpg" for name in ("mel", "nv") for s in ("train", "test")]
     dataset = read_dataset(write({}, images), None)
     assert dataset.classes.names == ("mel", "nv")
     assert set(dataset.frame["split"]) == {"train", "test"}
+
+
+def test_folders_of_classes_and_splits_in_one_word_give_both(write):
+    folders = ("MelTrain", "MelTest", "NvTrain", "NvTest")
+    dataset = read_dataset(write({}, [f"{name}/{name}.jpg" for name in folders]), None)
+    assert dataset.classes.names == ("Mel", "Nv")
+    assert dataset.notes[0] == "split given by the folders MelTrain, NvTrain, MelTest, NvTest"
 
 
 def test_folders_of_parts_are_no_classes(write):
@@ -478,7 +520,7 @@ def test_a_table_of_metadata_gives_patients(write):
     }
     dataset = read_dataset(write(tables, ["a.jpg", "b.jpg"]))
     assert dataset.frame["patient_id"].tolist() == ["P1", ""]
-    assert list(dataset.frame) == ["image_id", "lesion_id", "label", "patient_id", "path"]
+    assert list(dataset.frame) == ["image_id", "label", "lesion_id", "patient_id", "path"]
 
 
 def test_tables_of_a_split_have_the_classes_of_all(write):

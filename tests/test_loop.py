@@ -241,7 +241,7 @@ def test_weights_of_nan_stop_training_though_the_losses_are_finite():
     weights[0][0] = np.nan
     model.set_weights(weights)
     schedule = OptimizerSettings(**CONSTANT).build_schedule(0.1, total_steps=4, first_step=0)
-    callback = StopAtNaN(schedule, Phase("train", 2, 0.1), first_step=0)
+    callback = StopAtNaN(schedule, Phase("train", 2, 0.1), steps_before=0)
     callback.set_model(model)
     callback.set_params({"steps": 2})
     callback.on_epoch_begin(1)

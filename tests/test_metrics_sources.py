@@ -5,7 +5,7 @@ import pytest
 
 from metrics.calibration import calibration_metrics
 from metrics.classification import SMALL_SUBGROUP, classification_metrics, subgroup_metrics
-from metrics.sources import format_source_section, format_sources, source_metrics
+from metrics.sources import format_source_lines, format_source_section, source_metrics
 
 NAMES = ("mel", "nv", "bkl")
 
@@ -94,7 +94,7 @@ def test_without_sources_there_is_nothing_and_without_the_class_no_melanoma():
     assert "melanoma_roc_auc" not in found["A"]
     assert list(found["A"]["intervals"]) == ["accuracy", "balanced_accuracy"]
     assert "elanoma" not in format_source_section(found)
-    assert "mel. AUC" not in "".join(format_sources(found))
+    assert "mel. AUC" not in "".join(format_source_lines(found))
 
 
 def test_the_printed_table_has_one_line_per_source_and_fits_into_a_terminal():
@@ -102,7 +102,7 @@ def test_the_printed_table_has_one_line_per_source_and_fits_into_a_terminal():
     names = ["Department of Dermatology, Vienna", "Department of Dermatology, Graz", "x"]
     trained_on = dict(zip(names, (True, False, None), strict=True))
     sources = names[:1] * 25 + names[1:2] * 14 + names[2:]
-    lines = format_sources(measure(y_true, y_prob, sources, trained_on=trained_on))
+    lines = format_source_lines(measure(y_true, y_prob, sources, trained_on=trained_on))
     assert lines[0].split() == [
         *("source", "trained", "on", "images", "accuracy", "balanced", "mel.", "AUC", "ECE")
     ]

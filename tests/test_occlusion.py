@@ -13,10 +13,9 @@ from metrics.occlusion import (
     Occlusion,
     format_occlusion_line,
     format_occlusion_section,
-    hide,
     occlusion_metrics,
 )
-from training.occlusion import predict_occluded
+from training.occlusion import hide, predict_occluded
 
 SIZE = 8
 

@@ -12,7 +12,7 @@ import refused
 from exports import needs_onnx
 
 from models import ModelError
-from models.bundle import ClassProbabilities, describe, get_description
+from models.bundle import ClassProbabilities, get_description, update_description
 from models.factory import build_model
 from models.onnx_conversion import convert_to_onnx
 from models.onnx_file import PROPERTY, ONNXModel, pack
@@ -31,7 +31,7 @@ def model() -> keras.Model:
     for weights in model.weights:
         if "moving" in weights.name:
             weights.assign(rng.uniform(0.5, 1.5, weights.shape))
-    describe(model, temperature=0.5, confidence_threshold=0.7, threshold_accuracy=0.9)
+    update_description(model, temperature=0.5, confidence_threshold=0.7, threshold_accuracy=0.9)
     return model
 
 

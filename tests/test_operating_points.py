@@ -1,26 +1,22 @@
 """Thresholds fixed on validation images: fitted, measured, and read from the command line."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 from sklearn.metrics import precision_score, recall_score
 
+from metrics.intervals import wilson_interval
 from metrics.operating_points import (
-    FEW_LESIONS,
     FEWEST_IMAGES,
     POINTS,
     fit_thresholds,
     format_operating_lines,
     format_operating_section,
-    fraction_interval,
     operating_point_metrics,
     predictive_values,
     read_prevalence,
     task_score,
-    wilson_interval,
 )
 from support import InputError
 from training.calibration import fit_operating_points
@@ -72,14 +68,6 @@ def test_a_point_that_no_score_reaches_is_left_out():
 @pytest.mark.parametrize("positives", [0, FEWEST_IMAGES - 1, 80 - FEWEST_IMAGES + 1, 80])
 def test_too_few_images_on_one_side_fix_nothing(positives):
     assert fit_thresholds(np.arange(80) < positives, SCORE) == {}
-
-
-def test_the_interval_of_wilson_agrees_with_scipy():
-    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263.
-    assert np.allclose(wilson_interval(81, 263), (0.2553, 0.3662), atol=5e-5)
-    for successes, total in ((0, 1), (0, 20), (7, 9), (20, 20), (1, 1000)):
-        expected = binomtest(successes, total).proportion_ci(0.9, method="wilson")
-        assert np.allclose(wilson_interval(successes, total, level=0.9), expected)
 
 
 def test_predictive_values_follow_from_the_prevalence():
@@ -195,17 +183,3 @@ def test_the_section_has_the_stated_prevalence_only_where_it_was_stated(points):
     plain = format_operating_section({"melanoma": points["melanoma"]}, labels)
     assert "stated" not in plain
     assert "the model has no thresholds that were fixed" in format_operating_section({}, labels)
-
-
-def test_a_fraction_from_few_lesions_has_an_interval_at_least_as_wide_as_wilsons():
-    lesions = [*"aaabcdefg"]
-    low, high = wilson_interval(0.5 * 7, 7)
-    assert fraction_interval(0.5, lesions, (0.4, 0.6)) == (low, high)
-    assert fraction_interval(0.5, lesions, (0.1, 0.6)) == (0.1, high)
-    many = range(FEW_LESIONS)
-    assert fraction_interval(0.5, many, (0.4, 0.6)) == (0.4, 0.6)
-    assert fraction_interval(1.0, many, (1.0, 1.0)) == (wilson_interval(10, 10)[0], 1.0)
-    assert fraction_interval(math.nan, lesions, None) is None
-    # A mean of fractions has none of Wilson's.
-    assert fraction_interval(0.5, (), (0.4, 0.6)) == (0.4, 0.6)
-    assert fraction_interval(1.0, (), (1.0, 1.0)) is None

@@ -119,7 +119,7 @@ def test_the_threshold_is_saved_with_the_model(tmp_path, monkeypatch):
     save_model(build_model("sequential", image_size=32, class_names=CLASSES), path)
     scores = np.linspace(9, 10, len(images), dtype=np.float32)
     outputs = 0.1 + 0.8 * targets, np.random.default_rng(0).normal(size=(len(images), 4))
-    monkeypatch.setattr("training.calibration.Classifier.read", lambda *_: outputs)
+    monkeypatch.setattr("training.calibration.Classifier.predict_with_features", lambda *_: outputs)
     monkeypatch.setattr("training.calibration.score_photographs", lambda images: scores)
     settings = parse(["--model", "sequential", "--batch_size", str(len(images))])
     y_true = targets.argmax(axis=1)
@@ -144,7 +144,7 @@ def test_the_file_computes_the_regression(stem):
     images = smooth_images(4, SIDE_LENGTH)
     features = np.asarray(benchmark.pool(stem(images.astype(np.float32))))
     kernel = np.linspace(-1, 1, features.shape[1])
-    scores = PhotographDetector(benchmark.to_file(stem, kernel, 0.5)).score(images)
+    scores = PhotographDetector(benchmark.convert(stem, kernel, 0.5)).score(images)
     assert np.allclose(scores, features @ kernel + 0.5, atol=1e-2)
 
 
@@ -172,7 +172,7 @@ def test_the_threshold_is_moved_to_zero(stem, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
     kernel = np.linspace(-1, 1, 20)
     monkeypatch.setattr(benchmark, "fit", lambda parts, sources: (kernel, 7.0))
-    scores = PhotographDetector(benchmark.write(stem, [], [], images)).score(images)
+    scores = PhotographDetector(benchmark.fit_file(stem, [], [], images)).score(images)
     assert np.quantile(scores, 0.99) == pytest.approx(0, abs=1e-3)
 
 

@@ -50,6 +50,15 @@ def test_the_roc_plot_has_a_curve_for_each_class_that_occurs():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("1 - specificity", "Sensitivity")
 
 
+def test_classes_with_spaces_or_an_underscore_in_front_are_in_the_legend_and_on_their_curves():
+    y_prob = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.6, 0.3, 0.1], [0.1, 0.3, 0.6]])
+    names = ("_a", "n  1", "n  2")
+    axes = plot_roc(np.array([0, 1, 0, 2]), y_prob, names).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["_a  1.000  n=2", "n  1  1.000  n=1", "n  2  1.000  n=1"]
+    assert [text.get_text() for text in axes.texts] == ["_a", "n  1", "n  2"]
+
+
 def test_precision_is_plotted_over_recall_from_the_highest_score_on():
     # Of three images of b, the first and third of all five.
     y_true, score = np.array([1, 0, 1, 0, 1]), np.array([0.9, 0.8, 0.7, 0.6, 0.5])

@@ -11,8 +11,8 @@ from metrics.prediction import (
     heading,
     line_heading,
     malignant_text,
-    set_names,
-    set_text,
+    prediction_set_names,
+    prediction_set_text,
     short_names,
     short_warnings,
     shorten,
@@ -91,12 +91,16 @@ def test_a_decision_is_a_sentence_in_a_block_and_some_words_in_a_line():
 
 
 def test_a_set_is_named_by_its_most_probable_classes():
-    names = set_names(np.array([0.1, 0.6, 0.3]), np.array([True, True, False]), ("a", "b", "c"))
+    names = prediction_set_names(
+        np.array([0.1, 0.6, 0.3]), np.array([True, True, False]), ("a", "b", "c")
+    )
     assert names == ["b", "a"]
     two = "Prediction set: b; a. Of all sets, also those of one class, 80 % contain the true "
-    assert set_text(["b", "a"], 0.8).startswith(two)
-    assert set_text(list("abcdefgh"), 0.9).startswith("Prediction set: a; b; c; d; e; and 3 more. ")
-    assert set_text(["b"], 0.9) == set_text([], None) == ""
+    assert prediction_set_text(["b", "a"], 0.8).startswith(two)
+    assert prediction_set_text(list("abcdefgh"), 0.9).startswith(
+        "Prediction set: a; b; c; d; e; and 3 more. "
+    )
+    assert prediction_set_text(["b"], 0.9) == prediction_set_text([], None) == ""
 
 
 @pytest.mark.parametrize(

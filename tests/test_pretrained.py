@@ -91,7 +91,11 @@ def test_litert_gives_its_probabilities_features_and_warnings(bundled):
     size = classifier.description.image_size
     images = np.random.default_rng(1).integers(0, 256, (4, size, size, 3), np.uint8)
     converted = load_classifier(PATHS[name], engine="litert")
-    for mine, other in zip(converted.read(images), classifier.read(images), strict=True):
+    for mine, other in zip(
+        converted.predict_with_features(images),
+        classifier.predict_with_features(images),
+        strict=True,
+    ):
         assert np.abs(mine - other).max() < TOLERANCE
     mine, other = converted(images), classifier(images)
     assert (mine.out_of_distribution == other.out_of_distribution).all()

@@ -17,7 +17,8 @@ from data.provenance import (
 )
 from data.sources import read_dataset
 from data.table_layouts import MAX_SOURCES
-from models.description import Description, check_description
+from models.description import Description
+from models.description_checks import check_description
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no lesion_id:data.DataWarning")
 MODEL = Description("m", ("mel", "nv"), 32)

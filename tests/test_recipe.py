@@ -7,7 +7,7 @@ import pytest
 from tiny import CLASSES, tiny_images
 
 from data.classes import HAM10000, ClassScheme
-from data.splits import class_fractions, class_weights
+from data.targets import class_fractions, class_weights
 from models import WeightsUnavailableError
 from models.bundle import get_description, save_model
 from models.factory import build_model
@@ -78,7 +78,7 @@ def test_the_settings_of_the_recipe_reach_the_training(tmp_path, monkeypatch):
     frame = pd.DataFrame({**rows, "image_id": names, "lesion_id": names, "pixel_hash": None})
     frame["source"] = frame["data_set"]
     frame = pd.concat([frame, frame.assign(split="val", image_id="v", lesion_id="v")[:1]])
-    pixels = {(name, 32): np.zeros((1, 32, 32, 3), np.uint8) for name in ("train", "val")}
+    pixels = {name: {32: np.zeros((1, 32, 32, 3), np.uint8)} for name in ("train", "val")}
     seen = {}
     monkeypatch.setattr(
         "training.recipe.train_model",
@@ -134,7 +134,9 @@ def test_predictions_of_nan_are_refused_before_they_are_calibrated(tmp_path, mon
     save_model(build_model("sequential", image_size=32, class_names=CLASSES), path)
     outputs = {"y_prob": np.full((8, 2), 0.5), "features": np.ones((8, 4))}
     outputs[name][3] = np.nan
-    monkeypatch.setattr("training.calibration.Classifier.read", lambda *_: outputs.values())
+    monkeypatch.setattr(
+        "training.calibration.Classifier.predict_with_features", lambda *_: outputs.values()
+    )
     settings = parse(["--model", "sequential", "--batch_size", "8"])
     with pytest.raises(DivergedError, match="finite predictions of the best epoch, received NaN"):
         calibrate(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from metrics.classification import classification_metrics
+from metrics.evaluation import Evaluation, evaluation_metrics
 from metrics.plots import plot_confusion_matrix
 from metrics.prediction_table import PredictionWriter, prediction_table
 from metrics.report import format_metrics, write_report
@@ -151,28 +152,41 @@ def test_a_report_holds_plain_numbers_a_table_a_plot_and_a_page(tmp_path):
     assert len(list((tmp_path / "new").iterdir())) == 4
 
 
+def measure(names=NAMES) -> dict:
+    evaluation = Evaluation(
+        class_names=names,
+        y_true=Y_TRUE,
+        y_prob=Y_PROB,
+        uncalibrated=Y_PROB,
+        temperature=1.0,
+        lesion_ids=list("vwxyz"),
+        subgroups={},
+    )
+    return evaluation_metrics(evaluation)
+
+
 def test_the_printed_table_names_every_class_and_shows_undefined_metrics_as_a_dash():
-    text = format_metrics(classification_metrics(Y_TRUE, Y_PROB, NAMES))
+    text = format_metrics(measure())
     lines = text.splitlines()
     assert lines[1].split() == ["a", "1.000", "0.667", "0.800", "0.833", "3"]
     assert lines[3].split() == ["c", "0.000", "-", "-", "-", "0"]
     assert "balanced accuracy        0.583" in text
     assert "majority class a       0.600" in text
-    assert "95 % CI" not in text
+    assert "(95 % CI: bootstrap over lesions)" in text
 
 
 def test_the_printed_table_shows_the_confidence_intervals():
-    metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
-    metrics["intervals"] = {"accuracy": (0.25, 0.875), "macro_f1": None}
+    metrics = measure()
+    metrics["intervals"] |= {"accuracy": (0.25, 0.875), "macro_f1": None}
     lines = format_metrics(metrics).splitlines()
     assert lines[5].split() == ["95", "%", "CI"]
     assert lines[6].split() == ["accuracy", "0.600", "0.250", "to", "0.875"]
-    assert lines[9].split() == ["macro", "F1", "0.650"]
+    assert lines[9].split() == ["macro", "F1", "0.650", "no", "interval"]
 
 
 def test_sources_are_printed_only_if_they_were_measured():
-    metrics = classification_metrics(Y_TRUE, Y_PROB, NAMES)
-    assert format_metrics(metrics | {"sources": {}}) == format_metrics(metrics)
+    metrics = measure()
+    assert "source" not in format_metrics(metrics)
     sources = source_metrics(
         Y_TRUE,
         Y_PROB,
@@ -191,8 +205,8 @@ def test_sources_are_printed_only_if_they_were_measured():
 
 def test_the_printed_table_keeps_its_columns_with_long_names():
     names = ("nevus " * 30 + "1", "nevus " * 30 + "2", "c")
-    metrics = classification_metrics(Y_TRUE, Y_PROB, names)
-    metrics["intervals"] = {"accuracy": (0.25, 0.875)}
+    metrics = measure(names)
+    metrics["intervals"] |= {"accuracy": (0.25, 0.875)}
     lines = format_metrics(metrics).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[1].split("  ")[0] != lines[2].split("  ")[0]

@@ -20,7 +20,7 @@ from tiny import read_events
 import config
 import train
 from models.bundle import load_model
-from models.description import peek_description
+from models.description_checks import peek_description
 from training import TrainingError
 from training.callbacks import EpochLog
 from training.checkpoint import load_checkpoint

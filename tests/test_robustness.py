@@ -137,7 +137,7 @@ def test_the_plot_shows_every_value_in_a_panel_for_each_metric(clean, panels):
     *heat_maps, _ = figure.axes
     assert len(heat_maps) == panels
     assert [text.get_text() for text in heat_maps[0].texts] == [
-        f"{metrics.accuracy:.2f}" for row in CORRUPTED.values() for metrics in row
+        f"{metrics.balanced_accuracy:.2f}" for row in CORRUPTED.values() for metrics in row
     ]
     assert [tick.get_text() for tick in heat_maps[0].get_yticklabels()] == list(CORRUPTED)
 
@@ -198,5 +198,5 @@ def test_a_real_classifier_is_asked_as_any_other(labeled, monkeypatch):
     images = images.repeat(4, axis=1).repeat(4, axis=2)
     model = build_model("sequential", image_size=32, class_names=CLASSES)
     clean, corrupted = robustness.compare(Classifier(model), images, frame, None)
-    assert 0 < clean.accuracy <= 1
+    assert 0 < clean.balanced_accuracy <= 1
     assert len(corrupted["blur"]) == len(STRENGTHS)

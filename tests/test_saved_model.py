@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from models import ModelError
-from models.bundle import describe, get_description
+from models.bundle import get_description, update_description
 from models.factory import build_model
 from models.saved_model import SavedModel, write_saved_model
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("shallow_baseline")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
     model = build_model("sequential", image_size=32, class_names=("a", "b", "c"))
-    describe(model, temperature=0.5)
+    update_description(model, temperature=0.5)
     return model
 
 

@@ -23,15 +23,15 @@ import evaluate
 import predict
 import train
 from app import card
-from data.duplicates import unpack_hashes
+from data.fingerprints import unpack_hashes
 from data.ham10000 import MALIGNANT
 from data.images import load_image
 from data.sample import write_sample_dataset
 from models import weights
-from models.bundle import describe, get_description, load_model, save_model
+from models.bundle import get_description, load_model, save_model, update_description
 from models.classifier import load_classifier
-from models.conversion import convert
 from models.description import SYNTHETIC_WARNING
+from models.tflite_conversion import convert_to_tflite
 from training.run import Run
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline", "models_loaded_once")
@@ -268,7 +268,7 @@ def test_a_model_file_without_thresholds_works_and_names_what_it_lacks(
 ):
     model = load_model(run_dir / "model.keras")
     missing = ("confidence_threshold", "threshold_accuracy", "detector", "photograph_threshold")
-    describe(model, **dict.fromkeys(missing))
+    update_description(model, **dict.fromkeys(missing))
     save_model(model, tmp_path / "model.keras")
     image = str(next(sample_dir.rglob("*.jpg")))
     assert predict.main(["--model_path", str(tmp_path / "model.keras"), "--image", image]) == 0
@@ -558,7 +558,7 @@ def test_what_a_model_does_not_know_of_its_classes_is_left_out_everywhere(
     argv = ["--model_path", path, "--data_dir", str(sample_dir), "--output_dir", str(out)]
     pages = {}
     for malignant in ((), ("mel",)):
-        describe(model, malignant=malignant, class_titles={"nv": "mole"})
+        update_description(model, malignant=malignant, class_titles={"nv": "mole"})
         save_model(model, path)
         assert evaluate.main(argv) == 0
         metrics = json.loads((out / "metrics.json").read_text())
@@ -571,7 +571,7 @@ def test_what_a_model_does_not_know_of_its_classes_is_left_out_everywhere(
     for page in pages.values():
         assert "Melanoma vs. all others" in page
         assert "Malignant vs. benign" not in page
-    describe(model, malignant=())
+    update_description(model, malignant=())
     save_model(model, path)
     image = str(sorted(sample_dir.glob("*/*.jpg"))[0])
     capsys.readouterr()
@@ -587,11 +587,11 @@ def test_predict_decides_at_an_operating_point(run_dir, sample_dir, tmp_path, ca
     path, output = str(tmp_path / "model.keras"), tmp_path / "table.csv"
     argv = ["--image", str(sample_dir), "--model_path", path, "--output", str(output)]
     argv += ["--operating_point", "malignant=sensitivity_0.90"]
-    describe(model, operating_points=None)
+    update_description(model, operating_points=None)
     save_model(model, path)
     assert predict.main(argv) == 2
     assert "--operating_point: this model has no operating points" in capsys.readouterr().err
-    describe(model, operating_points={"malignant": {"sensitivity_0.90": 0.4}})
+    update_description(model, operating_points={"malignant": {"sensitivity_0.90": 0.4}})
     save_model(model, path)
     assert predict.main(argv) == 0
     table = pd.read_csv(output)
@@ -716,7 +716,7 @@ def as_if_real(run_dir: Path, folder: Path) -> Path:
     """Copy the model of a run on synthetic images, as if it was trained on real ones."""
     folder.mkdir(parents=True)
     model = load_model(run_dir / "model.keras")
-    describe(model, synthetic=False, train_lesion_ids=["HAM_0000001"])
+    update_description(model, synthetic=False, train_lesion_ids=["HAM_0000001"])
     save_model(model, folder / "model.keras")
     return folder / "model.keras"
 
@@ -749,7 +749,7 @@ def test_predict_never_uses_a_run_on_synthetic_images_by_itself(
 def test_predictions_of_a_synthetic_model_begin_with_a_warning(
     run_dir, sample_dir, tmp_path, capsys, monkeypatch
 ):
-    convert(load_model(run_dir / "model.keras"), tmp_path / "toy.tflite")
+    convert_to_tflite(load_model(run_dir / "model.keras"), tmp_path / "toy.tflite")
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
     # The folder of a run stands for its model.
     for path in (run_dir, run_dir / "model.keras", tmp_path / "toy.tflite"):
@@ -769,7 +769,7 @@ def test_a_prediction_below_the_threshold_is_shown_as_uncertain(
 ):
     model = load_model(run_dir / "model.keras")
     for threshold in (1.0, 0.0):
-        describe(model, confidence_threshold=threshold, detector=None)
+        update_description(model, confidence_threshold=threshold, detector=None)
         save_model(model, tmp_path / f"{threshold}.keras")
     image = sorted(sample_dir.glob("*/*.jpg"))[0]
     argv = ["--image", str(image), "--top_k", "1", "--model_path"]

@@ -16,7 +16,7 @@ import predict
 from data.ham10000 import CLASS_NAMES, MALIGNANT
 from data.images import load_image
 from data.sources import read_dataset
-from models.bundle import describe
+from models.bundle import update_description
 from models.classifier import Classifier
 from models.factory import build_model
 from models.novelty import fit_detector
@@ -35,7 +35,7 @@ def files(sample_dir, tmp_path_factory) -> dict[str, Path]:
     # Confident predictions, so that rounding does not change their order.
     layer = model.get_layer("logits")
     layer.set_weights([40 * layer.get_weights()[0], layer.get_weights()[1]])
-    describe(
+    update_description(
         model,
         train_image_ids=known["image_id"],
         train_lesion_ids=known["lesion_id"],
@@ -50,7 +50,7 @@ def files(sample_dir, tmp_path_factory) -> dict[str, Path]:
     # Between two images, so that rounding does not change which are above it.
     scores = np.sort(detector.score(features))
     threshold = float(scores[len(scores) // 2 :][:2].mean())
-    describe(model, detector=replace(detector, threshold=threshold).to_config())
+    update_description(model, detector=replace(detector, threshold=threshold).to_config())
     return write_files(model, tmp_path_factory.mktemp("models"))
 
 

@@ -5,24 +5,21 @@ import pandas as pd
 import pytest
 
 from data import DataError
-from data.duplicates import pack_hashes
+from data.fingerprints import pack_hashes
 from data.ham10000 import CLASS_NAMES
+from data.known import count_known
 from data.near_duplicates import Pair
 from data.sources import read_dataset
 from data.splits import (
     Fold,
-    class_fractions,
-    class_indices,
-    class_weights,
     complete_split,
-    count_known,
     count_shared,
     join_lesions,
-    one_hot,
     select_split,
     split_by_lesion,
     write_split,
 )
+from data.targets import class_fractions, class_indices, class_weights, one_hot
 
 FRACTIONS = {"validation_fraction": 0.15, "test_fraction": 0.15}
 

@@ -85,7 +85,7 @@ def test_float16_trains_as_float32_does_and_resumes_after_a_stop(tmp_path, monke
             loss=LogitAdjustedCrossentropy(np.zeros(2)),
             augmentation=AugmentationSettings(),
             optimizer=OptimizerSettings(average_epochs=1.0, mixed_precision=mixed),
-            early_stopping=EarlyStopping("loss"),
+            early_stopping=EarlyStopping("loss", 10),
             run=Run(tmp_path / name),
         ).history
 

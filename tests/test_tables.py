@@ -1,17 +1,14 @@
 import codecs
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from data import DataError, DataWarning
+from data import DataError
 from data.tables import (
     Table,
-    fill_lesion_ids,
     find_columns,
     read_header,
     read_table,
-    to_years,
 )
 
 
@@ -108,19 +105,3 @@ def test_values_that_only_look_missing_are_kept(path):
         "0",
         "none of these",
     ]
-
-
-@pytest.mark.parametrize("unknown", ["", "unknown", "-1", "UNK"])
-def test_an_image_without_lesion_id_becomes_its_own_lesion_with_a_warning(tmp_path, unknown):
-    frame = pd.DataFrame({"image_id": ["a", "b"], "lesion_id": ["L", unknown]})
-    with pytest.warns(DataWarning, match="1 of 2 images have no lesion_id"):
-        fill_lesion_ids(frame, tmp_path)
-    assert frame["lesion_id"].tolist() == ["L", "b"]
-
-
-def test_impossible_ages_are_missing_and_named(tmp_path):
-    ages = pd.Series(["40", "50,5", "", "unknown", "-1", "old"])
-    with pytest.warns(DataWarning, match=r"such as '-1', are treated as unknown \(2 in total\)"):
-        years = to_years(ages, tmp_path)
-    assert years[:2].tolist() == [40.0, 50.5]
-    assert years[2:].isna().all()

@@ -7,7 +7,7 @@ import pytest
 
 from data import DataWarning
 from data.classes import ClassScheme
-from data.duplicates import pack_hashes
+from data.fingerprints import pack_hashes
 from models.description import Description
 from training import TrainingError
 from training.teachers import Teacher, check_teacher, read_teachers

@@ -15,11 +15,11 @@ import refused
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from models.bundle import describe, get_description
-from models.conversion import convert
+from models.bundle import get_description, update_description
 from models.description import FORMAT
 from models.factory import build_model
 from models.tflite import TFLiteModel, pack
+from models.tflite_conversion import convert_to_tflite
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("shallow_baseline")
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
     model = build_model("sequential", image_size=32, class_names=("a", "b", "c"))
-    describe(
+    update_description(
         model,
         temperature=0.5,
         train_image_ids=["i1", "i2"],
@@ -47,7 +47,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def good(model, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("tflite") / "good.tflite"
-    convert(model, path)
+    convert_to_tflite(model, path)
     return path
 
 
@@ -78,8 +78,8 @@ def test_a_file_describes_itself_as_the_keras_file_does(model, good):
 
 def test_a_file_of_a_synthetic_model_says_so(tmp_path):
     model = build_model("sequential", image_size=32, class_names=("a", "b"))
-    describe(model, synthetic=True)
-    convert(model, tmp_path / "toy.tflite")
+    update_description(model, synthetic=True)
+    convert_to_tflite(model, tmp_path / "toy.tflite")
     assert TFLiteModel(tmp_path / "toy.tflite").description.synthetic
 
 

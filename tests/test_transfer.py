@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models import ModelError
-from models.bundle import describe, get_description, load_model, save_model
+from models.bundle import get_description, load_model, save_model, update_description
 from models.factory import build_model
 from models.transfer import BACKBONE, at_size, unfreeze
 
@@ -34,7 +34,7 @@ def mobilenet() -> keras.Model:
 @pytest.mark.slow
 def test_a_copy_for_another_size_has_the_same_weights_and_its_own_size():
     model = build("mobilenet", image_size=64)
-    describe(model, train_image_ids=["i1"])
+    update_description(model, train_image_ids=["i1"])
     small = at_size(model, 32)
     assert get_description(small).image_size == 32
     assert get_description(small).train_image_ids == ("i1",)

@@ -13,7 +13,7 @@ from data.balance import balance_sources
 from data.classes import binary_tasks, melanoma_class
 from data.pipeline import scale_batch
 from metrics.operating_points import fit_thresholds, task_score
-from models.bundle import describe, get_description, load_model, save_model
+from models.bundle import get_description, load_model, save_model, update_description
 from models.calibration import (
     apply_temperature,
     at_temperature_one,
@@ -48,7 +48,7 @@ def calibrate(
         train_images: uint8 `[images, size, size, 3]` by image size, perhaps stored larger.
         validation_images: uint8 `[images, size, size, 3]` by image size.
         y_true: int `[images]`, classes of the validation images.
-        data_sets: of the validation images; they count as evenly as those of the training.
+        data_sets: of the validation images; weighted by data set as in training.
         lesion_ids: of the validation images.
         settings: of the training.
 
@@ -61,7 +61,7 @@ def calibrate(
     model = load_model(model_path)
     description = get_description(model)
     classifier, images = Classifier(model), validation_images[description.image_size]
-    y_prob, features = read_batches(classifier, images, settings.batch_size)
+    y_prob, features = predict_batches(classifier, images, settings.batch_size)
     # A run may have been interrupted after its calibration.
     y_prob = at_temperature_one(y_prob, description.temperature)
     draws = balance_sources(data_sets, settings.source_balance)
@@ -72,12 +72,12 @@ def calibrate(
     threshold = fit_confidence_threshold(
         y_true, calibrated, accuracy=settings.threshold_accuracy, weights=weights
     )
-    _, train_features = read_batches(
+    _, train_features = predict_batches(
         classifier, train_images[description.image_size], settings.batch_size
     )
     detector = fit_detector(train_features, components=settings.detector_components)
     limit = np.quantile(detector.score(features), settings.in_distribution_fraction)
-    describe(
+    update_description(
         model,
         temperature=temperature,
         confidence_threshold=threshold,
@@ -99,7 +99,7 @@ def calibrate(
     return temperature
 
 
-def read_batches(
+def predict_batches(
     classifier: Classifier, images: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities and features, in batches that are known to fit into memory.
@@ -114,7 +114,7 @@ def read_batches(
     """
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     size = classifier.description.image_size
-    outputs = [classifier.read(scale_batch(batch, size)) for batch in batches]
+    outputs = [classifier.predict_with_features(scale_batch(batch, size)) for batch in batches]
     y_prob, features = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
     if not (np.isfinite(y_prob).all() and np.isfinite(features).all()):
         raise DivergedError(

@@ -103,12 +103,12 @@ class StopAtNaN(keras.callbacks.Callback):
     Args:
         schedule: of the learning rate, for the message.
         phase: the phase, whose learning rate is too high.
-        first_step: steps of all phases before this one.
+        steps_before: steps of all phases before this one.
     """
 
-    def __init__(self, schedule: LearningRateSchedule, phase: Phase, *, first_step: int) -> None:
+    def __init__(self, schedule: LearningRateSchedule, phase: Phase, *, steps_before: int) -> None:
         super().__init__()
-        self.schedule, self.phase, self.first_step = schedule, phase, first_step
+        self.schedule, self.phase, self.steps_before = schedule, phase, steps_before
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Remember the epoch."""
@@ -141,7 +141,7 @@ class StopAtNaN(keras.callbacks.Callback):
         """Raise the error, by default at the last batch of the epoch."""
         steps = self.params["steps"]
         step = self.epoch * steps + batch % steps
-        rate = float(self.schedule(step - self.first_step))
+        rate = float(self.schedule(step - self.steps_before))
         raise DivergedError(
             f"expected {expected}, received {received} at step {step + 1} (epoch "
             f"{self.epoch + 1}) with a learning rate of {rate:.2g}; train again with a lower "

@@ -1,53 +1,35 @@
-"""Labels: read, checked and split before TensorFlow is imported."""
+"""The images of a training: read, checked and split before TensorFlow is imported."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from config import TrainConfig
-from data import DataError
-from data.classes import HAM10000, ClassScheme, scheme_of_model
-from data.duplicates import pixel_hashes
-from data.groups import find_unknown_lesions, group_images
-from data.known import Excluded, exclude_known, find_known, match_ids
+from data import DataError, warn
+from data.classes import HAM10000, ClassScheme
 from data.near_duplicates import Pair
 from data.provenance import name_folder, name_sources
 from data.sample import write_sample_dataset
-from data.splits import (
-    complete_split,
-    count_shared,
-    join_lesions,
-    select_split,
-    split_by_lesion,
-)
-from data.tables import warn
+from data.splits import complete_split, count_shared, join_lesions, split_by_lesion
 from models.description import Description
 from support.cli import naming_flag
 from support.files import count_noun
 from support.terminal import Progress
-from training.duplicates import add_groups, read_frame, search
+from training.duplicates import fingerprint_images, search_near_duplicates, with_hashes
 from training.extra import add_extra, split_options
 from training.initial import respect_initial
 from training.labels import (
     check_classes,
     choose_classes,
     describe_classes,
-    read_labels,
     read_training_labels,
 )
 from training.settings import read_initial_model
 from training.teachers import Teacher, check_teacher, read_teachers
-
-_OTHER_IMAGES = (
-    "evaluate on images that the model does not know, such as the official test set of ISIC 2018 "
-    "(python -m data.download --test_set)"
-)
 
 
 @dataclass(frozen=True)
@@ -107,9 +89,9 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
             print(describe_classes(frame, classes), flush=True)
         check_classes(frame, classes.names, settings.data_dir)
         frame["data_set"], frame["source"] = name, name_sources(frame, name)
-        fingerprints = read_frame(frame)
-        frame["pixel_hash"] = pd.Series(fingerprints.hashes, index=frame.index, dtype=object)
-        frame["group"] = _join(frame, search(fingerprints.thumbnails))
+        fingerprints = fingerprint_images(frame)
+        frame = with_hashes(frame, fingerprints.hashes)
+        frame["group"] = _join(frame, search_near_duplicates(fingerprints.thumbnails))
         is_given = "split" in frame
         frame["split"] = _split(frame, settings)
     if settings.init_from is not None:
@@ -127,113 +109,6 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         with naming_flag("--teacher"):
             check_teacher(teacher, frame, classes)
     return LabeledImages(frame, unused, classes, initial, teachers)
-
-
-def select_images(data_dir: str, split: str, description: Description) -> pd.DataFrame:
-    """Read a data set, and select the images of one split of a model.
-
-    Labels that are no class of the model are skipped. Images of a patient that the model knows,
-    and copies and near-duplicates of images that it knows, are no test images; their number is
-    printed. Near-duplicates are found only of images that the data set has.
-
-    Args:
-        data_dir: its folder, or its table.
-        split: as for `data.splits.select_split`.
-        description: of the model.
-
-    Returns:
-        Their rows, with `group`: what the bootstrap resamples, see `data.groups`.
-
-    Raises:
-        DataError: the data set cannot be used, or no image is left.
-    """
-    with naming_flag("--data_dir"):
-        frame, _ = read_labels(data_dir, classes=scheme_of_model(description))
-    with naming_flag("--split"):
-        if split == "test":
-            try:
-                return _select_test_images(frame, description)
-            except DataError as error:
-                raise DataError(f"{error}, or {_OTHER_IMAGES}") from error
-        frame = add_groups(select_split(frame, split, description).reset_index(drop=True))
-    if split == "all" and "pixel_hash" not in frame:
-        progress = Progress("comparing images")
-        hashes = pixel_hashes(frame["path"].tolist(), on_progress=progress.update)
-        frame["pixel_hash"] = pd.Series(hashes, index=frame.index, dtype=object)
-    return frame
-
-
-def select_out_of_fold(data_dir: str, descriptions: Sequence[Description]) -> list[pd.DataFrame]:
-    """Read a data set, and select for each fold of a cross-validation the images that validate it.
-
-    Args:
-        data_dir: as for `select_images`.
-        descriptions: of the models of all folds.
-
-    Raises:
-        DataError: as for `select_images`.
-    """
-    with naming_flag("--data_dir"):
-        frame, _ = read_labels(data_dir, classes=scheme_of_model(descriptions[0]))
-    with naming_flag("--split"):
-        frames = [select_split(frame, "val", description) for description in descriptions]
-    grouped = add_groups(pd.concat(frames, ignore_index=True))
-    stops = np.cumsum([len(frame) for frame in frames])
-    return [grouped[stop - len(frame) : stop] for stop, frame in zip(stops, frames, strict=True)]
-
-
-def _select_test_images(frame: pd.DataFrame, description: Description) -> pd.DataFrame:
-    select_split(frame, "test", description)  # refuses a data set without test images at once
-    fingerprints = read_frame(frame)
-    frame = frame.assign(pixel_hash=pd.Series(fingerprints.hashes, frame.index, object))
-    reasons = find_known(frame, description)
-    known = pd.concat(reasons, axis=1).any(axis=1).to_numpy()
-    _warn_of_names(frame, description, reasons["pixels"])
-    found = []
-    if (known.any() and not known.all()) or find_unknown_lesions(frame).any():
-        # The search depends on all images: the same ones give the same pairs as in the training.
-        found = search(fingerprints.thumbnails)
-    pairs = [
-        pair if known[pair.second] else Pair(pair.second, pair.first, pair.similarity)
-        for pair in found
-        if known[pair.first] != known[pair.second]
-    ]
-    grouped = frame.assign(group=join_lesions(frame, pairs))
-    near_duplicates = frame.index[[pair.first for pair in pairs]]
-    rest, excluded = exclude_known(grouped, description, near_duplicates)
-    if any(vars(excluded).values()):
-        count = int((~reasons["id"]).sum())
-        same = "lesions or patients" if "patient_id" in frame else "lesions"
-        print(_describe_excluded(excluded, count, same), file=sys.stderr)
-    groups = group_images(frame, fingerprints.hashes, found)
-    return rest.assign(group=groups).reset_index(drop=True)
-
-
-def _warn_of_names(frame: pd.DataFrame, description: Description, by_pixels: pd.Series) -> None:
-    """Warn about images that a model knows by name only: other data may have the same names."""
-    ids = [*description.train_image_ids, *description.validation_image_ids]
-    by_name = match_ids(frame["image_id"], ids) & frame["pixel_hash"].notna() & ~by_pixels
-    if description.train_pixel_hashes and by_name.any():
-        warn(
-            f"{by_name.sum():,} of {len(frame):,} images have the name of an image that the model "
-            "was trained or validated on, but other pixels, and are excluded; rename them if they "
-            "show other lesions"
-        )
-
-
-def _describe_excluded(excluded: Excluded, count: int, same: str) -> str:
-    """Say why images of other ids are no test images of a model."""
-    reasons = {
-        "by pixels": excluded.by_pixels,
-        "by near-duplicates": excluded.by_near_duplicates,
-        "by patient id": excluded.by_patient,
-        f"of the same {same}": excluded.by_lesion,
-    }
-    parts = [f"{number:,} {reason}" for reason, number in reasons.items() if number]
-    return (
-        f"excluded {sum(reasons.values()):,} of {count:,} images, since the model was trained or "
-        f"validated on them: {', '.join(parts)}"
-    )
 
 
 def _name_data_sets(folders: list[str]) -> list[str]:

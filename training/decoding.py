@@ -15,8 +15,8 @@ from data.pipeline import decode_images
 from support.terminal import Progress
 from training.phases import plan_phases
 
-# Decoded images by split and image size.
-Images = dict[tuple[str, int], np.ndarray]
+# Decoded images by split, then by image size.
+Images = dict[str, dict[int, np.ndarray]]
 
 
 def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int]]:
@@ -41,19 +41,20 @@ def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int
         print(f"skipped {message}", file=sys.stderr)
         unreadable.append(frame.index[i])
     readable = frame.drop(index=unreadable)
-    images: Images = {}
+    images: Images = {"train": {}, "val": {}}
     for image_size in sorted({phase.image_size for phase in plan_phases(settings)}):
         stored_size = round(image_size * settings.stored_size_factor)
         for split, size in (("train", stored_size), ("val", image_size)):
             rows = readable.index[readable["split"] == split]
-            images[split, image_size], failures = decode_images(
+            array, failures = decode_images(
                 readable.loc[rows, "path"].tolist(),
                 image_size=size,
                 store=settings.image_store,
                 store_dir=Path(settings.output_dir, "cache"),
                 on_progress=Progress(f"decoding {split} images").update,
             )
-            file = getattr(images[split, image_size], "filename", None)
+            images[split][image_size] = array
+            file = getattr(array, "filename", None)
             if file and not failures:
                 print(f"Decoded {split} images are stored in {file} for later runs.")
             for message in failures.values():
@@ -61,20 +62,16 @@ def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int
             failed = [rows[i] for i in failures]
             unreadable += failed
             readable = readable.drop(index=failed)
-            if not len(images[split, image_size]):
+            if not len(array):
                 raise DataError(
                     f"expected readable images in the {split} split of {settings.data_dir}, "
                     "received none; unpack the image archives again"
                 )
     # A file that was readable at the first size only would shift all images after it.
     counts = readable["split"].value_counts()
-    if any(len(array) != counts[split] for (split, _), array in images.items()):
+    lengths = {split: {*map(len, images[split].values())} for split in images}
+    if any(lengths[split] != {counts[split]} for split in images):
         raise DataError(
             f"images in {settings.data_dir} changed while they were read; start the training again"
         )
     return images, unreadable
-
-
-def of_split(images: Images, split: str) -> dict[int, np.ndarray]:
-    """Return the images of a split by image size."""
-    return {size: array for (name, size), array in images.items() if name == split}

@@ -20,7 +20,7 @@ from keras import ops
 from config import TrainConfig
 from data.pipeline import count_steps
 from models.bundle import get_description, load_model
-from models.lite_runner import LiteRunner, run_lite
+from models.litert_runner import LiteRunner, build_runner
 from support.cli import naming_flag
 from support.files import list_names
 from support.terminal import format_seconds
@@ -115,7 +115,7 @@ class Teachers:
             # A part of the student's step, not of its weights.
             model.trainable = False
             names = get_description(model).class_names
-            runner = run_lite(model)
+            runner = build_runner(model)
             self._members.append((model, runner, [names.index(name) for name in class_names]))
         self._fraction, self._loss = fraction, SoftTargets(temperature)
 

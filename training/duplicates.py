@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from data.duplicates import Fingerprints, read_fingerprints
+from data.fingerprints import Fingerprints, pixel_hashes, read_fingerprints
 from data.groups import find_unknown_lesions, group_images
 from data.near_duplicates import Pair, find_near_duplicates
 from data.thumbnails import Thumbnails
 from support.terminal import Progress
 
 
-def read_frame(frame: pd.DataFrame) -> Fingerprints:
+def fingerprint_images(frame: pd.DataFrame) -> Fingerprints:
     """Read all images of a frame once, to find copies and near-duplicates."""
     progress = Progress("comparing images")
     return read_fingerprints(frame["path"].tolist(), on_progress=progress.update)
 
 
-def search(thumbnails: Thumbnails, against: Thumbnails | None = None) -> list[Pair]:
+def hash_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """Read all images of a frame, and add their `pixel_hash`."""
+    progress = Progress("comparing images")
+    return with_hashes(frame, pixel_hashes(frame["path"].tolist(), on_progress=progress.update))
+
+
+def with_hashes(frame: pd.DataFrame, hashes: Sequence[str | None]) -> pd.DataFrame:
+    """Add `pixel_hash` to a frame; None where an image cannot be read."""
+    return frame.assign(pixel_hash=pd.Series(hashes, index=frame.index, dtype=object))
+
+
+def search_near_duplicates(thumbnails: Thumbnails, against: Thumbnails | None = None) -> list[Pair]:
     """Find near-duplicates as `data.near_duplicates.find_near_duplicates`, with a progress bar."""
     progress = Progress("searching near-duplicates", unit="steps")
     return find_near_duplicates(thumbnails, against, on_progress=progress.update)
@@ -33,7 +46,7 @@ def add_groups(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if not find_unknown_lesions(frame).any():
         return frame.assign(group=frame["lesion_id"])
-    fingerprints = read_frame(frame)
-    groups = group_images(frame, fingerprints.hashes, search(fingerprints.thumbnails))
-    hashes = pd.Series(fingerprints.hashes, frame.index, object)
-    return frame.assign(pixel_hash=hashes, group=groups)
+    fingerprints = fingerprint_images(frame)
+    pairs = search_near_duplicates(fingerprints.thumbnails)
+    groups = group_images(frame, fingerprints.hashes, pairs)
+    return with_hashes(frame, fingerprints.hashes).assign(group=groups)

@@ -17,8 +17,8 @@ class EarlyStopping:
         patience: epochs of the last phase without a new best epoch before training stops.
     """
 
-    monitor: str = "balanced_accuracy"
-    patience: int = 10
+    monitor: str
+    patience: int
 
     def __post_init__(self) -> None:
         if self.monitor not in _SIGNS:

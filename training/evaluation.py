@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,49 +13,23 @@ from config import EvaluateConfig
 from data import DataError
 from data.artifact_tables import read_artifacts
 from data.batches import iterate_batches
+from data.folders import find_masks
 from data.groups import describe_grouping
-from data.ham10000 import confirmed_by_histology, find_masks, subgroup_columns
+from data.ham10000 import confirmed_by_histology, subgroup_columns
 from data.images import load_masks
 from data.provenance import compare_sources
-from data.splits import class_indices
-from metrics.bootstrap import LESIONS
+from data.targets import class_indices
 from metrics.evaluation import Evaluation
 from metrics.localization import compare_with_masks, pointing_game
-from models.description import Description
-from models.ensemble import Ensemble, are_folds
-from models.predictions import BaseClassifier, Predictions, join_predictions
+from metrics.occlusion import Occlusion
+from models.predictions import Predictions, join_predictions
 from support.terminal import Progress
-from training.dataset import select_images, select_out_of_fold
 from training.occlusion import predict_occluded
+from training.selection import Selection
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The images of an evaluation, and who predicts them.
-
-    Attributes:
-        split: name of their split.
-        parts: models, and the images that each of them predicts.
-        description: of the models together.
-    """
-
-    split: str
-    parts: list[tuple[BaseClassifier, pd.DataFrame]]
-    description: Description
-
-    @property
-    def is_out_of_fold(self) -> bool:
-        """Whether each image is predicted by the model that it validated, and only by that."""
-        return len(self.parts) > 1
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """All images."""
-        return pd.concat([frame for _, frame in self.parts], ignore_index=True)
-
-
-@dataclass(frozen=True)
-class Prediction:
+class PredictedImages:
     """The predictions for the images that could be read.
 
     Attributes:
@@ -69,38 +43,7 @@ class Prediction:
     evaluation: Evaluation
 
 
-def select(classifier: BaseClassifier, data_dir: str, split: str | None) -> Selection:
-    """Select the images of an evaluation.
-
-    Args:
-        classifier: one model or an ensemble.
-        data_dir: folder of labels and images.
-        split: as for `data.splits.select_split`; None for the test split, or for the validation
-            images of all models if they are the folds of one split.
-
-    Raises:
-        DataError: the data set cannot be used, or no image is left.
-    """
-    description = classifier.description
-    members = classifier.members if isinstance(classifier, Ensemble) else ()
-    descriptions = [member.description for member in members]
-    folds = are_folds(descriptions)
-    split = split or ("val" if folds else "test")
-    if folds and split == "val":
-        parts = list(zip(members, select_out_of_fold(data_dir, descriptions), strict=True))
-    else:
-        parts = [(classifier, select_images(data_dir, split, description))]
-    return Selection(split, parts, description)
-
-
-def count_images(frame: pd.DataFrame) -> str:
-    """Say how many images and lesions a frame has, or groups where not all lesions are known."""
-    count, grouping = frame["group"].nunique(), describe_grouping(frame)
-    groups = f"of {count:,} lesions" if grouping == LESIONS else f"in {count:,} groups ({grouping})"
-    return f"{len(frame):,} images {groups}"
-
-
-def predict(selection: Selection, data_dir: str, settings: EvaluateConfig) -> Prediction:
+def predict(selection: Selection, data_dir: str, settings: EvaluateConfig) -> PredictedImages:
     """Predict all images and, where there are masks, compare heat maps and hide parts with them.
 
     Images that cannot be read are named on stderr.
@@ -138,22 +81,20 @@ def predict(selection: Selection, data_dir: str, settings: EvaluateConfig) -> Pr
     if frame.empty:
         raise DataError(f"expected readable images, received {total} that cannot be read")
     predictions = join_predictions(batches)
-    evaluation = replace(
-        _prepare(selection, data_dir, frame, predictions, comparisons),
-        artifacts=read_artifacts(data_dir, frame["image_id"].tolist()),
-        occlusion=predict_occluded([m for m, _ in selection.parts], frame, masks, settings),
-    )
-    return Prediction(frame, predictions, evaluation)
+    occlusion = predict_occluded([model for model, _ in selection.parts], frame, masks, settings)
+    evaluation = _build_evaluation(selection, data_dir, frame, predictions, comparisons, occlusion)
+    return PredictedImages(frame, predictions, evaluation)
 
 
-def _prepare(
+def _build_evaluation(
     selection: Selection,
     data_dir: str,
     frame: pd.DataFrame,
     predictions: Predictions,
     comparisons: Sequence[np.ndarray],
+    occlusion: Occlusion | None,
 ) -> Evaluation:
-    """Return predictions as the metrics need them."""
+    """Return predictions, heat maps and hidden parts as the metrics need them."""
     description = selection.description
     sources, trained_on = compare_sources(frame, data_dir, description)
     return Evaluation(
@@ -173,5 +114,7 @@ def _prepare(
         histology=confirmed_by_histology(frame),
         image_ids=frame["image_id"].tolist(),
         grouping=describe_grouping(frame),
-        set_coverage=(description.prediction_sets or {}).get("coverage"),
+        artifacts=read_artifacts(data_dir, frame["image_id"].tolist()),
+        occlusion=occlusion,
+        set_coverage=description.set_coverage,
     )

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from data.augmentation import Augmentation
 from metrics.errors import confusion_counts
-from metrics.markup import render_png
 from metrics.plots import plot_confusion_matrix
+from metrics.png import render_png
 from models.classifier import load_classifier
 from support.files import first_line, make_folder
-from training.calibration import read_batches
+from training.calibration import predict_batches
 
 Event, Summary = tf.compat.v1.Event, tf.compat.v1.Summary
 
@@ -33,13 +33,13 @@ _ROWS = 5
 
 
 class EventLog:
-    """Writes the event files of a run, and goes on where an interrupted one ended.
+    """Writes the event files of a run, and resumes those of an interrupted one.
 
     Args:
         folder: of the files; gets the folders `train` and `validation`.
 
     Raises:
-        OSError: an event file of before cannot be read.
+        OSError: an earlier event file cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class EventLog:
         """
         classifier = load_classifier(model_path)
         names, size = classifier.description.class_names, classifier.description.image_size
-        y_prob, _ = read_batches(classifier, images[size], batch_size)
+        y_prob, _ = predict_batches(classifier, images[size], batch_size)
         counts = confusion_counts(y_true, y_prob, len(names))
         figure = plot_confusion_matrix(counts, names, title=f"validation images, epoch {epoch}")
         self._write_image(_VALIDATION, "confusion_matrix", render_png(figure), epoch)

@@ -15,7 +15,7 @@ from data.near_duplicates import Pair
 from data.splits import Fold, join_lesions
 from data.thumbnails import Thumbnails
 from models.description import Description
-from training.duplicates import read_frame, search
+from training.duplicates import fingerprint_images, search_near_duplicates, with_hashes
 
 
 def split_options(settings: TrainConfig) -> dict[str, Any]:
@@ -50,10 +50,10 @@ def add_extra(
     Raises:
         DataError: no validation images are left.
     """
-    fingerprints = read_frame(extra)
-    extra["pixel_hash"] = pd.Series(fingerprints.hashes, index=extra.index, dtype=object)
-    extra["group"] = join_lesions(extra, search(fingerprints.thumbnails))
-    pairs = search(fingerprints.thumbnails, thumbnails)
+    fingerprints = fingerprint_images(extra)
+    extra = with_hashes(extra, fingerprints.hashes)
+    extra["group"] = join_lesions(extra, search_near_duplicates(fingerprints.thumbnails))
+    pairs = search_near_duplicates(fingerprints.thumbnails, thumbnails)
     if initial is not None:
         frame = _move_copies(frame, extra, pairs, initial)
     is_train = (frame["split"] == "train").to_numpy()

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from data import DataError
+from data import DataError, warn
 from data.classes import ClassScheme
-from data.duplicates import pack_hashes, unpack_hashes
+from data.fingerprints import pack_hashes, unpack_hashes
 from data.known import PARTS, keep_apart
-from data.tables import warn
 from models.description import Description
 from support.files import one_line
 
@@ -131,7 +130,7 @@ def describe_images(frame: pd.DataFrame, earlier: Sequence[Description]) -> dict
         for name, column in _IDS.items():
             fields[f"{part}_{name}"] = {*rows[column].dropna()} - {""} if column in rows else set()
         fields[f"{part}_pixel_hashes"] = {*rows["pixel_hash"].dropna()}
-    for name in (*_IDS, "pixel_hashes") if earlier else ():
+    for name in (*_IDS, "pixel_hashes"):
         before = {
             value
             for description in earlier

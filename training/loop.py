@@ -236,7 +236,7 @@ def _prepare(
         restore(model.optimizer.variables, checkpoint.optimizer)
     steps_before = steps_per_epoch * sum(phase.epochs for phase in phases[:index])
     # The weights at the end of an epoch are those with the averages swapped in.
-    return [*averaging, StopAtNaN(schedule, phase, first_step=steps_before)]
+    return [*averaging, StopAtNaN(schedule, phase, steps_before=steps_before)]
 
 
 def _fit(

@@ -10,7 +10,7 @@ import pandas as pd
 from config import EvaluateConfig
 from data.batches import iterate_batches
 from data.images import load_masks
-from metrics.occlusion import Occlusion, hide
+from metrics.occlusion import Occlusion
 from models.predictions import BaseClassifier
 from support.terminal import Progress
 
@@ -66,3 +66,17 @@ def predict_occluded(
     return Occlusion(
         np.concatenate(rows), np.concatenate(lesions), np.concatenate(surroundings), len(available)
     )
+
+
+def hide(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Fill a part of each image with the mean color of the image.
+
+    Args:
+        images: uint8 `[images, height, width, 3]`.
+        hidden: bool `[images, height, width]`.
+
+    Returns:
+        uint8 of the shape of `images`.
+    """
+    means = images.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
+    return np.where(hidden[..., None], means, images)

@@ -32,9 +32,7 @@ def read_origin(path: Path) -> dict[str, dict]:
     """
     try:
         origin = read_json(path, max_bytes=1 << 25)  # half a million images
-        # Runs of older versions have no facts.
-        found = {kind: dict(origin[kind]) for kind in ("settings", "images")}
-        found["facts"] = dict(origin.get("facts", {}))
+        found = {kind: dict(origin[kind]) for kind in ("settings", "images", "facts")}
         if any(len(facts) != len(IMAGE_FACTS) for facts in found["images"].values()):
             raise ValueError("an image lacks a fact")
     except (AttributeError, ValueError, TypeError, KeyError) as error:
@@ -48,9 +46,6 @@ def compare_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: 
     Raises:
         TrainingError: they differ.
     """
-    # Runs of older versions have none of them.
-    added = {"classes": TrainConfig.classes, "init_from": None, "tensorboard": False}
-    before = added | dict(before)
     if changed := _find_changes(before, now):
         name = changed[0]
         raise TrainingError(
@@ -82,7 +77,7 @@ def compare_images(before: Mapping[str, list], now: Mapping[str, list], folder: 
 
 
 def compare_facts(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Compare facts about classes and initial model, by name, with those at the start of a run.
+    """Compare facts, by name, with those at the start of a run.
 
     Raises:
         TrainingError: they differ.

@@ -17,21 +17,24 @@ from data.augmentation import AugmentationSettings, build_augmentation
 from data.balance import balance_sources
 from data.classes import ClassScheme, scheme_of_model
 from data.provenance import count_sources, name_folder
-from data.splits import class_fractions, class_indices, class_weights, one_hot, write_split
-from metrics.plots import plot_learning_curves, save_figure
+from data.splits import write_split
+from data.targets import class_fractions, class_indices, class_weights, one_hot
+from metrics.plots import plot_learning_curves
+from metrics.png import save_figure
 from models import WeightsUnavailableError
 from models.applications import find_backbone
 from models.backend import check_mixed_precision, choose_strategy
-from models.bundle import describe, get_description, load_model
-from models.description import MAX_NAME_LENGTH, are_synthetic
+from models.bundle import get_description, load_model, update_description
+from models.description import are_synthetic
 from models.factory import build_model
+from models.field_checks import MAX_NAME_LENGTH
 from models.initial import copy_weights
 from models.transfer import unfreeze
 from support.cli import naming_flag
 from support.files import one_line
 from training.calibration import calibrate
 from training.dataset import LabeledImages
-from training.decoding import Images, decode, of_split
+from training.decoding import Images, decode
 from training.distillation import load_teachers
 from training.early_stopping import EarlyStopping
 from training.events import EventLog
@@ -82,22 +85,16 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
     images, unreadable = decode(labeled.frame, settings)
     frame = labeled.frame.drop(index=unreadable)
     last_size = plan_phases(settings)[-1].image_size
-    image_facts = list_image_facts(frame, {s: images[s, last_size] for s in ("train", "val")})
+    image_facts = list_image_facts(frame, {s: images[s][last_size] for s in images})
     sources = count_sources(frame[frame["split"] == "train"], "")
     taught = [teacher.description for teacher in labeled.teachers]
-    facts = list_facts(labeled.classes, labeled.initial, taught, sources)
+    facts = list_facts(classes, labeled.initial, taught, sources)
     if run.is_started:
         with naming_flag("--resume"):
             run.check_images(image_facts, facts)
     else:
         run.start(settings, image_facts, lambda path: write_split(frame, path), facts)
-    counts = {split: f"{(frame['split'] == split).sum():,}" for split in ("train", "val", "test")}
-    is_grouped = frame.groupby("group")["split"].nunique().max() == 1
-    kept = "lesion or patient" if "patient_id" in frame else "lesion"
-    counts["lesions"] = f", no {kept} in two splits" if is_grouped else ""
-    if settings.folds:
-        counts["lesions"] += f" (fold {settings.fold} of 0 to {settings.folds - 1})"
-    print("Split: {train} train / {val} validation / {test} test images{lesions}.".format(**counts))
+    print(describe_split(frame, settings))
     print(
         f"Model: {settings.model}, {model.count_params():,} parameters, {settings.image_size} px, "
         f"on {device}.",
@@ -108,13 +105,15 @@ def train(settings: TrainConfig, labeled: LabeledImages, run: Run) -> Outcome:
         events = EventLog(run.logs) if settings.tensorboard else None
         if events:
             run.listeners.append(events.write_history)
-        result = fit(model, dataclasses.replace(labeled, frame=frame), images, settings, run)
+        labeled = dataclasses.replace(labeled, frame=frame)
+        describe_data(model, labeled, settings)
+        result = fit(model, labeled, images, settings, run)
         validation_rows = frame[frame["split"] == "val"]
         y_true = class_indices(validation_rows["label"], classes.names)
         temperature = calibrate(
             run.model,
-            of_split(images, "train"),
-            of_split(images, "val"),
+            images["train"],
+            images["val"],
             y_true,
             validation_rows["data_set"].tolist(),
             validation_rows["lesion_id"].tolist(),
@@ -181,34 +180,51 @@ def _start_from(model: keras.Model, init_from: str, classes: ClassScheme) -> Non
     print(describe_start(path, get_description(model).model, matches), flush=True)
 
 
-def fit(
-    model: keras.Model, labeled: LabeledImages, images: Images, settings: TrainConfig, run: Run
-) -> Result:
-    """Train the model on the decoded images.
+def describe_split(frame: pd.DataFrame, settings: TrainConfig) -> str:
+    """Say how many images each split has, and what is in no two of them."""
+    train, val, test = (f"{(frame['split'] == s).sum():,}" for s in ("train", "val", "test"))
+    line = f"Split: {train} train / {val} validation / {test} test images"
+    if frame.groupby("group")["split"].nunique().max() == 1:
+        kept = "lesion or patient" if "patient_id" in frame else "lesion"
+        line += f", no {kept} in two splits"
+    if settings.folds:
+        line += f" (fold {settings.fold} of 0 to {settings.folds - 1})"
+    return f"{line}."
 
-    Args:
-        model: from `build`; receives a description of its data.
-        labeled: the images, in their order.
-        images: from `decode`.
-        settings: of the training.
-        run: its folder.
-    """
+
+def describe_data(model: keras.Model, labeled: LabeledImages, settings: TrainConfig) -> None:
+    """Describe in a model which data it is trained on."""
     frame, classes, earlier = labeled.frame, labeled.classes, labeled.earlier
-    train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
-    known_rows = frame[frame["split"] != "test"]
-    describe(
+    known = frame[frame["split"] != "test"]
+    sources = {name: n for description in earlier for name, n in description.sources.items()}
+    update_description(
         model,
         malignant=classes.malignant,
         class_titles=dict(classes.titles),
         class_aliases=dict(classes.aliases),
         data_name=name_data(settings, [description.data_name for description in earlier]),
         date=datetime.date.today().isoformat(),
-        synthetic=are_synthetic(known_rows["image_id"].tolist(), known_rows["lesion_id"].tolist())
+        synthetic=are_synthetic(known["image_id"].tolist(), known["lesion_id"].tolist())
         or any(description.synthetic for description in earlier),
-        sources={name: n for d in earlier for name, n in d.sources.items()}
-        | count_sources(train_rows, ""),
+        sources=sources | count_sources(frame[frame["split"] == "train"], ""),
         **describe_images(frame, earlier),
     )
+
+
+def fit(
+    model: keras.Model, labeled: LabeledImages, images: Images, settings: TrainConfig, run: Run
+) -> Result:
+    """Train the model on the decoded images.
+
+    Args:
+        model: from `build`.
+        labeled: the images, in their order.
+        images: from `decode`.
+        settings: of the training.
+        run: its folder.
+    """
+    frame, classes = labeled.frame, labeled.classes
+    train_rows, validation_rows = (frame[frame["split"] == split] for split in ("train", "val"))
     labels = train_rows["label"]
     draws = balance_sources(train_rows["data_set"], settings.source_balance)
     if draws:
@@ -219,10 +235,10 @@ def fit(
     return train_model(
         model,
         TrainingData(
-            train_images=of_split(images, "train"),
+            train_images=images["train"],
             train_targets=one_hot(labels, classes.names),
             train_weights=labels.map(weights).to_numpy(np.float32),
-            validation_images=of_split(images, "val"),
+            validation_images=images["val"],
             validation_targets=one_hot(validation_rows["label"], classes.names),
             batch_size=settings.batch_size,
             seed=settings.seed,
@@ -276,7 +292,7 @@ def _complete(
     events.write_history(result.history)
     size = plan_phases(settings)[-1].image_size
     augmentation = build_augmentation(augmentation_settings(settings), size)
-    events.write_augmented(images["train", size], augmentation, settings.seed, len(result.history))
+    events.write_augmented(images["train"][size], augmentation, settings.seed, len(result.history))
     events.write_confusion_matrix(
-        run.model, of_split(images, "val"), y_true, settings.batch_size, result.best_epoch
+        run.model, images["val"], y_true, settings.batch_size, result.best_epoch
     )

@@ -11,11 +11,12 @@ from typing import Any
 
 from config import PRESETS, TrainConfig
 from models.applications import check_model_name, find_backbone, is_model_name, model_presets
-from models.backbones import PRESETS as MODEL_PRESETS
-from models.description import Description, peek_description
+from models.backbones import BACKBONES
+from models.description import Description
+from models.description_checks import peek_description
 from support.cli import naming_flag
 from training import TrainingError
-from training.run import find_model
+from training.model_paths import find_model
 
 # What `--help` calls the presets that are not those of a model.
 _SHOWN = {"sample": "--sample", "from_scratch": "--weights none", "init_from": "--init_from"}
@@ -23,10 +24,9 @@ _SHOWN = {"sample": "--sample", "from_scratch": "--weights none", "init_from": "
 
 def list_presets() -> dict[str, dict[str, Any]]:
     """Return all presets by the model or the flag that they go with, for `--help`."""
-    names = dict.fromkeys([*MODEL_PRESETS, *PRESETS])
     return {
-        _SHOWN.get(name, name): {**MODEL_PRESETS.get(name, {}), **PRESETS.get(name, {})}
-        for name in names
+        _SHOWN.get(name, name): {**model_presets(name), **PRESETS.get(name, {})}
+        for name in dict.fromkeys([*BACKBONES, *PRESETS])
     }
 
 
@@ -62,14 +62,12 @@ def build_train_config(given: Mapping[str, Any]) -> TrainConfig:
         presets.append(PRESETS["sequential"])
     if sample:
         presets.append(PRESETS["sample"])
-    if model != "sequential":
-        weights = given.get("weights", "none" if sample else TrainConfig.weights)
-        if weights == "none" and not start:
-            presets.append(PRESETS["from_scratch"])
-        presets += [start, PRESETS.get(find_backbone(model).presets_of or model, {})]
-    else:
-        # There is no head phase, nor another backbone to keep.
-        presets.append(start | {"head_epochs": 0})
+    weights = given.get("weights", "none" if sample else TrainConfig.weights)
+    if model != "sequential" and weights == "none" and not start:
+        presets.append(PRESETS["from_scratch"])
+    presets.append(start)
+    if backbone := find_backbone(model):
+        presets.append(PRESETS.get(backbone.presets_of or model, {}))
     values: dict[str, Any] = {}
     for preset in [*presets, given]:
         values |= preset

@@ -1,4 +1,4 @@
-"""The table of predictions for a challenge, and the one that `predict.py` writes."""
+"""The table of predictions for a challenge."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import numpy as np
 
 from data import DataError
 from data.classes import scheme_of_model
-from data.folders import stem_of_id
-from metrics.decision import OperatingPoint
-from metrics.prediction_table import DECIMALS, PredictionWriter, prediction_table
+from data.image_matches import stem_of_id
+from metrics.prediction_table import PredictionWriter
 from models.description import Description
-from models.predictions import Predictions
 from support.cli import naming_flag
 from support.files import count_noun, list_names, one_line
 
@@ -107,63 +105,3 @@ def choose_submission(
         return None
     with naming_flag("--columns"):
         return Submission(description, images)
-
-
-def build_table(
-    images: Sequence[str],
-    predictions: Predictions,
-    class_names: Sequence[str],
-    point: OperatingPoint | None,
-) -> pd.DataFrame:
-    """Build the table of all that a model tells about images; see `prediction_table`.
-
-    Args:
-        images: their names or paths.
-        predictions: for them.
-        class_names: of the model.
-        point: adds a column with its decisions; None for none.
-    """
-    y_prob, columns = predictions.y_prob, predictions.columns
-    if point:
-        columns["decisions"] = point.columns(y_prob, class_names)
-    return prediction_table(images, y_prob, class_names, **columns)
-
-
-class PredictionTable(PredictionWriter):
-    """Writes what a model predicts for images, batch by batch; a context manager.
-
-    Args:
-        path: ends in `.csv` or `.json`.
-        columns: as for `choose_submission`; None for all that the model tells.
-        description: of the model.
-        images: paths of all images.
-        point: adds a column with its decisions; None for none.
-
-    Raises:
-        DataError: as for `Submission`.
-        InputError: the path has another suffix.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        columns: str | None,
-        description: Description,
-        images: Sequence[str],
-        point: OperatingPoint | None,
-    ) -> None:
-        self.submission = choose_submission(columns, description, images)
-        self.class_names, self.point = description.class_names, point
-        super().__init__(path, decimals=self.submission.decimals if self.submission else DECIMALS)
-
-    def add(self, images: Sequence[str], predictions: Predictions) -> None:
-        """Append the rows of a batch.
-
-        Args:
-            images: their paths.
-            predictions: for them.
-        """
-        if self.submission:
-            self.write(self.submission.table(images, predictions.y_prob))
-            return
-        self.write(build_table(images, predictions, self.class_names, self.point))

@@ -1,4 +1,4 @@
-// One result as a picture and as values.
+// One result as an image and as values.
 
 import { countShown, find, post, query, saveFile, stem } from "./dom.js";
 
@@ -43,7 +43,7 @@ export function listTexts({ result, source, square }) {
   ].filter(([text]) => text);
 }
 
-// Image, heat map, heading, probabilities and disclaimer on one white picture.
+// Image, heat map, heading, probabilities and disclaimer on one white image.
 export function drawResult(current) {
   const canvas = document.createElement("canvas");
   canvas.width = 2 * size + 3 * margin;

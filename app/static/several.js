@@ -2,12 +2,19 @@
 
 import { createButton, createElement, find, post, saveFile } from "./dom.js";
 
-// Heading of each column, and the value that it shows and sorts by.
+// Heading of each column, the value that it sorts by, and what it shows where that is another.
 const columns = [
-  ["Image", (entry) => entry.file.name],
-  ["Prediction", (entry) => (entry.row ? describeClass(entry.row.predicted) : entry.error)],
-  ["Confidence", (entry) => entry.row?.confidence ?? -1],
-  ["Warnings", (entry) => (entry.row ? describeWarnings(entry.row) : "")],
+  { title: "Image", value: (entry) => entry.file.name },
+  {
+    title: "Prediction",
+    value: (entry) => (entry.row ? describeClass(entry.row.predicted) : entry.error),
+  },
+  {
+    title: "Confidence",
+    value: (entry) => entry.row?.confidence ?? -1,
+    text: (entry) => (entry.row ? formatPercent(entry.row.confidence) : ""),
+  },
+  { title: "Warnings", value: (entry) => (entry.row ? describeWarnings(entry.row) : "") },
 ];
 // What the classes of the model are called, by their names.
 let titles = {};
@@ -18,6 +25,11 @@ let newest = 0;
 
 export function setTitles(found) {
   titles = found;
+}
+
+// As the server writes a probability, which never reads as certain; rows are rounded.
+export function formatPercent(value) {
+  return value > 0.999 ? "> 99.9 %" : `${(100 * value).toFixed(1)} %`;
 }
 
 function describeClass(name) {
@@ -53,10 +65,9 @@ function createRow(entry, choose) {
   const button = createButton("link", entry.file.name);
   button.addEventListener("click", () => choose(entry.file));
   name.append(button);
-  const confidence = entry.row ? `${(100 * entry.row.confidence).toFixed(1)} %` : "";
   row.append(image, name);
-  for (const text of [columns[1][1](entry), confidence, columns[3][1](entry)]) {
-    row.append(createElement("td", "", text));
+  for (const { value, text = value } of columns.slice(1)) {
+    row.append(createElement("td", "", text(entry)));
   }
   return row;
 }
@@ -64,7 +75,7 @@ function createRow(entry, choose) {
 function drawRows(choose) {
   // A row that is drawn again keeps the focus.
   const focused = document.activeElement?.closest("#several-rows tr")?.dataset.name;
-  const value = columns[sorted.column][1];
+  const { value } = columns[sorted.column];
   const order = [...entries].sort((first, second) => {
     const [a, b] = [value(first), value(second)];
     const sign = typeof a === "number" && typeof b === "number" ? a - b : `${a}`.localeCompare(b);
@@ -80,7 +91,7 @@ function drawRows(choose) {
 }
 
 function drawHeads(choose) {
-  const heads = columns.map(([title], i) => {
+  const heads = columns.map(({ title }, i) => {
     const head = createElement("th");
     const button = createButton("link", title);
     head.scope = "col";

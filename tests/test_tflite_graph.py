@@ -10,9 +10,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from models import ModelError
 from models.bundle import ClassProbabilities
-from models.conversion import convert
-from models.graph import check_graph
-from models.operations import Value, compute
+from models.tflite_conversion import convert_to_tflite
+from models.tflite_graph import check_graph
+from models.tflite_operations import Value, compute
 
 FLOAT, INT32 = schema.TensorType.FLOAT32, schema.TensorType.INT32
 
@@ -37,7 +37,7 @@ def model() -> keras.Model:
 def intact(model, tmp_path_factory) -> bytes:
     """A graph with the operations of all backbones that have options."""
     path = tmp_path_factory.mktemp("graph") / "tiny.tflite"
-    convert(model, path)
+    convert_to_tflite(model, path)
     return path.read_bytes()
 
 
@@ -188,7 +188,7 @@ def test_metadata_outside_the_file_is_refused(intact):
 
 @pytest.mark.parametrize("limit", ["_MAX_ALL_ELEMENTS", "_MAX_WORK"])
 def test_a_graph_that_would_take_all_memory_or_time_is_refused(intact, monkeypatch, limit):
-    monkeypatch.setattr(f"models.graph.{limit}", 1000)
+    monkeypatch.setattr(f"models.tflite_graph.{limit}", 1000)
     assert re.search(
         r"a graph of at most [\d,]+ elements and [\d,]+ multiplications, received a larger one",
         refusal(Graph(intact)),
@@ -197,7 +197,7 @@ def test_a_graph_that_would_take_all_memory_or_time_is_refused(intact, monkeypat
 
 def test_scales_that_the_interpreter_cannot_divide_are_refused(model, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    convert(model, tmp_path / "int8.tflite", quantize="int8", images=images)
+    convert_to_tflite(model, tmp_path / "int8.tflite", quantize="int8", images=images)
     graph = Graph((tmp_path / "int8.tflite").read_bytes())
     scales = graph.graph.tensors[graph.operator("MUL").inputs[0]].quantization
     scales.scale = [1e30]

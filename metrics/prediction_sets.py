@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metrics.bootstrap import confidence_intervals
 from metrics.classification import SMALL_SUBGROUP
+from metrics.intervals import confidence_intervals, fraction_interval
 from metrics.markup import format_name, format_row, format_table, with_interval
 from metrics.numbers import format_count, format_level, format_number
-from metrics.operating_points import fraction_interval
 from metrics.prediction import class_label
 
 _KEYS = ("coverage", "mean_size", "one_class_fraction")
 
 
-def set_metrics(
+def prediction_set_metrics(
     y_true: np.ndarray,
     sets: np.ndarray,
     class_names: Sequence[str],
@@ -45,11 +44,11 @@ def set_metrics(
     y_true, groups, size = np.asarray(y_true), np.asarray(groups), sets.sum(axis=1)
     values = np.stack([sets[np.arange(len(y_true)), y_true], size, size == 1], axis=1)
     _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    share = 1 / counts[index]
+    fraction = 1 / counts[index]
 
     def measure(rows: np.ndarray) -> dict:
         def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
-            weights = weights * share[rows]
+            weights = weights * fraction[rows]
             total = weights.sum(axis=1)
             means = np.full((len(weights), len(_KEYS)), np.nan)
             np.divide(weights @ values[rows], total[:, None], out=means, where=total[:, None] > 0)
@@ -81,11 +80,11 @@ def set_metrics(
     }
 
 
-def format_set_line(sets: Mapping) -> str:
+def format_prediction_set_line(sets: Mapping) -> str:
     """Return the line that `evaluate.py` prints.
 
     Args:
-        sets: from `set_metrics`.
+        sets: from `prediction_set_metrics`.
     """
     return (
         f"prediction sets: {format_number(sets['coverage'])} contain the true class "
@@ -94,11 +93,11 @@ def format_set_line(sets: Mapping) -> str:
     )
 
 
-def format_set_section(sets: Mapping, names: Mapping[str, str]) -> str:
+def format_prediction_set_section(sets: Mapping, names: Mapping[str, str]) -> str:
     """Return the section of the report as HTML.
 
     Args:
-        sets: from `set_metrics`; empty if the model has no sets.
+        sets: from `prediction_set_metrics`; empty if the model has no sets.
         names: full names of classes, by their names.
     """
     if not sets:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 import warnings
 from pathlib import Path
 
 from models import ModelWarning
 from models.backbones import keras_home
-from support.files import describe_os_error, make_folder
+from support.files import describe_os_error, make_folder, replacing
 
 # Changes with what a conversion consists of.
 _FORMAT = 1
 # The files that were used longest ago are removed.
 _MAX_FILES = 20
-# No conversion takes as long.
-_MAX_SECONDS = 86_400
+# After so long, a model that could not be converted is tried again.
+_RETRY_SECONDS = 86_400
 
 
 def cache_folder() -> Path:
@@ -38,7 +36,7 @@ def read_conversion(checksum: str) -> bytes | None:
         content = path.read_bytes()
         if not content:
             # Another version may convert what this one could not.
-            return content if _last_use(path) > time.time() - _MAX_SECONDS else None
+            return b"" if _last_use(path) > time.time() - _RETRY_SECONDS else None
         with contextlib.suppress(OSError):  # a cache that only others can write
             os.utime(path)
         return content
@@ -54,13 +52,8 @@ def keep_conversion(checksum: str, content: bytes) -> None:
     """
     try:
         folder = make_folder(cache_folder())
-        # A folder of its own: several processes may convert the same file at the same time.
-        with tempfile.TemporaryDirectory(
-            suffix=".part", dir=folder, ignore_cleanup_errors=True
-        ) as part:
-            file = Path(part, "conversion")
-            file.write_bytes(content)
-            os.replace(file, _path(checksum))
+        with replacing(_path(checksum)) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         warnings.warn(
             f"the conversion of the model for LiteRT is not kept, and made again each time: "
@@ -69,9 +62,7 @@ def keep_conversion(checksum: str, content: bytes) -> None:
             stacklevel=2,
         )
         return
-    for path in folder.glob("*.part"):  # of processes that were killed
-        if _last_use(path) < time.time() - _MAX_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+    # What killed processes left beside them ends in `.tflite` as well.
     kept = sorted(folder.glob("*.tflite"), key=_last_use, reverse=True)
     for path in kept[_MAX_FILES:]:
         with contextlib.suppress(OSError):  # another process removed it, or reads it

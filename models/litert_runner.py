@@ -1,16 +1,14 @@
-"""Asking a Keras model by TensorFlow Lite, which takes about half of Keras's time on a CPU."""
+"""Running a Keras model with LiteRT, which takes about half of Keras's time on a CPU."""
 
 from __future__ import annotations
-
-import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from models.backend import quiet
-from models.conversion import to_flatbuffer
-from models.tflite import open_interpreter
+from models.litert import open_interpreter
+from models.tflite_conversion import to_flatbuffer
 
 
 class LiteRunner:
@@ -21,13 +19,12 @@ class LiteRunner:
 
     Raises:
         Exception: TensorFlow's converter does not know one of its operations, and says so in many
-            ways; see `run_lite`.
+            ways; see `build_runner`.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            flatbuffer = to_flatbuffer(model, model.input_shape[1], "float32", dtype=tf.float32)
+        flatbuffer = to_flatbuffer(model, model.input_shape[1], "float32", dtype=tf.float32)
+        with quiet():
             self._interpreter = open_interpreter(flatbuffer)
             self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
@@ -49,7 +46,7 @@ class LiteRunner:
         return self._interpreter.get_tensor(self._output)
 
 
-def run_lite(model: keras.Model) -> LiteRunner | None:
+def build_runner(model: keras.Model) -> LiteRunner | None:
     """Return a runner for a model; None where Keras has to run it.
 
     That is on a GPU, with several devices, and for operations that the converter does not know,

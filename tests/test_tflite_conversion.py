@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from models import QUANTIZATIONS, ModelError
-from models.bundle import describe, load_model, save_model
-from models.conversion import convert
+from models.bundle import load_model, save_model, update_description
 from models.factory import build_model
 from models.tflite import TFLiteModel
+from models.tflite_conversion import convert_to_tflite
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def model(tmp_path_factory) -> keras.Model:
     # Confident predictions, so that an error is visible.
     layer = model.get_layer("logits")
     layer.set_weights([40 * layer.get_weights()[0], np.array([0.5, 0, -0.5])])
-    describe(model, temperature=0.5)
+    update_description(model, temperature=0.5)
     path = tmp_path_factory.mktemp("model") / "model.keras"
     save_model(model, path)
     return load_model(path)
@@ -42,7 +42,7 @@ def folder(model, images, tmp_path_factory) -> Path:
     """A folder with a file of each number format."""
     folder = tmp_path_factory.mktemp("tflite")
     for quantize in QUANTIZATIONS:
-        convert(model, folder / f"{quantize}.tflite", quantize=quantize, images=images)
+        convert_to_tflite(model, folder / f"{quantize}.tflite", quantize=quantize, images=images)
     return folder
 
 
@@ -84,15 +84,15 @@ def test_any_interpreter_reads_the_file(folder, images):
 
 
 def test_the_same_model_gives_the_same_bytes(model, folder, images, tmp_path):
-    convert(model, tmp_path / "again.tflite", quantize="int8", images=images)
+    convert_to_tflite(model, tmp_path / "again.tflite", quantize="int8", images=images)
     assert (tmp_path / "again.tflite").read_bytes() == (folder / "int8.tflite").read_bytes()
 
 
 def test_unknown_formats_and_int8_without_images_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="float32, float16, int8, received 'int4'"):
-        convert(model, tmp_path / "f.tflite", quantize="int4")
+        convert_to_tflite(model, tmp_path / "f.tflite", quantize="int4")
     with pytest.raises(ValueError, match="at least one image for int8, received none"):
-        convert(model, tmp_path / "f.tflite", quantize="int8")
+        convert_to_tflite(model, tmp_path / "f.tflite", quantize="int8")
     assert not list(tmp_path.iterdir())
 
 
@@ -107,7 +107,7 @@ def test_a_failed_write_keeps_the_existing_file(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     with pytest.raises(OSError, match="no space"):
-        convert(model, path)
+        convert_to_tflite(model, path)
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.tflite"]
 
@@ -116,7 +116,7 @@ def test_a_failed_write_keeps_the_existing_file(model, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["efficientnet", "efficientnet_lite", "convnext"])
 def test_other_backbones_predict_the_same_after_conversion(name, tmp_path):
     model = build_model(name, image_size=32, class_names=("a", "b", "c"))
-    convert(model, tmp_path / "m.tflite")
+    convert_to_tflite(model, tmp_path / "m.tflite")
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     y_prob, _ = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
     assert np.allclose(y_prob, model.predict_on_batch(images), atol=1e-5)
@@ -128,7 +128,7 @@ def test_efficientnet_lite_is_converted_to_smaller_numbers(quantize, tolerance, 
     keras.utils.set_random_seed(0)
     model = build_model("efficientnet_lite", image_size=64, class_names=("a", "b", "c"))
     images = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
-    convert(model, tmp_path / "m.tflite", quantize=quantize, images=images)
+    convert_to_tflite(model, tmp_path / "m.tflite", quantize=quantize, images=images)
     y_prob, _ = TFLiteModel(tmp_path / "m.tflite").predict_on_batch(images)
     assert np.allclose(y_prob, model.predict_on_batch(images), atol=tolerance)
 
@@ -138,5 +138,5 @@ def test_a_transformer_is_refused_before_a_file_is_written(tmp_path):
     pytest.importorskip("keras_hub")
     model = build_model("vit", image_size=32, class_names=("a", "b", "c"))
     with pytest.raises(ModelError, match="vit cannot be converted: expected operations"):
-        convert(model, tmp_path / "m.tflite")
+        convert_to_tflite(model, tmp_path / "m.tflite")
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from models import ModelError
-from models.operations import MAX_AXES, MAX_NUMBERS, Value, compute
-from models.schema import schema
+from models.tflite_operations import BIASED, MAX_AXES, MAX_NUMBERS, Value, compute
+from models.tflite_schema import schema
 
 _MAX_ELEMENTS = 1 << 26
 # Of all tensors together, and of one image; the largest backbone has a tenth of them.
@@ -24,7 +24,6 @@ _ANY = range(1, _MAX_PARTS)
 _OUTPUTS = (1, 2)
 # Of the scales of inputs to that of an output; TensorFlow Lite shifts numbers by so many bits.
 _MAX_RATIO, _MAX_RATIOS = 1 << 30, dict.fromkeys(("ADD", "SUB", "SQUARED_DIFFERENCE"), 1 << 19)
-_BIASED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # What convolutional networks are converted to, and the number of inputs of each. Custom operations
 # are not among them: TensorFlow's interpreter would run any operation of TensorFlow as one, even
 # those that write files. Nor is TILE, which transformers need: it can ask for any amount of memory.
@@ -34,7 +33,7 @@ _INPUTS = {
     **dict.fromkeys(("QUANTIZE", "RELU", "RELU6", "RSQRT", "SHAPE", "SOFTMAX"), (1,)),
     **dict.fromkeys(("ADD", "DIV", "GATHER", "MEAN", "MUL", "PAD", "REDUCE_PROD"), (2,)),
     **dict.fromkeys(("RESHAPE", "SQUARED_DIFFERENCE", "SUB"), (2,)),
-    **dict.fromkeys(_BIASED, (3,)),
+    **dict.fromkeys(BIASED, (3,)),
     **dict.fromkeys(("CONCATENATION", "PACK"), _ANY),
     "STRIDED_SLICE": (4,),
 }
@@ -261,7 +260,7 @@ def _read_inputs(name: str, operator: schema.Operator, known: dict[int, Value]) 
     inputs = [int(operator.Inputs(j)) for j in range(min(operator.InputsLength(), _MAX_PARTS))]
     if len(inputs) not in _INPUTS[name]:
         raise ModelError(f"expected {_INPUTS[name][0]} inputs of {name}, received {inputs[:20]}")
-    needed = inputs[:2] if name in _BIASED and inputs[2] == -1 else inputs
+    needed = inputs[:2] if name in BIASED and inputs[2] == -1 else inputs
     if not known.keys() >= set(needed):
         raise ModelError(f"expected inputs of {name} that were computed before, received others")
     return inputs

@@ -16,8 +16,8 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from models import QUANTIZATIONS, ModelError
 from models.backend import quiet
 from models.bundle import add_features, get_description
-from models.graph import check_graph
 from models.tflite import pack
+from models.tflite_graph import check_graph
 from support.files import first_line, replacing
 
 # Fraction of the layers, from the first, that int8 leaves in floating point: they have few weights,
@@ -26,7 +26,7 @@ from support.files import first_line, replacing
 _FLOAT_FRACTION = 1 / 4
 
 
-def convert(
+def convert_to_tflite(
     model: keras.Model,
     path: str | os.PathLike,
     *,
@@ -57,15 +57,9 @@ def convert(
         raise ValueError(f"quantize should be one of {names}, received {quantize!r}")
     if quantize == "int8" and (images is None or len(images) == 0):
         raise ValueError("images should hold at least one image for int8, received none")
-    description = get_description(model)
+    description, with_features = get_description(model), add_features(model)
     try:
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            flatbuffer = to_flatbuffer(
-                add_features(model), description.image_size, quantize, images
-            )
-    except ModelError:
-        raise
+        flatbuffer = to_flatbuffer(with_features, description.image_size, quantize, images)
     except Exception as error:  # the converter raises whatever its passes raise
         raise ModelError(
             f"TensorFlow {tf.__version__} cannot convert the model to {quantize}: "
@@ -87,13 +81,13 @@ def to_flatbuffer(
     *,
     dtype: tf.DType = tf.uint8,
 ) -> bytes:
-    """Convert a model that takes the images of a batch as float32; see `convert`.
+    """Convert a model that takes a batch as float32, in silence; see `convert_to_tflite`.
 
     Args:
         model: called with the images and `training=False`.
         image_size: side length of the images, pixels.
-        quantize: as for `convert`.
-        images: as for `convert`.
+        quantize: as for `convert_to_tflite`.
+        images: as for `convert_to_tflite`.
         dtype: of the pixels that the result takes.
 
     Returns:
@@ -105,16 +99,18 @@ def to_flatbuffer(
     def classify(pixels: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
         return model(tf.cast(pixels, tf.float32), training=False)
 
-    # Measuring ranges for int8 works on constants only, not on variables.
-    frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if quantize == "float32":
-        return converter.convert()
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
-    return _convert_to_int8(converter, images)
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Measuring ranges for int8 works on constants only, not on variables.
+        frozen = convert_variables_to_constants_v2(classify.get_concrete_function())
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        if quantize == "float32":
+            return converter.convert()
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+            return converter.convert()
+        return _convert_to_int8(converter, images)
 
 
 def _convert_to_int8(converter: tf.lite.TFLiteConverter, images: np.ndarray) -> bytes:

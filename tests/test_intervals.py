@@ -1,7 +1,16 @@
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from metrics.bootstrap import confidence_intervals, resample_weights
+from metrics.intervals import (
+    FEW_LESIONS,
+    confidence_intervals,
+    fraction_interval,
+    resample_weights,
+    wilson_interval,
+)
 
 
 def mean_of(values: np.ndarray):
@@ -52,7 +61,7 @@ def test_more_images_of_the_same_lesions_do_not_narrow_the_interval():
 def test_the_interval_does_not_depend_on_the_size_of_the_chunks(monkeypatch):
     values = np.random.default_rng(0).normal(0, 1, 50)
     whole = confidence_intervals(mean_of(values), np.arange(50))
-    monkeypatch.setattr("metrics.bootstrap._CHUNK_ELEMENTS", 333)
+    monkeypatch.setattr("metrics.intervals._CHUNK_ELEMENTS", 333)
     chunked = confidence_intervals(mean_of(values), np.arange(50))
     assert chunked["mean"] == pytest.approx(whole["mean"])
 
@@ -65,3 +74,25 @@ def test_a_metric_that_is_rarely_defined_has_no_interval():
     intervals = confidence_intervals(compute_metrics, np.arange(10))
     assert intervals["rare"] is None
     assert intervals["always"] is not None
+
+
+def test_the_interval_of_wilson_agrees_with_scipy():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263.
+    assert np.allclose(wilson_interval(81, 263), (0.2553, 0.3662), atol=5e-5)
+    for successes, total in ((0, 1), (0, 20), (7, 9), (20, 20), (1, 1000)):
+        expected = binomtest(successes, total).proportion_ci(0.9, method="wilson")
+        assert np.allclose(wilson_interval(successes, total, level=0.9), expected)
+
+
+def test_a_fraction_from_few_lesions_has_an_interval_at_least_as_wide_as_wilsons():
+    lesions = [*"aaabcdefg"]
+    low, high = wilson_interval(0.5 * 7, 7)
+    assert fraction_interval(0.5, lesions, (0.4, 0.6)) == (low, high)
+    assert fraction_interval(0.5, lesions, (0.1, 0.6)) == (0.1, high)
+    many = range(FEW_LESIONS)
+    assert fraction_interval(0.5, many, (0.4, 0.6)) == (0.4, 0.6)
+    assert fraction_interval(1.0, many, (1.0, 1.0)) == (wilson_interval(10, 10)[0], 1.0)
+    assert fraction_interval(math.nan, lesions, None) is None
+    # A mean of fractions has none of Wilson's.
+    assert fraction_interval(0.5, (), (0.4, 0.6)) == (0.4, 0.6)
+    assert fraction_interval(1.0, (), (1.0, 1.0)) is None

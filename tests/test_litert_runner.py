@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from models.factory import build_model
-from models.lite_runner import LiteRunner, run_lite
+from models.litert_runner import LiteRunner, build_runner
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_a_model_that_cannot_be_converted_is_left_to_keras():
             return keras.ops.cholesky(matrix + keras.ops.eye(8))[:, 0]
 
     inputs = keras.Input((8, 8, 3))
-    assert run_lite(keras.Model(inputs, Cholesky()(inputs))) is None
+    assert build_runner(keras.Model(inputs, Cholesky()(inputs))) is None

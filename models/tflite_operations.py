@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import ModelError
-from models.schema import schema
+from models.tflite_schema import schema
 
 # Tensors of more numbers are not followed: shapes and axes are short.
 MAX_NUMBERS = 64
@@ -21,7 +21,8 @@ MAX_NUMBERS = 64
 _MAX_STEP, MAX_AXES = 64, 4
 _TYPES = schema.TensorType
 _FLOAT, _HALF, _INT8, _INT32 = _TYPES.FLOAT32, _TYPES.FLOAT16, _TYPES.INT8, _TYPES.INT32
-_CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# Operations with a bias as third input.
+BIASED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _BINARY = {"ADD": np.add, "MUL": np.multiply, "SUB": np.subtract}
 _BINARY |= {"DIV": None, "SQUARED_DIFFERENCE": None}
 _NUMBER_TYPES = frozenset((_FLOAT, _INT8, _INT32))
@@ -147,7 +148,7 @@ def _check_types(name: str, inputs: list[Value | None], kind: int) -> None:
     first, *others = [None if x is None else x.kind for x in inputs]
     is_sound = first in _INPUT_TYPES.get(name, {_FLOAT, _INT8})
     is_sound = is_sound and kind in _OUTPUT_TYPES.get(name, {first})
-    if name in _CONVOLUTIONS:
+    if name in BIASED:
         bias = _INT32 if first == _INT8 else _FLOAT
         is_sound = is_sound and others[0] == first and others[1] in (None, bias)
     elif name in _BINARY or name in ("CONCATENATION", "PACK"):
@@ -240,8 +241,8 @@ def _axis(name: str, axis: int, count: int) -> int:
 def _reduce(options: object, inputs: list[Value]) -> tuple[tuple[int, ...], np.ndarray | None]:
     x, axes = inputs
     # An axis is a scalar or a list.
-    listed = _numbers("axes", axes, min(axes.numbers.ndim, 1) if axes.numbers is not None else 1)
-    indices = [_axis("a mean or product", int(axis), len(x.shape)) for axis in listed.flat]
+    _require(axes.numbers is not None and axes.numbers.ndim <= 1, "numbers of axes")
+    indices = [_axis("a mean or product", int(axis), len(x.shape)) for axis in axes.numbers.flat]
     _require(len(set(indices)) == len(indices), "different axes of a mean or product")
     numbers = None
     if x.numbers is not None:

@@ -1,4 +1,4 @@
-"""What a worker does: one run of train.py or evaluate.py, in a process of its own."""
+"""One job of a sweep: a run of train.py or evaluate.py, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,32 +12,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from cluster.connection import Share, enter_folder
-from cluster.plan import CrossValidation, Training
+from cluster.place import Place
+from cluster.plan import CrossValidation, Job, Training
 from support.files import one_line, read_json, write_text
 
 ROOT = Path(__file__).parent.parent
 _BOUND = Path(__file__).with_name("bound.py")
 # Of what a script printed, where its last line is looked for.
 _TAIL_BYTES = 4000
-Job = Training | CrossValidation
 
 
 class KilledError(RuntimeError):
-    """A signal ended a script, for example because memory ran out; another attempt goes on."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a script runs, on any machine.
-
-    Attributes:
-        folder: the current one of the sweep, which relative paths start from.
-        share: of the machine.
-    """
-
-    folder: str
-    share: Share
+    """A signal ended a script, for example because memory ran out; another attempt resumes it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ def do_job(job: Job, place: Place) -> Finished:
         KilledError: a signal ended it.
         InputError: this machine lacks the folder.
     """
-    enter_folder(place.folder)
+    place.enter()
     return _train(job, place) if isinstance(job, Training) else _evaluate(job, place)
 
 
