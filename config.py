@@ -151,6 +151,10 @@ class TrainConfig(Settings):
     # The model is evaluated and saved with weights averaged over about this many epochs; 0: none.
     average_epochs: float = 0.6
 
+    def stored_size(self, image_size: int) -> int:
+        """Return the side length at which training images of a phase are stored, pixels."""
+        return round(image_size * self.stored_size_factor)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.init_from is not None and self.weights != "none":

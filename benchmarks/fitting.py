@@ -23,17 +23,12 @@ from training.losses import BalancedAccuracy, LogitAdjustedCrossentropy
 from training.recipe import augmentation_settings
 
 
-def stored_size(settings: TrainConfig) -> int:
-    """Return the side length at which training images are stored, pixels."""
-    return round(settings.image_size * settings.stored_size_factor)
-
-
 def make_batches(frame: pd.DataFrame, images: np.ndarray, settings: TrainConfig) -> tf.data.Dataset:
     """Make endless augmented batches, as for a training.
 
     Args:
         frame: with `label`.
-        images: its images, uint8 `[rows, stored_size, stored_size, 3]`.
+        images: its images, uint8 `[rows, size, size, 3]`, perhaps stored larger.
         settings: of the training.
     """
     return make_dataset(

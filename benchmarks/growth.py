@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.machine import RECIPE, plot_path, run_benchmark, seconds, stage_memory
 from config import RUNS_DIR
+from metrics.png import save_figure
 from support.cli import naming_flag
-from support.files import make_folder, replacing
+from support.files import make_folder
 from support.terminal import format_seconds
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def run_stages(folder: Path, image_size: int) -> dict[str, Cost]:
 
     start_tensorflow()
 
-    from benchmarks.fitting import compile_model, last_epoch_seconds, make_batches, stored_size
+    from benchmarks.fitting import compile_model, last_epoch_seconds, make_batches
     from data.batches import check_images
     from data.fingerprints import read_fingerprints
     from data.near_duplicates import find_near_duplicates
@@ -145,7 +146,7 @@ def run_stages(folder: Path, image_size: int) -> dict[str, Cost]:
 
     stage("split", split)
     stage("headers", lambda: check_images(paths))
-    size = stored_size(settings)
+    size = settings.stored_size(settings.image_size)
     images, _ = stage(
         "array file",
         lambda: decode_images(paths, image_size=size, store="file", store_dir=folder / "cache"),
@@ -215,8 +216,7 @@ def plot(costs: Costs, path: Path) -> None:
         axes.set(title=title, xlabel="images")
         axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    save_figure(figure, path)
 
 
 def _draw_slope(axes: Any, counts: np.ndarray) -> None:

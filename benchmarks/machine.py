@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import config
 from data import DataError
 from support import InputError, cli
+from support.files import list_names
 from training.run import installed_versions
 from training.settings import build_train_config
 
@@ -175,6 +177,15 @@ def decode(paths: Sequence[str], image_size: int) -> np.ndarray:
     for message in failures.values():
         raise DataError(message)
     return images
+
+
+def describe_sizes(frame: pd.DataFrame) -> str:
+    """Name the most frequent sizes of the image files of a frame."""
+    from data.images import image_size_of
+
+    sizes = Counter(filter(None, map(image_size_of, frame["path"])))
+    files = [f"{count:,} of {width} x {height}" for (width, height), count in sizes.most_common()]
+    return list_names(files, 3)
 
 
 def alternate(rounds: int, **measurements: Callable[[], float]) -> dict[str, float]:

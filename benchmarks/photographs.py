@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.machine import RECIPE, decode, run_benchmark
+from benchmarks.machine import RECIPE, decode, describe_sizes, run_benchmark
 from support import InputError
 from support.cli import naming_flag
-from support.files import list_names, make_folder, replacing
+from support.files import make_folder, replacing
 from support.terminal import Progress
 from training.settings import build_train_config
 
@@ -163,15 +162,6 @@ def read_split(data_dir: str, fraction: float) -> pd.DataFrame:
         frame, seed=RECIPE.seed, validation_fraction=fraction, test_fraction=0
     )
     return frame
-
-
-def describe_sizes(frame: pd.DataFrame) -> str:
-    """Name the most frequent sizes of image files."""
-    from data.images import image_size_of
-
-    sizes = Counter(filter(None, map(image_size_of, frame["path"])))
-    files = [f"{count:,} of {width} x {height}" for (width, height), count in sizes.most_common()]
-    return list_names(files, 3)
 
 
 def build_stem() -> keras.Model:

@@ -13,7 +13,6 @@ import argparse
 import itertools
 import sys
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,10 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.corruptions import ARTIFACTS, CORRUPTIONS, STRENGTHS, corrupt
-from benchmarks.machine import plot_path, run_benchmark
+from benchmarks.machine import describe_sizes, plot_path, run_benchmark
 from config import BUNDLED_MODEL, RUNS_DIR
 from data import DataError
-from data.images import image_size_of
 from data.parallel import in_parallel
 from support.cli import naming_flag
 from support.files import list_names, make_folder, replacing
@@ -116,11 +114,9 @@ def measure(options: argparse.Namespace) -> int:
 def describe_images(frame: pd.DataFrame, available: int, split: str) -> str:
     """Say how many images are used, of which classes, and in which resolution their files are."""
     classes = [f"{count:,} {name}" for name, count in frame["label"].value_counts().items()]
-    sizes = Counter(filter(None, map(image_size_of, frame["path"])))
-    files = [f"{count:,} of {width} x {height}" for (width, height), count in sizes.most_common()]
     return (
         f"{len(frame):,} of {available:,} images of split {split}: {list_names(classes)}\n"
-        f"pixels of their files: {list_names(files, 3)}"
+        f"pixels of their files: {describe_sizes(frame)}"
     )
 
 

@@ -23,9 +23,10 @@ from pathlib import Path
 
 from benchmarks.machine import plot_path, read_images, run_benchmark
 from config import RUNS_DIR
+from metrics.png import save_figure
 from support import InputError
 from support.cli import naming_flag
-from support.files import make_folder, replacing
+from support.files import make_folder
 
 GOALS = {"accuracy": 0.82, "balanced accuracy": 0.70}
 # The line that `training.callbacks.EpochLog` prints.
@@ -211,8 +212,7 @@ def plot(curves: dict[str, Curve], path: Path) -> None:
         axes.set_xlim(0, None)
         axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":

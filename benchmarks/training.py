@@ -38,9 +38,9 @@ def measure(options: argparse.Namespace) -> None:
 
     start_tensorflow()
 
-    from benchmarks.fitting import compile_model, make_batches, stored_size
+    from benchmarks.fitting import compile_model, make_batches
 
-    images = decode(frame["path"].tolist(), stored_size(RECIPE))
+    images = decode(frame["path"].tolist(), RECIPE.stored_size(RECIPE.image_size))
     dataset = make_batches(frame, images, RECIPE)
     batch = next(iter(dataset))
     size = len(batch[0])

@@ -43,8 +43,7 @@ def decode(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Images, list[int
     readable = frame.drop(index=unreadable)
     images: Images = {"train": {}, "val": {}}
     for image_size in sorted({phase.image_size for phase in plan_phases(settings)}):
-        stored_size = round(image_size * settings.stored_size_factor)
-        for split, size in (("train", stored_size), ("val", image_size)):
+        for split, size in (("train", settings.stored_size(image_size)), ("val", image_size)):
             rows = readable.index[readable["split"] == split]
             array, failures = decode_images(
                 readable.loc[rows, "path"].tolist(),
