@@ -25,7 +25,7 @@ from metrics.prediction import (
 from models.description import SYNTHETIC_WARNING, Description
 from models.heat_map import overlay
 from models.predictions import BaseClassifier, Predictions
-from support.files import one_line
+from support.files import capitalize, one_line
 from training.prediction import build_table, choose_operating_point
 
 DISCLAIMER = (
@@ -174,7 +174,7 @@ class Predictor:
             likely = [titles.get(name, name) for name in names]
         return {
             "heading": heading(
-                _capitalize(classes[0]["title"]),
+                capitalize(classes[0]["title"]),
                 classes[0]["probability"],
                 uncertain=bool(uncertain),
                 out_of_distribution=bool(outside),
@@ -236,7 +236,3 @@ def _describe_malignant(probability: float | None, titles: Sequence[str]) -> dic
         "text": f"{MALIGNANT_TITLE}{classes}: {format_percent(probability)}",
         "note": f"{start}: {'; '.join(titles)}. A low value does not rule out cancer.",
     }
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:]

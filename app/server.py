@@ -19,6 +19,7 @@ from app.settings import AppConfig
 from app.uploads import RejectedError, read_square, read_upload
 from data import DataError
 from data.crop import Square
+from support.files import capitalize
 
 STATIC = Path(__file__).parent / "static"
 FILES = {
@@ -150,8 +151,7 @@ class PredictionQueue:
         except ClientDisconnect:
             return error_response(400, "The upload was interrupted.")
         except DataError as error:
-            text = str(error)
-            return error_response(400, f"{text[:1].upper()}{text[1:]}.")
+            return error_response(400, f"{capitalize(str(error))}.")
         except MemoryError:
             return error_response(503, "The program is out of memory. Choose a smaller image.")
         except Exception:

@@ -11,6 +11,7 @@ from metrics.intervals import confidence_intervals
 from metrics.markup import format_name, format_row, format_table, with_interval
 from metrics.numbers import format_count
 from metrics.ranking import roc_auc
+from support.files import capitalize
 
 _NAMES = {True: "with", False: "without", None: "unknown"}
 _SHOWN = ("with", "without")
@@ -79,7 +80,7 @@ def format_artifact_section(artifacts: Mapping[str, Mapping[str, dict]]) -> str:
     heads += ["Melanoma ROC AUC"] if has_melanoma else []
     body = []
     for name, rows in artifacts.items():
-        title = format_name(name.replace("_", " ").capitalize())
+        title = format_name(capitalize(name.replace("_", " ")))
         body.append(f'<tr class="group"><td colspan="{len(heads)}">{title}</td></tr>')
         for value, row in rows.items():
             cells = [value, format_count(row["images"])]

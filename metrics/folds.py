@@ -10,6 +10,7 @@ from metrics.calibration import calibration_metrics
 from metrics.classification import classification_metrics
 from metrics.markup import format_table
 from metrics.numbers import format_count, format_number
+from support.files import capitalize
 
 # Metrics of a fold, and what to call them.
 FOLD_METRICS = {
@@ -91,5 +92,5 @@ def format_fold_section(metrics: Mapping) -> str:
     return (
         "<p>Each image is predicted by the model that was trained on all other folds. All other "
         "sections count the predictions of all folds together.</p>"
-        + format_table([head.capitalize() for head in heads], rows)
+        + format_table([*map(capitalize, heads)], rows)
     )

@@ -226,6 +226,11 @@ def join_names(names: Iterable[str]) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
+def capitalize(text: str) -> str:
+    """Return text with a capital first letter and all others as they are, unlike `str`'s."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def count_noun(count: int, noun: str) -> str:
     """Return a number and a noun, in the plural unless there is one: `1 image`, `2 images`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -46,3 +46,4 @@ def test_the_table_has_a_row_for_each_fold_and_two_below():
     section = format_fold_section(metrics)
     assert section.count("<tr>") == 5
     assert "<td>0.875</td>" in section
+    assert "Macro ROC AUC" in section
