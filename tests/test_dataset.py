@@ -17,6 +17,7 @@ from models import bundle
 from models.classifier import Classifier
 from models.description import Description
 from models.factory import build_model
+from training import TrainingError
 from training.dataset import read_labeled_images
 from training.evaluation import predict
 from training.labels import read_labels
@@ -300,32 +301,49 @@ def test_extra_images_near_to_validation_or_test_stay_out_of_training(scenes_dir
     assert "0 by pixels, 2 by near-duplicates, 0 of the same lesions" in printed
 
 
-@pytest.mark.usefixtures("shallow_baseline")
-def test_a_near_duplicate_of_what_the_initial_model_knows_neither_validates_nor_tests(
-    scenes_dir, tmp_path, capsys
-):
-    before = read(scenes_dir).set_index("image_id")
-    # The initial model was trained on copies of these under other names, in another data set.
-    copied = [before.index[before["split"] == split][0] for split in ("train", "val", "test")]
-    earlier = tmp_path / "earlier"
+def train_on_copies(before: pd.DataFrame, splits: tuple[str, ...], tmp_path: Path):
+    """Write a data set of copies of images, one of each split, and a model that was trained on it.
+
+    Returns:
+        The names of the images, and the paths of both.
+    """
+    copied = [before.index[before["split"] == split][0] for split in splits]
+    earlier, path = tmp_path / "earlier", tmp_path / "model.keras"
     (earlier / "mel").mkdir(parents=True)
     for name in copied:
         Image.open(before.loc[name, "path"]).save(earlier / f"mel/{name}-copy.jpg", quality=60)
     model = build_model("sequential", image_size=32, class_names=CLASS_NAMES)
     known = tuple(f"{name}-copy" for name in copied)
     bundle.update_description(model, malignant=MALIGNANT, train_image_ids=known)
-    bundle.save_model(model, tmp_path / "model.keras")
+    bundle.save_model(model, path)
+    return copied, str(earlier), str(path)
+
+
+@pytest.mark.usefixtures("shallow_baseline")
+def test_a_near_duplicate_of_what_the_initial_model_knows_neither_validates_nor_tests(
+    scenes_dir, tmp_path, capsys
+):
+    before = read(scenes_dir).set_index("image_id")
+    copied, earlier, path = train_on_copies(before, ("train", "val", "test"), tmp_path)
     with pytest.warns(DataWarning):
-        frame = read(
-            scenes_dir,
-            extra_data_dir=(str(earlier),),
-            init_from=str(tmp_path / "model.keras"),
-        )
+        frame = read(scenes_dir, extra_data_dir=(earlier,), init_from=path)
     split = frame.set_index("image_id")["split"]
     assert set(split[copied]) == {"train"}
     assert "moved 2 images to the train split, since --init_from was tr" in capsys.readouterr().out
     others = before["split"].drop(copied)
     assert split[others.index].tolist() == others.tolist()
+
+
+@pytest.mark.usefixtures("shallow_baseline")
+@pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test")])
+def test_a_teacher_of_near_duplicates_of_validation_or_test_images_is_refused(
+    scenes_dir, tmp_path, split, name
+):
+    before = read(scenes_dir).set_index("image_id")
+    _, earlier, path = train_on_copies(before, ("train", split), tmp_path)
+    message = f"--teacher: expected a teacher that was not trained on {name} images, .* 1 of them"
+    with pytest.warns(DataWarning), pytest.raises(TrainingError, match=message):
+        read(scenes_dir, extra_data_dir=(earlier,), teacher=(path,))
 
 
 def test_other_images_of_the_same_names_are_pointed_out(data_dir, tmp_path):

@@ -103,7 +103,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         with naming_flag("--extra_data_dir"):
             extra, unused_extra, _ = read_training_labels(folder, limit=limit, classes=classes)
         extra["data_set"], extra["source"] = name, name_sources(extra, name)
-        frame, thumbnails = add_extra(frame, extra, thumbnails, settings, initial)
+        frame, thumbnails = add_extra(frame, extra, thumbnails, settings, initial, teachers)
         unused += unused_extra
     for teacher in teachers:
         with naming_flag("--teacher"):

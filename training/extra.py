@@ -15,7 +15,9 @@ from data.near_duplicates import Pair
 from data.splits import Fold, join_lesions
 from data.thumbnails import Thumbnails
 from models.description import Description
+from support.cli import naming_flag
 from training.duplicates import fingerprint_images, search_near_duplicates, with_hashes
+from training.teachers import Teacher, check_taught
 
 
 def split_options(settings: TrainConfig) -> dict[str, Any]:
@@ -34,6 +36,7 @@ def add_extra(
     thumbnails: Thumbnails,
     settings: TrainConfig,
     initial: Description | None,
+    teachers: Sequence[Teacher] = (),
 ) -> tuple[pd.DataFrame, Thumbnails]:
     """Add images to the train and validation splits, and print how many were excluded.
 
@@ -43,12 +46,14 @@ def add_extra(
         thumbnails: of `frame`.
         settings: of the training.
         initial: what the model that the training starts from says about itself; None without one.
+        teachers: models that teach the new one.
 
     Returns:
         All images, and their thumbnails.
 
     Raises:
         DataError: no validation images are left.
+        TrainingError: a teacher was trained on near-duplicates of validation or test images.
     """
     fingerprints = fingerprint_images(extra)
     extra = with_hashes(extra, fingerprints.hashes)
@@ -56,6 +61,9 @@ def add_extra(
     pairs = search_near_duplicates(fingerprints.thumbnails, thumbnails)
     if initial is not None:
         frame = _move_copies(frame, extra, pairs, initial)
+    for teacher in teachers:
+        with naming_flag("--teacher"):
+            check_taught(teacher, frame, _find_copies(frame, extra, pairs, teacher.description))
     is_train = (frame["split"] == "train").to_numpy()
     near_train, near_held_out = (
         extra.index[[pair.first for pair in pairs if is_train[pair.second] == wanted]]
@@ -87,20 +95,28 @@ def add_extra(
     return merged, thumbnails.append(fingerprints.thumbnails.take(indices))
 
 
+def _find_copies(
+    frame: pd.DataFrame, extra: pd.DataFrame, pairs: Sequence[Pair], model: Description
+) -> pd.Series:
+    """Tell which images are in a group with near-duplicates of extra images that a model knows.
+
+    These are not in the model file themselves: they are known only by their copies.
+    """
+    known = is_known(extra, model, parts=("train",))
+    known = extra["group"].isin(extra.loc[known, "group"]).to_numpy()
+    copies = frame["group"].iloc[[pair.second for pair in pairs if known[pair.first]]]
+    return frame["group"].isin(copies)
+
+
 def _move_copies(
     frame: pd.DataFrame, extra: pd.DataFrame, pairs: Sequence[Pair], initial: Description
 ) -> pd.DataFrame:
     """Move to the train split what an initial model knows as near-duplicates among extra images.
 
-    They are not in the model file themselves, so that `respect_initial` does not find them.
-
     Raises:
         DataError: no validation images are left.
     """
-    known = is_known(extra, initial, parts=("train",))
-    known = extra["group"].isin(extra.loc[known, "group"]).to_numpy()
-    copies = frame["group"].iloc[[pair.second for pair in pairs if known[pair.first]]]
-    moved = frame["group"].isin(copies) & (frame["split"] != "train")
+    moved = _find_copies(frame, extra, pairs, initial) & (frame["split"] != "train")
     if not moved.any():
         return frame
     print(

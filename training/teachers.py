@@ -66,11 +66,26 @@ def check_teacher(teacher: Teacher, frame: pd.DataFrame, classes: ClassScheme) -
         )
     warn_of_unknown_images(path, description)
     groups = frame["group"]
-    taught = groups.isin(groups[is_known(frame, description, parts=("train",))])
+    check_taught(
+        teacher, frame, groups.isin(groups[is_known(frame, description, parts=("train",))])
+    )
+
+
+def check_taught(teacher: Teacher, frame: pd.DataFrame, taught: pd.Series) -> None:
+    """Check that what a teacher was trained on does not validate or test its student.
+
+    Args:
+        teacher: to check.
+        frame: images of the training, with `split`.
+        taught: bool, which of these the teacher was trained on, in whatever copy.
+
+    Raises:
+        TrainingError: some are validation or test images.
+    """
     for split, name in (("val", "validation"), ("test", "test")):
         if count := int((taught & (frame["split"] == split)).sum()):
             raise TrainingError(
-                f"expected a teacher that was not trained on {name} images, received {path}: it "
-                f"was trained on {count:,} of them, or on images of their lesions or near-"
-                "duplicates; train both with the same split"
+                f"expected a teacher that was not trained on {name} images, received "
+                f"{teacher.path}: it was trained on {count:,} of them, or on images of their "
+                "lesions or near-duplicates; train both with the same split"
             )
