@@ -32,7 +32,7 @@ class Counts:
 
 def select_extra(
     frame: pd.DataFrame, extra: pd.DataFrame, near_duplicates: Collection[int] = ()
-) -> tuple[pd.DataFrame, Counts]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Counts]:
     """Select the images of another data set that are not among those of validation and test.
 
     Public collections repeat each other's images under other ids: Cassidy et al., *Analysis of the
@@ -49,7 +49,7 @@ def select_extra(
 
     Returns:
         The rows of `extra` that may be used for training, with `tied` where an image of their group
-        is in the training split already; and the counts.
+        is in the training split already; those that are excluded; and the counts.
     """
     train, held_out = frame[frame["split"] == "train"], frame[frame["split"] != "train"]
     hashes = extra["pixel_hash"]
@@ -69,7 +69,8 @@ def select_extra(
     repeated &= ~excluded
     selected = extra.assign(tied=tied)[~excluded & ~repeated]
     parts = (by_id, by_pixels, by_near, by_lesion, repeated)
-    return selected, Counts(*(int(part.sum()) for part in parts), len(selected))
+    counts = Counts(*(int(part.sum()) for part in parts), len(selected))
+    return selected, extra[excluded], counts
 
 
 def split_extra(

@@ -334,6 +334,29 @@ def test_a_near_duplicate_of_what_the_initial_model_knows_neither_validates_nor_
     assert split[others.index].tolist() == others.tolist()
 
 
+def test_a_lesion_that_one_data_set_shows_to_be_a_test_lesion_is_excluded_from_the_next(
+    scenes_dir, tmp_path, capsys
+):
+    before = read(scenes_dir).set_index("image_id")
+    tested = before.index[before["split"] == "test"][0]
+    # A copy of the test image, which names its lesion, and in another folder an image of that.
+    for folder, name in (("one", "copy"), ("two", "later")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_text(
+            f"image,dx,lesion_id\n{name},mel,IL_7\nx{folder},nv,\n"
+        )
+        write_scene(tmp_path / folder / f"x{folder}.jpg", 200 + len(name))
+    Image.open(before.loc[tested, "path"]).save(tmp_path / "one/copy.jpg", quality=60)
+    write_scene(tmp_path / "two/later.jpg", 300)
+    with pytest.warns(DataWarning, match="no lesion_id"):
+        merged = read(scenes_dir, extra_data_dir=(str(tmp_path / "one"), str(tmp_path / "two")))
+    assert set(merged["image_id"]) - set(before.index) == {"xone", "xtwo"}
+    assert set(merged["split"]) == {"train", "val", "test"}
+    printed = capsys.readouterr().out
+    assert "0 by pixels, 1 by near-duplicates" in printed
+    assert "1 by image or lesion id, 0 by pixels, 0 by near-duplicates" in printed
+
+
 @pytest.mark.usefixtures("shallow_baseline")
 @pytest.mark.parametrize(("split", "name"), [("val", "validation"), ("test", "test")])
 def test_a_teacher_of_near_duplicates_of_validation_or_test_images_is_refused(

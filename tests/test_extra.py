@@ -40,7 +40,7 @@ def test_no_image_of_validation_or_test_enters_training(tmp_path):
     paths = [write(f"extra-{row.image_id}.png", row.number) for row in extra.itertuples()]
     extra["pixel_hash"], extra["group"] = pixel_hashes(paths), extra["lesion_id"]
     extra = extra.assign(label="mel").drop(columns="number")
-    selected, counts = select_extra(frame, extra, near_duplicates=[10])
+    selected, _, counts = select_extra(frame, extra, near_duplicates=[10])
     assert selected["image_id"].tolist() == ["f", "g"]
     assert vars(counts) == {
         "by_id": 2,
@@ -59,11 +59,11 @@ def test_a_patient_of_validation_or_test_enters_training_with_no_image():
     frame = pd.DataFrame(rows, columns=columns)
     rows = [("d", "D", "Q", "4"), ("e", "E", "p", "5"), ("f", "F", "", "6")]
     extra = pd.DataFrame(rows, columns=columns[:-1]).assign(group=["D", "E", "F"])
-    selected, counts = select_extra(frame, extra)
+    selected, _, counts = select_extra(frame, extra)
     assert selected["image_id"].tolist() == ["e", "f"]
     assert (counts.by_id, counts.added) == (1, 2)
     # Without patients, lesions decide.
-    assert select_extra(frame.drop(columns="patient_id"), extra)[1].added == 3
+    assert select_extra(frame.drop(columns="patient_id"), extra)[2].added == 3
 
 
 def test_an_image_of_the_group_of_a_copy_stays_out():
@@ -71,7 +71,7 @@ def test_an_image_of_the_group_of_a_copy_stays_out():
     frame = pd.DataFrame([("a", "A", "1", "train"), ("b", "B", "2", "test")], columns=columns)
     rows = [("c", "C", "2", "C"), ("d", "D", "9", "C"), ("e", "E", "8", "E")]
     extra = pd.DataFrame(rows, columns=[*columns[:-1], "group"])
-    selected, counts = select_extra(frame, extra)
+    selected, _, counts = select_extra(frame, extra)
     assert selected["image_id"].tolist() == ["e"]
     assert (counts.by_pixels, counts.by_lesion) == (1, 1)
 
@@ -109,6 +109,6 @@ def test_an_image_of_the_group_of_a_repeated_one_is_tied_to_the_train_split():
     # The other data set calls the lesion of a something else, and has another image of it.
     extra = pd.DataFrame({"image_id": ["a", "c", "d"], "lesion_id": ["IL_1", "IL_1", "IL_2"]})
     extra = extra.assign(pixel_hash=["9", "8", "7"], group=["IL_1", "IL_1", "IL_2"])
-    selected, counts = select_extra(frame, extra)
+    selected, _, counts = select_extra(frame, extra)
     assert (counts.repeated, counts.added) == (1, 2)
     assert selected.set_index("image_id")["tied"].to_dict() == {"c": True, "d": False}

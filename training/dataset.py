@@ -20,7 +20,7 @@ from support.cli import naming_flag
 from support.files import count_noun
 from support.terminal import Progress
 from training.duplicates import fingerprint_images, search_near_duplicates, with_hashes
-from training.extra import add_extra, split_options
+from training.extra import EXCLUDED, add_extra, split_options
 from training.initial import respect_initial
 from training.labels import (
     check_classes,
@@ -105,6 +105,7 @@ def read_labeled_images(settings: TrainConfig) -> LabeledImages:
         extra["data_set"], extra["source"] = name, name_sources(extra, name)
         frame, thumbnails = add_extra(frame, extra, thumbnails, settings, initial, teachers)
         unused += unused_extra
+    frame = frame[frame["split"] != EXCLUDED].reset_index(drop=True)
     for teacher in teachers:
         with naming_flag("--teacher"):
             check_teacher(teacher, frame, classes)

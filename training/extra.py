@@ -19,6 +19,9 @@ from support.cli import naming_flag
 from training.duplicates import fingerprint_images, search_near_duplicates, with_hashes
 from training.teachers import Teacher, check_taught
 
+# In place of a split: images that are not used, since they show what validates or tests.
+EXCLUDED = "excluded"
+
 
 def split_options(settings: TrainConfig) -> dict[str, Any]:
     """Return the arguments of all functions that split images."""
@@ -49,7 +52,8 @@ def add_extra(
         teachers: models that teach the new one.
 
     Returns:
-        All images, and their thumbnails.
+        All images, and their thumbnails. Excluded images are among them, as the split `EXCLUDED`:
+        a later data set may have others of their lesions.
 
     Raises:
         DataError: no validation images are left.
@@ -69,7 +73,7 @@ def add_extra(
         extra.index[[pair.first for pair in pairs if is_train[pair.second] == wanted]]
         for wanted in (True, False)
     )
-    added, counts = select_extra(frame, extra, near_held_out)
+    added, excluded, counts = select_extra(frame, extra, near_held_out)
     tied = near_train.union(added.index[added["tied"]])
     split = split_extra(frame, added, tied, **split_options(settings))
     moved = 0
@@ -89,9 +93,9 @@ def add_extra(
         + (f"\n  in the train split, since --init_from knows them: {moved:,}" if moved else ""),
         flush=True,
     )
-    indices = extra.index.get_indexer(added.index)
-    added = added.drop(columns="tied").assign(split=split)
-    merged = pd.concat([frame, added], ignore_index=True)
+    kept = [added.drop(columns="tied").assign(split=split), excluded.assign(split=EXCLUDED)]
+    indices = extra.index.get_indexer(pd.concat(kept).index)
+    merged = pd.concat([frame, *kept], ignore_index=True)
     return merged, thumbnails.append(fingerprints.thumbnails.take(indices))
 
 
@@ -116,7 +120,8 @@ def _move_copies(
     Raises:
         DataError: no validation images are left.
     """
-    moved = _find_copies(frame, extra, pairs, initial) & (frame["split"] != "train")
+    held_out = frame["split"].isin(["val", "test"])
+    moved = _find_copies(frame, extra, pairs, initial) & held_out
     if not moved.any():
         return frame
     print(
