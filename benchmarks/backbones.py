@@ -178,7 +178,6 @@ def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
     import keras
     import numpy as np
 
-    from benchmarks.fitting import stored_size
     from data.ham10000 import CLASS_NAMES
     from data.targets import class_weights, one_hot
     from models.factory import build_model
@@ -201,7 +200,7 @@ def fit(settings: TrainConfig, frame: pd.DataFrame, *, epochs: int) -> dict:
     weights = class_weights(train["label"], settings.class_weights, CLASS_NAMES)
     size = settings.image_size
     data = TrainingData(
-        train_images={size: decode(train["path"].tolist(), stored_size(settings))},
+        train_images={size: decode(train["path"].tolist(), settings.stored_size(size))},
         train_targets=one_hot(train["label"], CLASS_NAMES),
         train_weights=train["label"].map(weights).to_numpy(np.float32),
         validation_images={size: decode(validation["path"].tolist(), size)},

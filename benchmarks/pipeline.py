@@ -95,10 +95,10 @@ def measure_rates(frame: pd.DataFrame, rounds: int) -> dict[str, float]:
 
 def start_ours(frame: pd.DataFrame) -> tuple[Iterator, int]:
     """Decode all images; returns endless batches and their number in an epoch."""
-    from benchmarks.fitting import make_batches, stored_size
+    from benchmarks.fitting import make_batches
     from data.pipeline import count_steps
 
-    images = decode(frame["path"].tolist(), stored_size(RECIPE))
+    images = decode(frame["path"].tolist(), RECIPE.stored_size(RECIPE.image_size))
     return iter(make_batches(frame, images, RECIPE)), count_steps(len(images), RECIPE.batch_size)
 
 
