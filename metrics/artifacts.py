@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from metrics.classification import SMALL_SUBGROUP, optional, subgroup_metrics
-from metrics.intervals import confidence_intervals
+from metrics.intervals import confidence_intervals, widen_intervals
 from metrics.markup import format_name, format_row, format_table, with_interval
 from metrics.numbers import format_count
 from metrics.ranking import roc_auc
@@ -62,9 +62,8 @@ def artifact_metrics(
 
             row["melanomas"] = int(positive.sum())
             row[_AUC] = optional(weighted(np.ones((1, len(rows))))[_AUC][0])
-            row["intervals"] |= confidence_intervals(weighted, groups[rows])
-            if row[_AUC] in (0.0, 1.0):
-                row["intervals"][_AUC] = None
+            intervals = confidence_intervals(weighted, groups[rows])
+            row["intervals"] |= widen_intervals(row, intervals, {})
     return found
 
 

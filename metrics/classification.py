@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from metrics.intervals import confidence_intervals, divide, fraction_interval, widen_intervals
+from metrics.intervals import confidence_intervals, divide, widen_intervals
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
@@ -263,13 +263,10 @@ def _recall_intervals(
         recall = _recall(_class_sums(y_true, y_pred, len(class_names), weights))
         return dict(zip(class_names, recall.T, strict=True))
 
-    intervals = confidence_intervals(weighted, groups)
-    groups, correct = np.asarray(groups), y_true == y_pred
-    for i in np.unique(y_true):
-        name, rows = class_names[i], y_true == i
-        recall = float(correct[rows].mean())
-        intervals[name] = fraction_interval(recall, groups[rows], intervals[name])
-    return intervals
+    rows_of = {class_names[i]: y_true == i for i in np.unique(y_true)}
+    recalls = {name: float((y_pred[rows] == y_true[rows]).mean()) for name, rows in rows_of.items()}
+    lesions = {name: np.asarray(groups)[rows] for name, rows in rows_of.items()}
+    return widen_intervals(recalls, confidence_intervals(weighted, groups), lesions)
 
 
 @dataclass(frozen=True)

@@ -142,13 +142,13 @@ def widen_intervals(
     """Apply `fraction_interval` to the intervals of several metrics.
 
     Args:
-        values: of the metrics, None where undefined.
+        values: of the metrics, NaN, None or missing where undefined.
         intervals: from `confidence_intervals`, of the same metrics.
         lesions: of the metrics that are fractions of images, those of the images that count.
     """
-    return {
-        key: fraction_interval(
-            math.nan if values[key] is None else values[key], lesions.get(key, ()), interval
-        )
-        for key, interval in intervals.items()
-    }
+    widened = {}
+    for key, interval in intervals.items():
+        value = values.get(key)
+        value = math.nan if value is None else value
+        widened[key] = fraction_interval(value, lesions.get(key, ()), interval)
+    return widened

@@ -11,7 +11,8 @@ from html import escape
 
 import numpy as np
 
-from metrics.intervals import FEW_LESIONS, confidence_intervals, divide, fraction_interval
+from metrics.classification import optional
+from metrics.intervals import FEW_LESIONS, confidence_intervals, divide, widen_intervals
 from metrics.markup import format_table, with_interval
 from metrics.numbers import format_level, format_number
 from support import InputError
@@ -160,17 +161,14 @@ def operating_point_metrics(
     for name, threshold in thresholds.items():
         counted = {"sensitivity": y_true, "specificity": ~y_true}
         counted |= {"ppv": called[name], "npv": ~called[name]}
-        own = {key: value for (point, key), value in values.items() if point == name}
+        lesions = {key: groups[rows] for key, rows in counted.items()}
+        own = {key: optional(value) for (point, key), value in values.items() if point == name}
+        own_intervals = {key: intervals[name, key] for key in own}
         found[name] = {
             "threshold": threshold,
             **at,
-            **{key: None if math.isnan(value) else value for key, value in own.items()},
-            "intervals": {
-                key: fraction_interval(
-                    value, groups[counted[key]] if key in counted else (), intervals[name, key]
-                )
-                for key, value in own.items()
-            },
+            **own,
+            "intervals": widen_intervals(own, own_intervals, lesions),
         }
     return found
 
