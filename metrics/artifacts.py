@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from metrics.classification import SMALL_SUBGROUP, optional, subgroup_metrics
-from metrics.intervals import confidence_intervals, widen_intervals
+from metrics.classification import SMALL_SUBGROUP, subgroup_metrics
+from metrics.intervals import confidence_intervals, optional, widen_intervals
 from metrics.markup import format_name, format_row, format_table, with_interval
 from metrics.numbers import format_count
 from metrics.ranking import roc_auc

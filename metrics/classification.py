@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from metrics.intervals import confidence_intervals, divide, widen_intervals
+from metrics.intervals import confidence_intervals, divide, optional, widen_intervals
 from metrics.ranking import roc_auc, sensitivity_at_specificity
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
@@ -327,8 +327,3 @@ def _mean_defined(values: np.ndarray) -> np.ndarray:
     """Return the mean over the classes, `[resamples, classes]`, in which a metric is defined."""
     defined = ~np.isnan(values)
     return divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
-
-
-def optional(value: float) -> float | None:
-    """Return a metric as JSON holds it: None if it is NaN."""
-    return None if np.isnan(value) else float(value)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.classification import optional, weighted_metrics
-from metrics.intervals import confidence_intervals
+from metrics.classification import weighted_metrics
+from metrics.intervals import confidence_intervals, optional
 from metrics.markup import format_table
 from metrics.numbers import (
     INTERVAL_LEVEL,

@@ -54,6 +54,11 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
 
 
+def optional(value: float) -> float | None:
+    """Return a metric as JSON holds it: None if it is NaN."""
+    return None if np.isnan(value) else float(value)
+
+
 def confidence_intervals(
     compute_metrics: Callable[[np.ndarray], dict[str, np.ndarray]],
     groups: Sequence,

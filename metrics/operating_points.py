@@ -11,8 +11,13 @@ from html import escape
 
 import numpy as np
 
-from metrics.classification import optional
-from metrics.intervals import FEW_LESIONS, confidence_intervals, divide, widen_intervals
+from metrics.intervals import (
+    FEW_LESIONS,
+    confidence_intervals,
+    divide,
+    optional,
+    widen_intervals,
+)
 from metrics.markup import format_table, with_interval
 from metrics.numbers import format_level, format_number
 from support import InputError

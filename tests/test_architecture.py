@@ -3,6 +3,7 @@
 import ast
 import functools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,17 @@ LINES = {"train.py": 200, "predict.py": 200, "evaluate.py": 250}
 
 def imported_modules(path: Path) -> set[str]:
     """Return the full names of all modules that a file imports, anywhere in it."""
+    return _modules_named(path, ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def modules_imported_at_the_top(path: Path) -> set[str]:
+    """Return the full names of the modules that are imported when a file is."""
+    return _modules_named(path, ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def _modules_named(path: Path, nodes: Iterable[ast.AST]) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -107,6 +117,22 @@ def test_nobody_imports_what_runs_on_a_cluster():
 )
 def test_what_help_and_messages_need_is_the_standard_library_alone(path):
     assert roots(ROOT / path) <= {*sys.stdlib_module_names, *PROJECT}
+
+
+def test_predict_starts_without_the_slow_packages():
+    # TensorFlow is imported where it is needed, Matplotlib with --explain.
+    first = imported_modules(ROOT / "predict.py") - {"metrics.explanation", "metrics.png"}
+    waiting = dict.fromkeys(first, "predict.py")
+    seen: set[str] = set()
+    while waiting:
+        name, importer = waiting.popitem()
+        file, package = ROOT / f"{name.replace('.', '/')}.py", ROOT / name / "__init__.py"
+        path = file if file.is_file() else package
+        assert name.split(".")[0] not in {"tensorflow", "keras", "sklearn", "matplotlib"}, importer
+        if path.is_file() and name not in seen:
+            waiting |= dict.fromkeys(modules_imported_at_the_top(path), name)
+        seen.add(name)
+    assert {"metrics.decision", "models.ensemble"} <= seen
 
 
 @pytest.mark.parametrize("package", LIBRARIES)
