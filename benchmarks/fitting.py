@@ -15,8 +15,8 @@ from data.augmentation import build_augmentation
 from data.ham10000 import CLASS_NAMES
 from data.pipeline import make_dataset
 from data.targets import one_hot
-from models.batch_norm import fuse_batch_norm
 from models.factory import build_model
+from models.fused_layers import fuse_layers
 from models.transfer import unfreeze
 from training.adam import FusedAdam
 from training.losses import BalancedAccuracy, LogitAdjustedCrossentropy
@@ -57,7 +57,7 @@ def compile_model(settings: TrainConfig, fine_tune_layers: int | None) -> keras.
     )
     if fine_tune_layers is not None:
         unfreeze(model, fine_tune_layers, batch_norm_trains=settings.train_batch_norm)
-    fuse_batch_norm(model)
+    fuse_layers(model)
     model.compile(
         optimizer=FusedAdam(1e-4, decay=settings.weight_decay, use_ema=fine_tune_layers != 0),
         loss=LogitAdjustedCrossentropy(np.zeros(len(CLASS_NAMES)), settings.label_smoothing),

@@ -137,7 +137,7 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 MODEL_NAMES = ("sequential", *BACKBONES)
-# No gradient of theirs is a sum of three or more, since `models.batch_norm`: their operations can
+# No gradient of theirs is a sum of three or more, since `models.fused_layers`: their operations can
 # run in parallel, and a training still repeats to the last digit.
 REPEATABLE_IN_PARALLEL = {"sequential", "mobilenet", "efficientnet_lite"}
 

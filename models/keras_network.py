@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from models.bundle import add_features, get_description
+from models.fused_layers import fuse_layers
 from models.grad_cam import Explainer
 from models.network import Network
 
@@ -16,7 +17,7 @@ class KerasNetwork(Network):
     """Runs a Keras model; it also takes float32 images.
 
     Args:
-        model: from `build_model` or `load_model`.
+        model: from `build_model` or `load_model`; its layers are fused.
 
     Attributes:
         model: as given.
@@ -31,6 +32,7 @@ class KerasNetwork(Network):
 
     def __init__(self, model: keras.Model) -> None:
         self.description, self.engine = get_description(model), f"Keras {keras.__version__}"
+        fuse_layers(model)
         self.model, self.with_features = model, add_features(model)
         self.feature_count = self.with_features.outputs[1].shape[-1]
 

@@ -5,12 +5,12 @@ import numpy as np
 from models.backend import start_tensorflow
 start_tensorflow(one_at_a_time={one_at_a_time})
 import keras, tensorflow as tf
-from models.batch_norm import fuse_batch_norm
+from models.fused_layers import fuse_layers
 rng = np.random.default_rng(0)
 x, w = (tf.constant(rng.normal(size=(32, 64, 64, 96)), "float32") for _ in range(2))
 model = keras.Sequential([keras.Input((64, 64, 96)), keras.layers.BatchNormalization()])
 if {fused}:
-    fuse_batch_norm(model)
+    fuse_layers(model)
 @tf.function
 def gradient():
     with tf.GradientTape() as tape:

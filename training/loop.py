@@ -18,7 +18,7 @@ import tensorflow as tf
 from data.augmentation import AugmentationSettings, build_augmentation
 from data.balance import SourceDraws
 from data.pipeline import count_steps, even_batch_size, make_dataset
-from models.batch_norm import fuse_batch_norm
+from models.fused_layers import fuse_layers
 from models.transfer import at_size, unfreeze
 from support.cli import naming_flag
 from training.callbacks import BestEpoch, DropoutSeeds, EpochLog, StopAtNaN
@@ -207,7 +207,7 @@ def _prepare(
     phase = phases[index]
     if phase.backbone_layers is not None:
         unfreeze(model, phase.backbone_layers, batch_norm_trains=phase.train_batch_norm)
-    fuse_batch_norm(model)
+    fuse_layers(model)
     first_step, total_steps = (n * steps_per_epoch for n in schedule_epochs(phases, index))
     schedule = optimizer.build_schedule(
         phase.learning_rate, total_steps=total_steps, first_step=first_step
