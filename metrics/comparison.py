@@ -23,7 +23,7 @@ from metrics.numbers import (
 )
 from metrics.prediction_table import DECIMALS
 from support import InputError
-from support.files import csv_cell, list_names, one_line
+from support.files import capitalize, csv_cell, list_names, one_line
 
 _METRICS = {
     "accuracy": "accuracy",
@@ -31,7 +31,7 @@ _METRICS = {
     "macro_roc_auc": "macro ROC AUC",
     "melanoma_roc_auc": "melanoma ROC AUC",
 }
-# With fewer discordant pairs, the chi-squared distribution is no good approximation.
+# With fewer lesions that differ, the chi-squared distribution is no good approximation.
 _FEWEST_DISCORDANT = 25
 _EXACT, _APPROXIMATE = "exact binomial", "chi-squared with continuity correction"
 _NAME_WIDTH = 60
@@ -158,7 +158,7 @@ def comparison_metrics(
     ones = np.ones((1, len(true)))
     this, that = (weighted_metrics(true, p, class_names, tasks, ones) for p in pair)
     intervals = confidence_intervals(weighted, groups)
-    correct = [p.argmax(axis=1) == true for p in pair]
+    this_correct, other_correct = (p.argmax(axis=1) == true for p in pair)
     return {
         "other": other.name,
         "images": len(chosen),
@@ -173,35 +173,41 @@ def comparison_metrics(
             }
             for name in names
         },
-        "mcnemar": mcnemar_test(
-            int((correct[0] & ~correct[1]).sum()), int((correct[1] & ~correct[0]).sum())
-        ),
+        "mcnemar": mcnemar_test(*_count_better(this_correct, other_correct, groups)),
     }
 
 
-def mcnemar_test(only_this: int, only_other: int) -> dict:
-    """Test whether two models are right equally often, from the images on which they differ.
+def _count_better(this: np.ndarray, other: np.ndarray, groups: np.ndarray) -> tuple[int, int]:
+    """Count the lesions of which a model predicts more images correctly than the other does."""
+    _, lesions = np.unique(groups, return_inverse=True)
+    more = np.bincount(lesions, weights=this.astype(int) - other.astype(int))
+    return int((more > 0).sum()), int((more < 0).sum())
 
-    McNemar, *Psychometrika* 12 (1947): under the null hypothesis, either is right in half of the
-    discordant pairs. Of fewer than 25, the p-value is exact.
+
+def mcnemar_test(this_better: int, other_better: int) -> dict:
+    """Test whether two models are right equally often, from the lesions on which they differ.
+
+    McNemar, *Psychometrika* 12 (1947): under the null hypothesis, either is better on half of them.
+    The images of a lesion are not independent, so they count together. Of fewer than 25 lesions,
+    the p-value is exact.
 
     Args:
-        only_this: number of images that this model alone predicts correctly.
-        only_other: that of the other model.
+        this_better: number of lesions of which this model predicts more images correctly.
+        other_better: that of the other model.
 
     Returns:
-        `only_this_correct`, `only_other_correct`, `p_value` (two-sided), and the `method`.
+        `this_better`, `other_better`, `p_value` (two-sided), and the `method`.
     """
-    count = only_this + only_other
+    count = this_better + other_better
     if count < _FEWEST_DISCORDANT:
-        tail = sum(math.comb(count, k) for k in range(min(only_this, only_other) + 1))
+        tail = sum(math.comb(count, k) for k in range(min(this_better, other_better) + 1))
         p_value, method = min(1.0, 2 * tail / 2**count), _EXACT
     else:
-        statistic = max(abs(only_this - only_other) - 1, 0) ** 2 / count
+        statistic = max(abs(this_better - other_better) - 1, 0) ** 2 / count
         p_value, method = math.erfc(math.sqrt(statistic / 2)), _APPROXIMATE
     return {
-        "only_this_correct": only_this,
-        "only_other_correct": only_other,
+        "this_better": this_better,
+        "other_better": other_better,
         "p_value": p_value,
         "method": method,
     }
@@ -237,7 +243,7 @@ def format_comparison_section(comparison: Mapping) -> str:
     """
     rows = [
         [
-            _METRICS[key][0].upper() + _METRICS[key][1:],
+            capitalize(_METRICS[key]),
             format_number(row["this"]),
             format_number(row["other"]),
             f"{format_difference(row['difference'])}"
@@ -251,8 +257,7 @@ def format_comparison_section(comparison: Mapping) -> str:
         f"{_count_others(comparison)}. The difference is this model less the other; its "
         "interval is from a paired bootstrap, in which both have the same resamples of lesions.</p>"
         + format_table(["Metric", "This model", "Other model", "Difference"], rows)
-        + f"<p>{'; '.join(_describe_test(comparison['mcnemar']))}. The test takes "
-        "images for independent, which those of one lesion are not; the intervals do not.</p>"
+        + f"<p>{'; '.join(_describe_test(comparison['mcnemar']))}.</p>"
     )
 
 
@@ -270,7 +275,7 @@ def _describe_test(test: Mapping) -> list[str]:
         f"p = {format_number(test['p_value'])}" if test["p_value"] >= 0.001 else "p below 0.001"
     )
     counts = (
-        f"{format_count(test['only_this_correct'])} images only this model predicts correctly, "
-        f"{format_count(test['only_other_correct'])} only the other"
+        f"of {format_count(test['this_better'])} lesions, this model predicts more images "
+        f"correctly, of {format_count(test['other_better'])} the other"
     )
     return [f"McNemar's test ({test['method']}): {p_value}", counts]

@@ -118,8 +118,31 @@ def test_lesions_are_resampled_together():
         assert by_lesion["metrics"][name]["interval"] == pytest.approx(row["interval"])
 
 
+def test_the_images_of_a_lesion_count_once_in_the_test():
+    # Correct images of this model and of the other: a 3 and 1, b 1 and 1 of two, c 0 and 2, d 1, 0.
+    lesions = list("aaabbccd")
+    right, wrong = (0.9, 0.1), (0.1, 0.9)
+    this = np.array([right if c == "+" else wrong for c in "++++---+"])
+    other = np.array([right if c == "+" else wrong for c in "+---+++-"])
+    ids = [f"i{i}" for i in range(8)]
+    found = compare(np.zeros(8, int), this, ids, as_other(ids, other), groups=lesions)["mcnemar"]
+    assert (found["this_better"], found["other_better"]) == (2, 1)
+    assert found["p_value"] == 1
+
+
+def test_repeating_the_images_of_each_lesion_does_not_change_the_test():
+    y_true, this, other = random_pair()
+    ids = [f"i{i}" for i in range(200)]
+    once = compare(y_true, this, ids, as_other(ids, other))
+    repeated = [np.repeat(values, 3, axis=0) for values in (y_true, this, other)]
+    more = [f"i{i}" for i in range(600)]
+    lesions = np.repeat(np.arange(200), 3)
+    found = compare(*repeated[:2], more, as_other(more, repeated[2]), groups=lesions)
+    assert found["mcnemar"] == once["mcnemar"]
+
+
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (1, 0), (12, 2), (2, 12), (12, 12)])
-def test_few_discordant_pairs_are_tested_exactly(a, b):
+def test_few_lesions_are_tested_exactly(a, b):
     found = mcnemar_test(a, b)
     expected = binomtest(a, a + b).pvalue if a + b else 1.0
     assert found["p_value"] == pytest.approx(expected)
@@ -127,7 +150,7 @@ def test_few_discordant_pairs_are_tested_exactly(a, b):
 
 
 @pytest.mark.parametrize(("a", "b"), [(13, 12), (15, 10), (121, 59), (200, 0)])
-def test_many_discordant_pairs_are_tested_by_chi_squared(a, b):
+def test_many_lesions_are_tested_by_chi_squared(a, b):
     found = mcnemar_test(a, b)
     assert found["p_value"] == pytest.approx(chi2.sf((abs(a - b) - 1) ** 2 / (a + b), 1))
     assert found["method"] == "chi-squared with continuity correction"
@@ -186,8 +209,8 @@ def test_the_printed_table_names_the_test_and_what_was_not_compared():
     assert lines[-2].startswith("McNemar's test (chi-squared with continuity correction): p")
     test = found["mcnemar"]
     assert lines[-1] == (
-        f"({test['only_this_correct']} images only this model predicts correctly, "
-        f"{test['only_other_correct']} only the other)"
+        f"(of {test['this_better']} lesions, this model predicts more images correctly, "
+        f"of {test['other_better']} the other)"
     )
 
 

@@ -314,7 +314,7 @@ def test_a_comparison_has_a_section_that_says_what_was_not_compared(metrics):
     assert table[1] == ["Accuracy", "0.750", "0.500", "+0.2500.125 to 0.375"]
     assert "&lt;b&gt;/predictions.csv" in page
     assert "the 40 images that both predict (not compared: 3 only of the other)" in page
-    assert "McNemar's test (exact binomial): p = 0.013; 12 images only this model" in page
+    assert "McNemar's test (exact binomial): p = 0.013; of 12 lesions, this model" in page
 
 
 def test_one_binary_task_is_shown_where_both_are_the_same():
