@@ -38,6 +38,8 @@ LAYERS = (
     *("block_1_project_BN", "block_3_project_BN", "block_5_add", "block_6_expand_relu"),
     "block_9_add",
 )
+# Side length at which the images are decoded, the input of the bundled models, pixels.
+DECODED_SIZE = 192
 # Augmented copies of each image, in addition to the image as it is.
 COPIES = 2
 # The images that are augmented are larger than the input by this factor, so that crops stay sharp.
@@ -108,7 +110,7 @@ def measure(options: argparse.Namespace) -> None:
         print(f"  pixels of their files: {describe_sizes(source.frame)}", flush=True)
     stem = build_stem()
     features = extract_all(stem, sources)
-    held_out = [decode(source.paths("val"), RECIPE.image_size) for source in sources]
+    held_out = [decode(source.paths("val"), DECODED_SIZE) for source in sources]
     content = fit_file(stem, features, sources, held_out[0])
     flags = [PhotographDetector(content).score(images) > 0 for images in held_out]
     print_table(sources, flags)
@@ -226,7 +228,7 @@ def extract(stem: keras.Model, augment: Augmentation, source: Source) -> np.ndar
 
     from models.photographs import SIDE_LENGTH, scale_images
 
-    images = decode(source.paths("train"), RECIPE.image_size)
+    images = decode(source.paths("train"), DECODED_SIZE)
     compute: Callable = tf.function(lambda pixels: pool(stem(pixels, training=False)))
     progress = Progress(source.name)
     features = []

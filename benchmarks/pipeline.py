@@ -10,6 +10,7 @@ which HAM10000 is published.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from benchmarks.machine import RECIPE, alternate, decode, read_images, run_bench
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from config import TrainConfig
 
 # Batches that may be ready before a measurement starts.
 AHEAD = 8
@@ -38,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         measure,
         argv,
         images=(2000, "number of images"),
+        image_size=(RECIPE.image_size, "side length of the model's input, pixels", 32),
         rounds=(3, "measurements of each way"),
     )
 
@@ -45,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 def measure(options: argparse.Namespace) -> None:
     """Measure both sizes and print the table."""
     frame = read_images(options.data_dir, options.images)
+    settings = dataclasses.replace(RECIPE, image_size=options.image_size)
 
     from models.backend import start_tensorflow
 
@@ -56,10 +61,10 @@ def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         enlarged = enlarge(frame, Path(folder))
         tables = {
-            f"{width} x {height}": measure_rates(frame, options.rounds),
-            "{} x {}".format(*PUBLISHED_SIZE): measure_rates(enlarged, options.rounds),
+            f"{width} x {height}": measure_rates(frame, settings, options.rounds),
+            "{} x {}".format(*PUBLISHED_SIZE): measure_rates(enlarged, settings, options.rounds),
         }
-    print(f"{len(frame)} images to {RECIPE.image_size} px, images per second (ratio)\n")
+    print(f"{len(frame)} images to {settings.image_size} px, images per second (ratio)\n")
     print(f"{'':<36}" + "".join(f"{size:>18}" for size in tables))
     rates = next(iter(tables.values()))
     for name in rates:
@@ -71,11 +76,11 @@ def measure(options: argparse.Namespace) -> None:
     print(f"ratio: {rates[OURS] / rates[BASELINE]:.1f}")
 
 
-def measure_rates(frame: pd.DataFrame, rounds: int) -> dict[str, float]:
+def measure_rates(frame: pd.DataFrame, settings: TrainConfig, rounds: int) -> dict[str, float]:
     """Return the images per second of each way."""
     cores = os.cpu_count()
-    batches, steps = start_ours(frame)
-    legacy, threaded = start_legacy(frame, 1), start_legacy(frame, cores)
+    batches, steps = start_ours(frame, settings)
+    legacy, threaded = start_legacy(frame, settings, 1), start_legacy(frame, settings, cores)
 
     def later_epoch() -> float:
         take(batches, AHEAD)
@@ -84,7 +89,9 @@ def measure_rates(frame: pd.DataFrame, rounds: int) -> dict[str, float]:
     durations = alternate(
         rounds,
         **{
-            "this project, first epoch": lambda: seconds(lambda: take(*start_ours(frame))),
+            "this project, first epoch": lambda: seconds(
+                lambda: take(*start_ours(frame, settings))
+            ),
             OURS: later_epoch,
             BASELINE: lambda: seconds(legacy),
             f"ImageDataGenerator, {cores} threads": lambda: seconds(threaded),
@@ -93,13 +100,14 @@ def measure_rates(frame: pd.DataFrame, rounds: int) -> dict[str, float]:
     return {name: len(frame) / value for name, value in durations.items()}
 
 
-def start_ours(frame: pd.DataFrame) -> tuple[Iterator, int]:
+def start_ours(frame: pd.DataFrame, settings: TrainConfig) -> tuple[Iterator, int]:
     """Decode all images; returns endless batches and their number in an epoch."""
     from benchmarks.fitting import make_batches
     from data.pipeline import count_steps
 
-    images = decode(frame["path"].tolist(), RECIPE.stored_size(RECIPE.image_size))
-    return iter(make_batches(frame, images, RECIPE)), count_steps(len(images), RECIPE.batch_size)
+    images = decode(frame["path"].tolist(), settings.stored_size(settings.image_size))
+    steps = count_steps(len(images), settings.batch_size)
+    return iter(make_batches(frame, images, settings)), steps
 
 
 def take(batches: Iterator, count: int) -> None:
@@ -108,27 +116,27 @@ def take(batches: Iterator, count: int) -> None:
         next(batches)
 
 
-def start_legacy(frame: pd.DataFrame, threads: int) -> Callable[[], None]:
+def start_legacy(frame: pd.DataFrame, settings: TrainConfig, threads: int) -> Callable[[], None]:
     """Return a function that takes an epoch of batches; `Model.fit` uses one thread."""
     import tensorflow as tf
 
     generator = tf.keras.preprocessing.image.ImageDataGenerator(
-        rotation_range=RECIPE.rotation_degrees,
-        zoom_range=RECIPE.view,
-        width_shift_range=RECIPE.shift,
-        height_shift_range=RECIPE.shift,
+        rotation_range=settings.rotation_degrees,
+        zoom_range=settings.view,
+        width_shift_range=settings.shift,
+        height_shift_range=settings.shift,
         horizontal_flip=True,
         vertical_flip=True,
-        brightness_range=(1 - RECIPE.brightness, 1 + RECIPE.brightness),
-        channel_shift_range=RECIPE.color_cast * 255,
+        brightness_range=(1 - settings.brightness, 1 + settings.brightness),
+        channel_shift_range=settings.color_cast * 255,
         fill_mode="reflect",
     )
     batches = generator.flow_from_dataframe(
         frame,
         x_col="path",
         y_col="label",
-        target_size=(RECIPE.image_size, RECIPE.image_size),
-        batch_size=RECIPE.batch_size,
+        target_size=(settings.image_size, settings.image_size),
+        batch_size=settings.batch_size,
     )
 
     def epoch() -> None:

@@ -7,6 +7,7 @@ without a GPU, images are gathered, augmented and batched on the processor that 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         measure,
         argv,
         images=(2000, "number of images"),
+        image_size=(RECIPE.image_size, "side length of the model's input, pixels", 32),
         steps=(30, "training steps in a measurement"),
         rounds=(5, "measurements of each way"),
     )
@@ -40,16 +42,17 @@ def measure(options: argparse.Namespace) -> None:
 
     from benchmarks.fitting import compile_model, make_batches
 
-    images = decode(frame["path"].tolist(), RECIPE.stored_size(RECIPE.image_size))
-    dataset = make_batches(frame, images, RECIPE)
+    settings = dataclasses.replace(RECIPE, image_size=options.image_size)
+    images = decode(frame["path"].tolist(), settings.stored_size(settings.image_size))
+    dataset = make_batches(frame, images, settings)
     batch = next(iter(dataset))
     size = len(batch[0])
-    print(f"{RECIPE.image_size} px, batches of {size}, images per second\n")
+    print(f"{settings.image_size} px, batches of {size}, images per second\n")
     print(f"{'trained layers':<24}{'fit':>8}{'bare step':>12}{'ratio':>8}")
     ratios = []
-    layers = RECIPE.fine_tune_layers
+    layers = settings.fine_tune_layers
     for count, name in ((0, "head"), (layers, f"head and {layers} layers")):
-        model = compile_model(RECIPE, count)
+        model = compile_model(settings, count)
         durations = compare(model, dataset, batch, steps=options.steps, rounds=options.rounds)
         rates = {way: options.steps * size / value for way, value in durations.items()}
         ratios.append(rates["fit"] / rates["bare"])

@@ -263,8 +263,8 @@ def test_measurements_are_taken_in_turn_and_their_median_counts():
 @pytest.mark.parametrize(
     "command",
     [
-        "pipeline --images 64 --rounds 1",
-        "training --images 64 --steps 2 --rounds 1",
+        "pipeline --images 64 --image_size 32 --rounds 1",
+        "training --images 64 --image_size 32 --steps 2 --rounds 1",
         "inference --images 64 --folder_images 100 --rounds 1",
         "startup --rounds 1",
         "no_skin --images 3",
