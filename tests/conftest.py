@@ -1,14 +1,22 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import gc
+import io
 import os
+import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import serving
 from PIL import Image
+from script_runs import SMALL, run_evaluation
 
+# Convolutions of the sequential baseline, where a test is not about what it computes.
+SHALLOW_BLOCKS = ((8, 1), (16, 1))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As `models.backend` does for a training, which is too late if a test has imported TensorFlow.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -90,8 +98,60 @@ def shallow_baseline():
     Keras takes most of the time of such a test to build, save, load and trace the layers.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.sequential._BLOCKS", ((8, 1), (16, 1)))
+        patch.setattr("models.sequential._BLOCKS", SHALLOW_BLOCKS)
         yield
+
+
+@pytest.fixture(scope="session")
+def run_dir(sample_dir, tmp_path_factory) -> Path:
+    """A run of a shallow sequential baseline on the synthetic images, trained once."""
+    import train
+
+    runs = tmp_path_factory.mktemp("runs")
+    argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(runs)]
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setattr("models.sequential._BLOCKS", SHALLOW_BLOCKS)
+        assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
+    (found,) = runs.glob("sequential-*")
+    (found / "output.txt").write_text(out.getvalue())
+    return found
+
+
+@pytest.fixture(scope="session")
+def evaluation(run_dir) -> Path:
+    """The evaluation of the test split of `run_dir`, beside the model."""
+    model = str(run_dir / "model.keras")
+    return run_evaluation(run_dir / "evaluation-test", "--model_path", model)
+
+
+@pytest.fixture(scope="session")
+def evaluations(run_dir, tmp_path_factory) -> dict[str, Path]:
+    """The evaluations of the other splits, elsewhere."""
+    found = {}
+    for split in ("val", "all"):
+        folder = tmp_path_factory.mktemp(split)
+        argv = ["--model_path", str(run_dir / "model.keras"), "--split", split]
+        argv += ["--columns", "isic2018"]
+        found[split] = run_evaluation(folder, *argv, "--output_dir", str(folder))
+    return found
+
+
+@pytest.fixture(scope="module")
+def untrained_model(shallow_baseline, tmp_path_factory) -> Path:
+    """The file of a sequential baseline for images of 32 px, with the classes of HAM10000."""
+    from data.ham10000 import CLASS_NAMES
+    from models.bundle import save_model
+    from models.factory import build_model
+
+    path = tmp_path_factory.mktemp("model") / "good.keras"
+    save_model(build_model("sequential", image_size=32, class_names=CLASS_NAMES), path)
+    return path
+
+
+@pytest.fixture
+def without_notes(monkeypatch):
+    """Keep the note on warnings that a model lacks off stderr."""
+    monkeypatch.setattr("models.classifier.Classifier.missing_warnings", "")
 
 
 @pytest.fixture
@@ -159,9 +219,99 @@ def write_ham10000(tmp_path):
     return write
 
 
+@pytest.fixture
+def write_dataset(tmp_path):
+    """A function that writes tables and tiny images, different ones, to a folder."""
+
+    def write_files(tables: dict[str, str], images=(), *, encoding: str = "utf-8") -> Path:
+        root = tmp_path / "data"
+        root.mkdir(exist_ok=True)
+        for name, text in tables.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(text.encode(encoding))
+        for name in images:
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (9, 12, 3), np.uint8)
+            Image.fromarray(pixels).save(root / name, "JPEG")
+        return root
+
+    return write_files
+
+
 @pytest.fixture(scope="session")
 def ham10000_dir() -> str:
     """The folder of the real HAM10000; tests that need it are skipped without it."""
     if "HAM10000_DIR" not in os.environ:
         pytest.skip("HAM10000_DIR is not set")
     return os.environ["HAM10000_DIR"]
+
+
+@pytest.fixture(scope="session")
+def selenium():
+    """The package that drives the browser; without it, or a browser, the tests are skipped."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    for package in ("selenium", "starlette", "uvicorn"):
+        try:
+            __import__(package)
+        except ModuleNotFoundError:
+            missing.append(package)
+    if missing:
+        reason = f"the browser tests need {', '.join(missing)}"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    import selenium.webdriver
+
+    return selenium
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory) -> dict[str, Path]:
+    """The folders that the page could write to."""
+    root = tmp_path_factory.mktemp("stores")
+    stores = {name: root / name for name in ("home", "temporary", "work")}
+    for folder in stores.values():
+        folder.mkdir()
+    return stores
+
+
+@pytest.fixture(scope="session")
+def url(selenium, stores):
+    """The URL of a page with the bundled model."""
+    with serving(stores) as url:
+        yield url
+
+
+@pytest.fixture
+def browser(selenium, tmp_path):
+    """A headless Chromium that records all its requests."""
+    options = selenium.webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # Chromium refuses to run as root with it
+        "--disable-dev-shm-usage",
+        "--window-size=1280,900",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    service = selenium.webdriver.chrome.service.Service(shutil.which("chromedriver"))
+    browser = selenium.webdriver.Chrome(options=options, service=service)
+    browser.get("about:blank")
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="session")
+def lesions(tmp_path_factory) -> dict[str, Path]:
+    """Files of synthetic lesions, 200 x 150."""
+    from app.examples import generate_lesion_file
+
+    folder = tmp_path_factory.mktemp("lesions")
+    files = {name: folder / f"{name}.jpg" for name in ("nv", "mel", "bcc", "vasc")}
+    for name, path in files.items():
+        path.write_bytes(generate_lesion_file(name, 9))
+    return files

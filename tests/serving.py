@@ -4,10 +4,13 @@ import contextlib
 import dataclasses
 import hashlib
 import http.client
+import io
 import socket
 import threading
 
+import numpy as np
 import uvicorn
+from PIL import Image
 
 from app.connections import build_options
 from app.examples import Example
@@ -86,3 +89,9 @@ def is_closed(connection: socket.socket) -> bool:
         return connection.recv(100) == b""
     except ConnectionResetError:
         return True
+
+
+def encode(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

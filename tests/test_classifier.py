@@ -1,6 +1,5 @@
 """Asking a model: probabilities, features, views, warnings, heat maps; of all kinds of files."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 from exports import KINDS, write_files
-from PIL import Image
 
 from models import ModelError
 from models.bundle import load_model, save_model, update_description
@@ -23,7 +21,6 @@ from models.tflite_conversion import to_flatbuffer
 
 pytestmark = pytest.mark.usefixtures("shallow_baseline")
 
-ROOT = Path(__file__).parent.parent
 DESCRIPTION = Description("m", ("a", "b"), 32, confidence_threshold=0.7, threshold_accuracy=0.9)
 
 
@@ -347,14 +344,3 @@ def test_a_model_with_the_threshold_of_photographs_alone_warns_about_them(scores
     assert Classifier(model)(images.astype(np.float32)).out_of_distribution.all()
     update_description(model, photograph_threshold=255.0)
     assert not Classifier(model)(images).out_of_distribution.any()
-
-
-def test_the_example_of_the_documentation_runs(tmp_path, monkeypatch):
-    document = (ROOT / "docs/deployment.md").read_text("utf-8")
-    example = re.search(r"```python\n(from data.*?)```", document, re.DOTALL)[1]
-    Image.fromarray(random_images(1)[0]).save(tmp_path / "lesion.jpg")
-    monkeypatch.chdir(ROOT)
-    values = {}
-    exec(example.replace("lesion.jpg", str(tmp_path / "lesion.jpg")), values)
-    assert values["images"].shape == (1, 192, 192, 3)
-    assert values["predictions"].y_prob.sum() == pytest.approx(1)

@@ -19,6 +19,7 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
     uncalibrated = rng.dirichlet(np.ones(3), 60)
     lesion_ids = [str(i // 2) for i in range(60)]
     subgroups = {"sex": ["male", "female"] * 30}
+    sources, histology = ["A"] * 40 + ["B"] * 20, [True, True, False] * 20
     evaluation = Evaluation(
         class_names=NAMES,
         y_true=y_true,
@@ -28,12 +29,12 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         lesion_ids=lesion_ids,
         subgroups=subgroups,
         localization={"images": 3},
-        sources=["A"] * 40 + ["B"] * 20,
+        sources=sources,
         trained_on={"A": True, "B": False},
         thresholds={"melanoma": {"sensitivity_0.90": 0.25}},
         sets=y_prob > 0.2,
         set_coverage=0.8,
-        histology=[True, True, False] * 20,
+        histology=histology,
     )
     tasks = {"malignant": ("mel", "bkl"), "melanoma": ("mel",)}
     options = {"malignant": ("mel", "bkl"), "melanoma": "mel", "prevalence": {"melanoma": 0.1}}
@@ -53,7 +54,7 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         y_prob,
         NAMES,
         melanoma="mel",
-        sources=["A"] * 40 + ["B"] * 20,
+        sources=sources,
         trained_on={"A": True, "B": False},
         groups=lesion_ids,
     )
@@ -65,7 +66,7 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
         *(y_true, y_prob > 0.2, NAMES),
         stated_coverage=0.8,
         groups=lesion_ids,
-        sources=["A"] * 40 + ["B"] * 20,
+        sources=sources,
     )
     expected["selective_prediction"] = selective_metrics(
         y_true, y_prob, NAMES, melanoma="mel", groups=lesion_ids
@@ -73,12 +74,7 @@ def test_the_metrics_of_an_evaluation_are_those_of_its_parts():
     malignant, score = y_true != 1, y_prob[:, [0, 2]].sum(axis=1)
     expected["decision_curve"] = decision_curve(malignant, score, groups=lesion_ids)
     expected["histology"] = histology_metrics(
-        y_true,
-        y_prob,
-        NAMES,
-        histology=[True, True, False] * 20,
-        binary_tasks=tasks,
-        groups=lesion_ids,
+        *(y_true, y_prob, NAMES), histology=histology, binary_tasks=tasks, groups=lesion_ids
     )
     expected["grouping"] = "lesions"
     expected["artifacts"] = expected["occlusion"] = {}
