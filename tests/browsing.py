@@ -35,14 +35,19 @@ def serving(stores, *options: str):
         text=True,
     )
     try:
-        line = ""
-        while not line.startswith("Open "):
-            line = process.stdout.readline()
-            assert line, "the page did not start"
-        yield line.split()[1]
+        yield read_start(process)[-1].split()[1]
     finally:
         process.terminate()
         process.wait()
+
+
+def read_start(process: subprocess.Popen) -> list[str]:
+    """Return the lines that the command prints until the page can be opened, that line included."""
+    lines = [""]
+    while not lines[-1].startswith("Open "):
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.stderr.read() if process.stderr else "the page did not start"
+    return lines[1:]
 
 
 def element(browser, identifier: str):

@@ -15,8 +15,6 @@ from browsing import serving
 from PIL import Image
 from script_runs import SMALL, run_evaluation
 
-# Convolutions of the sequential baseline, where a test is not about what it computes.
-SHALLOW_BLOCKS = ((8, 1), (16, 1))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As `models.backend` does for a training, which is too late if a test has imported TensorFlow.
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -91,14 +89,20 @@ def models_loaded_once():
         yield
 
 
+@contextlib.contextmanager
+def _two_convolutions():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.sequential._BLOCKS", ((8, 1), (16, 1)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def shallow_baseline():
     """Give the sequential baseline two convolutions, where a test is not about what it computes.
 
     Keras takes most of the time of such a test to build, save, load and trace the layers.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.sequential._BLOCKS", SHALLOW_BLOCKS)
+    with _two_convolutions():
         yield
 
 
@@ -109,8 +113,7 @@ def run_dir(sample_dir, tmp_path_factory) -> Path:
 
     runs = tmp_path_factory.mktemp("runs")
     argv = ["--model", "sequential", "--data_dir", str(sample_dir), "--output_dir", str(runs)]
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.setattr("models.sequential._BLOCKS", SHALLOW_BLOCKS)
+    with _two_convolutions(), contextlib.redirect_stdout(io.StringIO()) as out:
         assert train.main([*argv, *SMALL, "--epochs", "2"]) == 0
     (found,) = runs.glob("sequential-*")
     (found / "output.txt").write_text(out.getvalue())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import read_start
 from serving import encode
 
 from app.__main__ import main
@@ -205,12 +206,10 @@ def test_the_command_stores_nothing_and_ctrl_c_stops_it(tmp_path):
         text=True,
     )
     try:
-        line = ""
-        while not line.startswith("Open "):
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
+        lines = read_start(process)
+        for line in lines:
             assert not line.startswith("Model: ") or "trained on 10,574 images (HAM" in line
-        port = int(line.split()[1].rpartition(":")[2])
+        port = int(lines[-1].split()[1].rpartition(":")[2])
         about = json.loads(send(port, "/settings")[2])
         assert "trained on 10,574 images (HAM10000 9,010, " in about["model"]["text"]
         assert about["disclaimer"].startswith("This is not medical advice.")

@@ -152,20 +152,23 @@ def test_a_one_hot_table_needs_no_prefix(write_challenge, name):
 
 
 @without_lesions
-def test_foreign_metadata_beside_a_challenge_are_named_and_ignored(write_challenge):
+@pytest.mark.parametrize(
+    ("table", "text", "note"),
+    [
+        ("Foreign_Metadata.csv", "name,value\n1,2\n", "tables without metadata of these images"),
+        (
+            "submission.csv",
+            ground_truth(LABELS).replace("1.0", "0.7"),
+            "not used, since it has no labels",
+        ),
+    ],
+    ids=["foreign metadata", "probabilities"],
+)
+def test_another_table_beside_the_labels_is_named_and_ignored(write_challenge, table, text, note):
     root = write_challenge()
-    (root / "Foreign_Metadata.csv").write_text("name,value\n1,2\n")
+    (root / table).write_text(text)
     dataset = read_dataset(root)
-    assert dataset.notes[0] == "tables without metadata of these images: Foreign_Metadata.csv"
-    assert len(dataset.frame) == 4
-
-
-@without_lesions
-def test_a_table_of_probabilities_beside_the_labels_is_named_and_ignored(write_challenge):
-    root = write_challenge()
-    (root / "submission.csv").write_text(ground_truth(LABELS).replace("1.0", "0.7"))
-    dataset = read_dataset(root)
-    assert dataset.notes[0] == "not used, since it has no labels: submission.csv"
+    assert dataset.notes[0] == f"{note}: {table}"
     assert len(dataset.frame) == 4
 
 
